@@ -1,0 +1,1 @@
+//! Read and write GGUF files: memory-mapped tensors, metadata, block formats and reference dequantisation

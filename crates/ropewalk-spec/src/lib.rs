@@ -1,0 +1,1 @@
+//! Model families as data: configuration mappings, weight-name tables, safetensors and GGUF tensor sources
