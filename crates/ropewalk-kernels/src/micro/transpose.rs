@@ -1,0 +1,191 @@
+//! Turns rows into panels: `rows x k`, row-major, becomes `k x width`.
+use crate::Isa;
+
+/// Writes `dst[p * width + i] = src[i * stride + p]` for `i < rows`, `p < k`, and zeros for
+/// `rows <= i < width`.
+///
+/// # Safety
+/// The tier is available. `src` holds `rows` rows of `k` elements `stride` apart, `dst` has
+/// `k * width + 16` elements (the last 16 may be overwritten), `rows <= width <= 16`.
+pub(crate) unsafe fn transpose_to_panels(
+    isa: Isa,
+    src: *const f32,
+    stride: usize,
+    rows: usize,
+    k: usize,
+    dst: *mut f32,
+    width: usize,
+) {
+    // SAFETY: forwarded to the caller.
+    unsafe {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni if width == 16 => x86::by16(src, stride, rows, k, dst),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 | Isa::Avx512Vnni => {
+                x86::by8(src, stride, rows.min(8), k, dst, width, width.min(8));
+                if width > 8 {
+                    let low = rows.min(8);
+                    let next = src.wrapping_add(low * stride);
+                    x86::by8(next, stride, rows - low, k, dst.add(8), width, width - 8);
+                }
+            }
+            _ => portable(src, stride, rows, k, dst, width),
+        }
+    }
+}
+
+unsafe fn portable(
+    src: *const f32,
+    stride: usize,
+    rows: usize,
+    k: usize,
+    dst: *mut f32,
+    width: usize,
+) {
+    for p in 0..k {
+        for i in 0..width {
+            // SAFETY: inside the extents the caller vouches for.
+            unsafe {
+                *dst.add(p * width + i) = if i < rows { *src.add(i * stride + p) } else { 0.0 };
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    /// Transposes 16 by 16 blocks in registers.
+    #[target_feature(enable = "avx512f")]
+    pub(super) unsafe fn by16(
+        src: *const f32,
+        stride: usize,
+        rows: usize,
+        k: usize,
+        dst: *mut f32,
+    ) {
+        let mut p = 0;
+        while p < k {
+            let n = (k - p).min(16);
+            let mask: __mmask16 = 0xffff >> (16 - n);
+            // SAFETY: loads are masked to `n` columns of existing rows, stores stop after `n` lines.
+            unsafe {
+                let mut r = [_mm512_setzero_ps(); 16];
+                if rows == 16 {
+                    for (i, r) in r.iter_mut().enumerate() {
+                        *r = _mm512_maskz_loadu_ps(mask, src.add(i * stride + p));
+                    }
+                } else {
+                    for (i, r) in r.iter_mut().enumerate().take(rows) {
+                        *r = _mm512_maskz_loadu_ps(mask, src.add(i * stride + p));
+                    }
+                }
+                let t = transpose16(r);
+                if n == 16 {
+                    for (i, &t) in t.iter().enumerate() {
+                        _mm512_storeu_ps(dst.add((p + i) * 16), t);
+                    }
+                } else {
+                    for (i, &t) in t.iter().enumerate().take(n) {
+                        _mm512_storeu_ps(dst.add((p + i) * 16), t);
+                    }
+                }
+            }
+            p += n;
+        }
+    }
+
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    fn transpose16(r: [__m512; 16]) -> [__m512; 16] {
+        let z = _mm512_setzero_ps();
+        let (mut a, mut b) = ([z; 16], [z; 16]);
+        for i in 0..8 {
+            a[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+            a[2 * i + 1] = _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+        }
+        for i in 0..4 {
+            for h in 0..2 {
+                let lo = _mm512_castps_pd(a[4 * i + h]);
+                let hi = _mm512_castps_pd(a[4 * i + 2 + h]);
+                b[4 * i + 2 * h] = _mm512_castpd_ps(_mm512_unpacklo_pd(lo, hi));
+                b[4 * i + 2 * h + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(lo, hi));
+            }
+        }
+        // b[4 g + c] holds, in its 128-bit lane l, rows 4 g .. 4 g + 4 of column 4 l + c.
+        for c in 0..4 {
+            let lo = _mm512_shuffle_f32x4::<0x88>(b[c], b[4 + c]);
+            let hi = _mm512_shuffle_f32x4::<0x88>(b[8 + c], b[12 + c]);
+            a[c] = _mm512_shuffle_f32x4::<0x88>(lo, hi);
+            a[8 + c] = _mm512_shuffle_f32x4::<0xdd>(lo, hi);
+            let lo = _mm512_shuffle_f32x4::<0xdd>(b[c], b[4 + c]);
+            let hi = _mm512_shuffle_f32x4::<0xdd>(b[8 + c], b[12 + c]);
+            a[4 + c] = _mm512_shuffle_f32x4::<0x88>(lo, hi);
+            a[12 + c] = _mm512_shuffle_f32x4::<0xdd>(lo, hi);
+        }
+        a
+    }
+
+    /// Transposes 8 by 8 blocks in registers; `valid <= 8` lanes of each line are kept.
+    ///
+    /// Lines are stored whole in ascending order, so what spills past `valid` is overwritten by
+    /// the next line or lies in the slack, except where `width > 8`, which stores exactly 8.
+    #[target_feature(enable = "avx2")]
+    pub(super) unsafe fn by8(
+        src: *const f32,
+        stride: usize,
+        rows: usize,
+        k: usize,
+        dst: *mut f32,
+        width: usize,
+        valid: usize,
+    ) {
+        debug_assert!(valid == 8 || width <= 8, "a partial second half would spill");
+        let whole = k / 8 * 8;
+        // SAFETY: loads stay inside existing rows, stores inside `k * width + 8`.
+        unsafe {
+            let mut p = 0;
+            while p < whole {
+                let mut r = [_mm256_setzero_ps(); 8];
+                for (i, r) in r.iter_mut().enumerate() {
+                    if i < rows {
+                        *r = _mm256_loadu_ps(src.add(i * stride + p));
+                    }
+                }
+                for (i, t) in transpose8(r).into_iter().enumerate() {
+                    _mm256_storeu_ps(dst.add((p + i) * width), t);
+                }
+                p += 8;
+            }
+            for p in whole..k {
+                for i in 0..valid {
+                    *dst.add(p * width + i) = if i < rows { *src.add(i * stride + p) } else { 0.0 };
+                }
+            }
+        }
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn transpose8(r: [__m256; 8]) -> [__m256; 8] {
+        let z = _mm256_setzero_ps();
+        let (mut a, mut b) = ([z; 8], [z; 8]);
+        for i in 0..4 {
+            a[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+            a[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+        }
+        for i in 0..2 {
+            b[4 * i] = _mm256_shuffle_ps::<0x44>(a[4 * i], a[4 * i + 2]);
+            b[4 * i + 1] = _mm256_shuffle_ps::<0xee>(a[4 * i], a[4 * i + 2]);
+            b[4 * i + 2] = _mm256_shuffle_ps::<0x44>(a[4 * i + 1], a[4 * i + 3]);
+            b[4 * i + 3] = _mm256_shuffle_ps::<0xee>(a[4 * i + 1], a[4 * i + 3]);
+        }
+        for c in 0..4 {
+            a[c] = _mm256_permute2f128_ps::<0x20>(b[c], b[4 + c]);
+            a[4 + c] = _mm256_permute2f128_ps::<0x31>(b[c], b[4 + c]);
+        }
+        a
+    }
+}
