@@ -1,0 +1,72 @@
+//! Access to whole files: a memory map where the system has one, otherwise a copy.
+
+#![expect(unsafe_code, reason = "mapping a file needs one unsafe call")]
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+use std::sync::Arc;
+
+/// The bytes of one file.
+pub(crate) enum Bytes {
+    Static(&'static [u8]),
+    Shared(Arc<[u8]>),
+    Read(Vec<u8>),
+    Map(memmap2::Mmap),
+}
+
+impl Bytes {
+    /// Maps the file; reads it where mapping is not possible.
+    pub(crate) fn map(path: &Path) -> io::Result<Self> {
+        let file = open(path)?;
+        // SAFETY: the map is read-only and private to this process. Another process that shortens
+        // the file while it is mapped can end this one with a bus error; `Gguf::open` says so and
+        // `Gguf::read` is the way around it.
+        match unsafe { memmap2::Mmap::map(&file) } {
+            Ok(map) => Ok(Self::Map(map)),
+            Err(_) => read(file),
+        }
+    }
+
+    /// Reads the file into memory.
+    pub(crate) fn read(path: &Path) -> io::Result<Self> {
+        read(open(path)?)
+    }
+}
+
+impl std::ops::Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Static(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+            Self::Read(bytes) => bytes,
+            Self::Map(map) => map,
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let file = File::open(path)?;
+    if file.metadata()?.is_dir() {
+        return Err(io::Error::new(
+            io::ErrorKind::IsADirectory,
+            "it is a directory; pass the .gguf file inside it",
+        ));
+    }
+    Ok(file)
+}
+
+fn read(mut file: File) -> io::Result<Bytes> {
+    let mut bytes = Vec::new();
+    let len = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    bytes.try_reserve_exact(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    file.read_to_end(&mut bytes)?;
+    Ok(Bytes::Read(bytes))
+}
+
+/// Makes a rename in `directory` durable. Only Unix can open a directory for this.
+pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
+    if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }
+}
