@@ -1,1 +1,60 @@
-//! Model families as data: configuration mappings, weight-name tables, safetensors and GGUF tensor sources
+//! Model families as data: what a configuration says, how weights are called, where they lie.
+//!
+//! A decoder-only model is a handful of numbers ([`ModelSpec`]), a table of weight names
+//! ([`Role`], [`ModelSpec::weight`]) and files ([`TensorSource`]). This crate reads the numbers
+//! from `config.json` (transformers 4 and 5) or from GGUF metadata, finds each weight in
+//! safetensors or GGUF whatever the family calls it, cuts fused tensors apart and undoes the row
+//! order of llama.cpp. It computes nothing, so that inference and training share it; and it
+//! refuses settings it does not understand, because a rope key that is skipped gives a model that
+//! runs and answers nonsense.
+//!
+//! ```
+//! use ropewalk_spec::{ModelSpec, NameLayout, Role, describe, memory};
+//!
+//! let config = serde_json::json!({
+//!     "architectures": ["Phi3ForCausalLM"],
+//!     "vocab_size": 320, "hidden_size": 48, "intermediate_size": 100,
+//!     "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+//!     "max_position_embeddings": 128, "rms_norm_eps": 1e-5, "hidden_act": "silu",
+//! });
+//! let spec = ModelSpec::from_hf(&config)?;
+//!
+//! // Phi-3 stacks q, k and v in one tensor; k is rows 48 to 71 of it.
+//! let k = spec.weight(Role::K, Some(0), NameLayout::HuggingFace).unwrap();
+//! assert_eq!(k.name, "model.layers.0.self_attn.qkv_proj.weight");
+//! assert_eq!((k.rows, k.shape), (48..72, vec![24, 48]));
+//!
+//! assert_eq!(memory(&spec).parameters, 73_680);
+//! assert!(describe(&spec).contains("(0-1): 2 x Phi3DecoderLayer("));
+//! # Ok::<(), ropewalk_spec::Error>(())
+//! ```
+//!
+//! | feature | adds |
+//! | --- | --- |
+//! | `testing` | [`testing`]: seeded weights, and model directories and GGUF files made of them |
+//! | `full` | all of the above |
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod describe;
+mod error;
+mod gguf;
+mod hf;
+mod map;
+mod memory;
+mod model;
+mod names;
+mod rope;
+mod safetensors_dir;
+mod source;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use self::describe::describe;
+pub use self::error::{Error, Result};
+pub use self::gguf::GgufSource;
+pub use self::memory::{Footprint, memory};
+pub use self::model::{Activation, Dtype, Family, ModelSpec};
+pub use self::names::{NameLayout, Role, StoredTensor, WeightRef};
+pub use self::rope::{RopeScaling, RopeSpec};
+pub use self::safetensors_dir::SafetensorsDir;
+pub use self::source::{TensorData, TensorSource, Weight};

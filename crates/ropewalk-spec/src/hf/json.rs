@@ -1,0 +1,189 @@
+//! A JSON object whose errors name the file and the key.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use crate::{Error, Result};
+
+/// Reads a JSON file.
+pub(crate) fn read(path: &Path) -> Result<Value> {
+    let bytes = fs::read(path).map_err(|source| Error::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    serde_json::from_slice(&bytes).map_err(|source| Error::Json {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// An object inside a file. Null counts as absent, as in transformers.
+#[derive(Clone, Copy)]
+pub(super) struct Object<'a> {
+    map: &'a Map<String, Value>,
+    file: &'a str,
+    /// Where the object lies in the file, with a dot at the end unless it is the whole.
+    prefix: &'a str,
+}
+
+impl<'a> Object<'a> {
+    pub(super) fn new(value: &'a Value, file: &'a str) -> Result<Self> {
+        Self::inside(value, file, "")
+    }
+
+    pub(super) fn inside(value: &'a Value, file: &'a str, prefix: &'a str) -> Result<Self> {
+        let map = value.as_object().ok_or_else(|| Error::InvalidKey {
+            file: file.to_owned(),
+            key: if prefix.is_empty() {
+                "{}".to_owned()
+            } else {
+                prefix.replace('.', "")
+            },
+            problem: "is not an object".to_owned(),
+        })?;
+        Ok(Self { map, file, prefix })
+    }
+
+    pub(super) const fn file(&self) -> &'a str {
+        self.file
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.map.keys().map(String::as_str)
+    }
+
+    /// The value of a key, null included.
+    pub(super) fn get(&self, key: &str) -> Option<&'a Value> {
+        self.map.get(key)
+    }
+
+    /// The value of a key unless it is null.
+    pub(super) fn present(&self, key: &str) -> Option<&'a Value> {
+        self.map.get(key).filter(|v| !v.is_null())
+    }
+
+    pub(super) fn missing(&self, key: &str) -> Error {
+        Error::MissingKey {
+            file: self.file.to_owned(),
+            key: self.full(key),
+        }
+    }
+
+    pub(super) fn invalid(&self, key: &str, problem: &str) -> Error {
+        Error::InvalidKey {
+            file: self.file.to_owned(),
+            key: self.full(key),
+            problem: problem.to_owned(),
+        }
+    }
+
+    pub(super) fn inconsistent(&self, problem: String) -> Error {
+        Error::Inconsistent {
+            file: self.file.to_owned(),
+            problem,
+        }
+    }
+
+    pub(super) fn unread_rope(&self, key: &str) -> Error {
+        Error::UnreadRopeKey {
+            file: self.file.to_owned(),
+            key: self.full(key),
+        }
+    }
+
+    fn full(&self, key: &str) -> String {
+        format!("{}{key}", self.prefix)
+    }
+
+    /// A required count.
+    pub(super) fn count(&self, key: &str) -> Result<usize> {
+        self.count_or_none(key)?.ok_or_else(|| self.missing(key))
+    }
+
+    pub(super) fn count_or_none(&self, key: &str) -> Result<Option<usize>> {
+        let Some(value) = self.present(key) else {
+            return Ok(None);
+        };
+        // Some tools write whole numbers as floats.
+        let whole = value.as_u64().or_else(|| {
+            let float = value.as_f64()?;
+            (float >= 0.0 && float < 1e15 && float.fract() == 0.0).then_some(float as u64)
+        });
+        match whole.and_then(|n| usize::try_from(n).ok()) {
+            Some(n) => Ok(Some(n)),
+            None => Err(self.invalid(key, &format!("is {value}, not a count"))),
+        }
+    }
+
+    /// A required number.
+    pub(super) fn number(&self, key: &str) -> Result<f64> {
+        self.number_or_none(key)?.ok_or_else(|| self.missing(key))
+    }
+
+    pub(super) fn number_or_none(&self, key: &str) -> Result<Option<f64>> {
+        let Some(value) = self.present(key) else {
+            return Ok(None);
+        };
+        match value.as_f64() {
+            Some(n) => Ok(Some(n)),
+            None => Err(self.invalid(key, &format!("is {value}, not a number"))),
+        }
+    }
+
+    /// A flag, false where absent.
+    pub(super) fn flag(&self, key: &str) -> Result<bool> {
+        Ok(self.flag_or_none(key)?.unwrap_or(false))
+    }
+
+    pub(super) fn flag_or_none(&self, key: &str) -> Result<Option<bool>> {
+        let Some(value) = self.present(key) else {
+            return Ok(None);
+        };
+        match value.as_bool() {
+            Some(b) => Ok(Some(b)),
+            None => Err(self.invalid(key, &format!("is {value}, not true or false"))),
+        }
+    }
+
+    pub(super) fn text(&self, key: &str) -> Result<Option<&'a str>> {
+        let Some(value) = self.present(key) else {
+            return Ok(None);
+        };
+        match value.as_str() {
+            Some(s) => Ok(Some(s)),
+            None => Err(self.invalid(key, &format!("is {value}, not a string"))),
+        }
+    }
+
+    /// A required list of numbers.
+    pub(super) fn numbers(&self, key: &str) -> Result<Vec<f32>> {
+        let value = self.present(key).ok_or_else(|| self.missing(key))?;
+        let list = value
+            .as_array()
+            .map(|l| l.iter().map(|v| v.as_f64().map(|n| n as f32)));
+        match list.and_then(Iterator::collect) {
+            Some(list) => Ok(list),
+            None => Err(self.invalid(key, "is not a list of numbers")),
+        }
+    }
+
+    /// One token id or a list of them; negative ids mean none.
+    pub(super) fn ids(&self, key: &str) -> Result<Vec<u32>> {
+        let Some(value) = self.present(key) else {
+            return Ok(Vec::new());
+        };
+        let one = std::slice::from_ref(value);
+        let list = value.as_array().map_or(one, Vec::as_slice);
+        let mut ids = Vec::with_capacity(list.len());
+        for id in list {
+            match id.as_i64() {
+                Some(n) if n < 0 => {}
+                Some(n) if u32::try_from(n).is_ok() => ids.push(n as u32),
+                _ => return Err(self.invalid(key, &format!("holds {id}, not a token id"))),
+            }
+        }
+        Ok(ids)
+    }
+}

@@ -1,0 +1,268 @@
+//! What one decoder needs to know about a model.
+
+use crate::{Error, Result, RopeSpec};
+
+/// A model family: a configuration mapping and a table of weight names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Family {
+    /// Llama 2 and 3.x, and what copies them (SmolLM, TinyLlama).
+    Llama,
+    /// Mistral 7B and its successors: Llama with a sliding window.
+    Mistral,
+    /// Qwen 2 and 2.5: biases on q, k and v.
+    Qwen2,
+    /// Qwen 3: RMS norm on each head of q and k, `head_dim` of its own.
+    Qwen3,
+    /// Phi-3, 3.5 and 4-mini: fused qkv and gate-up, long rope, partial rotation.
+    Phi3,
+}
+
+impl Family {
+    /// Every family, in the order in which errors list them.
+    pub const ALL: [Self; 5] = [
+        Self::Llama,
+        Self::Mistral,
+        Self::Qwen2,
+        Self::Qwen3,
+        Self::Phi3,
+    ];
+
+    /// The prefix of the family's class names in transformers, such as `Llama`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Llama => "Llama",
+            Self::Mistral => "Mistral",
+            Self::Qwen2 => "Qwen2",
+            Self::Qwen3 => "Qwen3",
+            Self::Phi3 => "Phi3",
+        }
+    }
+
+    /// `model_type` of `config.json`, such as `llama`.
+    #[must_use]
+    pub const fn model_type(self) -> &'static str {
+        match self {
+            Self::Llama => "llama",
+            Self::Mistral => "mistral",
+            Self::Qwen2 => "qwen2",
+            Self::Qwen3 => "qwen3",
+            Self::Phi3 => "phi3",
+        }
+    }
+
+    /// The entry of `architectures` in `config.json`, such as `LlamaForCausalLM`.
+    #[must_use]
+    pub fn architecture(self) -> String {
+        format!("{}ForCausalLM", self.name())
+    }
+
+    /// `general.architecture` of GGUF files. Mistral files say `llama`.
+    #[must_use]
+    pub const fn gguf_architecture(self) -> &'static str {
+        match self {
+            Self::Llama | Self::Mistral => "llama",
+            Self::Qwen2 => "qwen2",
+            Self::Qwen3 => "qwen3",
+            Self::Phi3 => "phi3",
+        }
+    }
+
+    /// Whether q, k, v and gate, up are stored as one tensor each.
+    #[must_use]
+    pub const fn is_fused(self) -> bool {
+        matches!(self, Self::Phi3)
+    }
+
+    /// Whether GGUF files store the rows of q and k for interleaved rotation.
+    ///
+    /// `convert_hf_to_gguf.py` reorders them for the `llama` architecture alone.
+    #[must_use]
+    pub const fn permutes_in_gguf(self) -> bool {
+        matches!(self, Self::Llama | Self::Mistral)
+    }
+}
+
+impl std::fmt::Display for Family {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The function between the two halves of the gated feed-forward layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Activation {
+    /// `x * sigmoid(x)`.
+    Silu,
+}
+
+/// The element type that a configuration names for its weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Dtype {
+    /// 32-bit float.
+    F32,
+    /// 16-bit float with 5 exponent bits.
+    F16,
+    /// 16-bit float with 8 exponent bits.
+    Bf16,
+}
+
+impl Dtype {
+    /// The name PyTorch uses, such as `bfloat16`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "float32",
+            Self::F16 => "float16",
+            Self::Bf16 => "bfloat16",
+        }
+    }
+}
+
+/// A decoder-only model as data: what `config.json` or GGUF metadata say.
+///
+/// All families here share one block: RMS norm, rotary attention with grouped keys and
+/// values, residual, RMS norm, gated feed-forward, residual. The fields say what varies.
+/// Build one with [`from_hf`](Self::from_hf), [`from_dir`](Self::from_dir) or
+/// [`from_gguf`](Self::from_gguf); after changing fields, call [`validate`](Self::validate).
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct ModelSpec {
+    /// The family, which decides weight names.
+    pub family: Family,
+    /// Rows of the embedding table and of the output head.
+    pub vocab_size: usize,
+    /// Width of the residual stream.
+    pub hidden: usize,
+    /// Number of blocks.
+    pub layers: usize,
+    /// Query heads.
+    pub heads: usize,
+    /// Key and value heads; divides `heads`.
+    pub kv_heads: usize,
+    /// Features per head. `heads * head_dim` need not equal `hidden`.
+    pub head_dim: usize,
+    /// Width of the feed-forward layer.
+    pub ffn: usize,
+    /// Longest sequence the model was made for, in tokens.
+    pub max_positions: usize,
+    /// Added to the mean square in RMS norms.
+    pub norm_eps: f32,
+    /// Rotary position embedding.
+    pub rope: RopeSpec,
+    /// Per layer: `Some(w)` means that position `p` attends to `p - w + 1 ..= p` alone.
+    pub window: Vec<Option<usize>>,
+    /// Biases on q, k and v.
+    pub qkv_bias: bool,
+    /// Bias on the attention output.
+    pub o_bias: bool,
+    /// Biases on gate, up and down.
+    pub mlp_bias: bool,
+    /// RMS norm over the features of each q and k head, before rotation.
+    pub qk_norm: bool,
+    /// The output head is the embedding table.
+    pub tied: bool,
+    /// The activation of the feed-forward layer.
+    pub activation: Activation,
+    /// Tokens that end a generation; may be empty.
+    pub eos_ids: Vec<u32>,
+    /// The token before every text, if the model has one.
+    pub bos_id: Option<u32>,
+    /// The padding token, if the configuration names one.
+    pub pad_id: Option<u32>,
+    /// The element type the configuration names; files may hold others.
+    pub dtype: Option<Dtype>,
+}
+
+/// Upper bound of every width, so that products fit in 64 bits.
+const MAX_WIDTH: usize = 1 << 24;
+/// Upper bound of the number of layers.
+const MAX_LAYERS: usize = 1 << 10;
+
+impl ModelSpec {
+    /// Query heads that share one key and value head.
+    #[must_use]
+    pub const fn group(&self) -> usize {
+        self.heads / self.kv_heads
+    }
+
+    /// Features of all query heads together.
+    #[must_use]
+    pub const fn q_dim(&self) -> usize {
+        self.heads * self.head_dim
+    }
+
+    /// Features of all key heads together, which are also those of all value heads.
+    #[must_use]
+    pub const fn kv_dim(&self) -> usize {
+        self.kv_heads * self.head_dim
+    }
+
+    /// Checks that the fields agree with each other; the message names `config`.
+    ///
+    /// # Errors
+    /// [`Error::Inconsistent`] for a zero or absurd width, heads that key heads do not divide,
+    /// rotated features that are odd or exceed the head, a list of windows of the wrong length.
+    pub fn validate(&self) -> Result<()> {
+        self.validate_in("config")
+    }
+
+    pub(crate) fn validate_in(&self, file: &str) -> Result<()> {
+        let fail = |problem: String| {
+            Err(Error::Inconsistent {
+                file: file.to_owned(),
+                problem,
+            })
+        };
+        for (name, value, limit) in [
+            ("vocabulary size", self.vocab_size, MAX_WIDTH),
+            ("hidden size", self.hidden, MAX_WIDTH),
+            ("number of layers", self.layers, MAX_LAYERS),
+            ("number of heads", self.heads, MAX_WIDTH),
+            ("number of key-value heads", self.kv_heads, MAX_WIDTH),
+            ("head size", self.head_dim, MAX_WIDTH),
+            ("feed-forward size", self.ffn, MAX_WIDTH),
+            (
+                "query size",
+                self.heads.saturating_mul(self.head_dim),
+                MAX_WIDTH,
+            ),
+            ("context length", self.max_positions, 1 << 30),
+        ] {
+            if value == 0 || value > limit {
+                return fail(format!(
+                    "the {name} is {value}, which is not between 1 and {limit}"
+                ));
+            }
+        }
+        if self.heads % self.kv_heads != 0 {
+            return fail(format!(
+                "{} heads cannot be shared among {} key-value heads",
+                self.heads, self.kv_heads
+            ));
+        }
+        if !(self.norm_eps >= 0.0 && self.norm_eps < 1.0) {
+            return fail(format!("the norm epsilon is {}", self.norm_eps));
+        }
+        if self.window.len() != self.layers {
+            return fail(format!(
+                "windows are given for {} layers of {}",
+                self.window.len(),
+                self.layers
+            ));
+        }
+        if self.window.contains(&Some(0)) {
+            return fail("a sliding window of 0 positions sees nothing".to_owned());
+        }
+        if self.rope.dims > self.head_dim {
+            return fail(format!(
+                "{} features are rotated, a head has {}",
+                self.rope.dims, self.head_dim
+            ));
+        }
+        self.rope.problem().map_or(Ok(()), fail)
+    }
+}

@@ -1,0 +1,1 @@
+//! Seeded weights and model files for tests and benchmarks.
