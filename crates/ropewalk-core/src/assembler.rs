@@ -1,0 +1,523 @@
+//! From the fragments of a wire to events and a whole reply.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::error::Result;
+use crate::message::Message;
+use crate::part::{Part, Reasoning, ToolCall};
+use crate::response::{ChatResponse, FinishReason, Timing, Usage, Warning};
+use crate::stream::{StreamEvent, truncated};
+
+/// A fragment as a wire or a local model produces it.
+///
+/// `slot` is whatever number the wire uses to tell parts apart (Anthropic's block index, OpenAI's
+/// tool index, 0 where there is none). It is scoped by the kind of delta: text slot 0 and tool
+/// slot 0 are different parts. Fragments of several slots may interleave.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum WireDelta {
+    /// The provider accepted the request.
+    Started {
+        /// The provider's id of the reply.
+        id: Option<String>,
+        /// The model that answers.
+        model: Option<String>,
+    },
+    /// More text; empty pieces are ignored.
+    Text {
+        /// Which text part.
+        slot: u32,
+        /// The piece.
+        text: String,
+    },
+    /// More reasoning; empty pieces are ignored.
+    Reasoning {
+        /// Which reasoning part.
+        slot: u32,
+        /// The piece.
+        text: String,
+    },
+    /// Opaque data of a reasoning part.
+    ReasoningMeta {
+        /// Which reasoning part.
+        slot: u32,
+        /// Appended to [`Reasoning::signature`].
+        signature: Option<String>,
+        /// Appended to [`Reasoning::redacted`].
+        redacted: Option<String>,
+        /// Sets [`Reasoning::id`].
+        id: Option<String>,
+    },
+    /// More of a tool call. Id and name count when they first come; arguments are appended.
+    ToolCall {
+        /// Which call.
+        slot: u32,
+        /// Id of the call.
+        id: Option<String>,
+        /// Name of the tool.
+        name: Option<String>,
+        /// The piece of JSON text.
+        arguments: String,
+    },
+    /// Opaque data of a tool call.
+    ToolCallMeta {
+        /// Which call.
+        slot: u32,
+        /// Sets [`ToolCall::item_id`].
+        item_id: Option<String>,
+        /// Sets [`ToolCall::signature`].
+        signature: Option<String>,
+    },
+    /// A part that comes whole (an image, an opaque item).
+    Part(Part),
+    /// The open parts of this slot, of any kind, are complete; the slot may be used again for new
+    /// ones. Wires that send no such thing leave it out: [`WireDelta::End`] completes the rest.
+    PartDone {
+        /// Which slot.
+        slot: u32,
+    },
+    /// Tokens used so far: a snapshot that replaces earlier ones, field by field.
+    Usage(Usage),
+    /// Why generation ended.
+    FinishReason(FinishReason),
+    /// Something was not honoured.
+    Warning(Warning),
+    /// The provider's reply, for [`ChatResponse::raw`].
+    Raw(Value),
+    /// Something the provider sent that has no other delta.
+    Unknown(Value),
+    /// A keep-alive.
+    Heartbeat,
+    /// The provider's end marker. What comes after it is ignored.
+    End,
+}
+
+impl WireDelta {
+    /// Creates a piece of text in slot 0.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::Text {
+            slot: 0,
+            text: text.into(),
+        }
+    }
+
+    /// Creates a piece of reasoning in slot 0.
+    pub fn reasoning(text: impl Into<String>) -> Self {
+        Self::Reasoning {
+            slot: 0,
+            text: text.into(),
+        }
+    }
+
+    /// Creates a whole tool call in `slot`.
+    pub fn tool_call(slot: u32, call: ToolCall) -> Self {
+        Self::ToolCall {
+            slot,
+            id: Some(call.id),
+            name: Some(call.name),
+            arguments: call.arguments,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Reasoning,
+    ToolCall,
+    Whole,
+}
+
+#[derive(Debug)]
+struct Slot {
+    kind: Kind,
+    slot: u32,
+    open: bool,
+    part: Part,
+}
+
+/// Collects [`WireDelta`]s into [`StreamEvent`]s and, at the end, a [`ChatResponse`].
+///
+/// One assembler serves `stream()` and `chat()`, which is why both give the same reply. However
+/// the text of a part is cut into deltas, the reply is the same.
+///
+/// ```
+/// use ropewalk_core::{StreamAssembler, StreamEvent, WireDelta};
+///
+/// let mut assembler = StreamAssembler::new("demo", "demo-1");
+/// assert_eq!(assembler.push(WireDelta::text("he")).len(), 1);
+/// assembler.push(WireDelta::text("llo"));
+/// let last = assembler.push(WireDelta::End).pop();
+/// assert!(matches!(last, Some(StreamEvent::Finished(r)) if r.text() == "hello"));
+/// ```
+#[derive(Debug)]
+pub struct StreamAssembler {
+    provider: Cow<'static, str>,
+    model: String,
+    id: Option<String>,
+    request_id: Option<String>,
+    call_prefix: String,
+    slots: Vec<Slot>,
+    /// Calls whose name is not known yet, or whose id may still come.
+    pending: BTreeMap<u32, ToolCall>,
+    usage: Usage,
+    finish_reason: Option<FinishReason>,
+    warnings: Vec<Warning>,
+    raw: Option<Value>,
+    started: Instant,
+    timing: Timing,
+    finished: bool,
+}
+
+impl StreamAssembler {
+    /// Creates an assembler for a reply of `model`; its clock starts now.
+    pub fn new(provider: impl Into<Cow<'static, str>>, model: impl Into<String>) -> Self {
+        Self {
+            provider: provider.into(),
+            model: model.into(),
+            id: None,
+            request_id: None,
+            call_prefix: "call_".into(),
+            slots: Vec::new(),
+            pending: BTreeMap::new(),
+            usage: Usage::default(),
+            finish_reason: None,
+            warnings: Vec::new(),
+            raw: None,
+            started: Instant::now(),
+            timing: Timing {
+                attempts: 1,
+                ..Timing::default()
+            },
+            finished: false,
+        }
+    }
+
+    /// Sets the beginning of minted tool-call ids, `call_` unless set; the position of the part is
+    /// appended. A wire without ids should make it unique within the conversation, for example
+    /// from the number of messages so far.
+    #[must_use]
+    pub fn with_call_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.call_prefix = prefix.into();
+        self
+    }
+
+    /// Sets the provider's id of the request.
+    #[must_use]
+    pub fn with_request_id(mut self, id: impl Into<String>) -> Self {
+        self.request_id = Some(id.into());
+        self
+    }
+
+    /// Adds warnings that arose when the request was encoded.
+    #[must_use]
+    pub fn with_warnings(mut self, warnings: impl IntoIterator<Item = Warning>) -> Self {
+        self.warnings.extend(warnings);
+        self
+    }
+
+    /// Sets when the call began, for [`ChatResponse::timing`].
+    #[must_use]
+    pub fn with_start(mut self, start: Instant, attempts: u32) -> Self {
+        self.started = start;
+        self.timing.attempts = attempts;
+        self
+    }
+
+    /// Returns whether [`WireDelta::End`] has been pushed.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Takes a fragment and returns the events that follow from it, often none or one.
+    pub fn push(&mut self, delta: WireDelta) -> Vec<StreamEvent> {
+        let mut events = Vec::new();
+        if self.finished {
+            return events;
+        }
+        match delta {
+            WireDelta::Started { id, model } => {
+                self.id = id.or(self.id.take());
+                if let Some(model) = model.filter(|m| !m.is_empty()) {
+                    self.model = model;
+                }
+                let model = Some(self.model.clone()).filter(|m| !m.is_empty());
+                events.push(StreamEvent::Started {
+                    id: self.id.clone(),
+                    model,
+                });
+            }
+            WireDelta::Text { slot, text: piece } if !piece.is_empty() => {
+                self.note_first_token();
+                let (index, part) = self.open(Kind::Text, slot, || Part::text(""));
+                if let Part::Text { text, .. } = part {
+                    text.push_str(&piece);
+                }
+                events.push(StreamEvent::TextDelta { index, text: piece });
+            }
+            WireDelta::Reasoning { slot, text } if !text.is_empty() => {
+                self.note_first_token();
+                let index = self.reasoning(slot, |r| r.text.push_str(&text));
+                events.push(StreamEvent::ReasoningDelta { index, text });
+            }
+            WireDelta::Text { .. } | WireDelta::Reasoning { .. } => {}
+            WireDelta::ReasoningMeta {
+                slot,
+                signature,
+                redacted,
+                id,
+            } => {
+                let provider = self.provider.to_string();
+                self.reasoning(slot, |r| {
+                    append(&mut r.signature, signature);
+                    append(&mut r.redacted, redacted);
+                    r.id = id.or(r.id.take());
+                    r.provider = Some(provider);
+                });
+            }
+            WireDelta::ToolCall {
+                slot,
+                id,
+                name,
+                arguments,
+            } => {
+                self.note_first_token();
+                self.tool_call(slot, id, name, arguments, &mut events);
+            }
+            WireDelta::ToolCallMeta {
+                slot,
+                item_id,
+                signature,
+            } => {
+                let call = self.call(slot);
+                call.item_id = item_id.or(call.item_id.take());
+                call.signature = signature.or(call.signature.take());
+            }
+            WireDelta::Part(part) => {
+                self.note_first_token();
+                let index = self.slots.len();
+                self.slots.push(Slot {
+                    kind: Kind::Whole,
+                    slot: 0,
+                    open: true,
+                    part,
+                });
+                self.close(index, &mut events);
+            }
+            WireDelta::PartDone { slot } => {
+                self.promote(slot, &mut events);
+                for index in 0..self.slots.len() {
+                    if self.slots[index].slot == slot {
+                        self.close(index, &mut events);
+                    }
+                }
+            }
+            WireDelta::Usage(usage) => self.usage.replace_with(usage),
+            WireDelta::FinishReason(reason) => self.finish_reason = Some(reason),
+            WireDelta::Warning(warning) => self.warnings.push(warning),
+            WireDelta::Raw(raw) => self.raw = Some(raw),
+            WireDelta::Unknown(value) => events.push(StreamEvent::Unknown { value }),
+            WireDelta::Heartbeat => events.push(StreamEvent::Heartbeat),
+            WireDelta::End => self.end(&mut events),
+        }
+        events
+    }
+
+    /// Returns what has come so far as a reply; its finish reason is `truncated` before the end.
+    #[must_use]
+    pub fn partial(&self) -> ChatResponse {
+        let parts: Vec<Part> = self.slots.iter().map(|s| s.part.clone()).collect();
+        let reason = match (&self.finish_reason, self.finished) {
+            (Some(reason), _) => reason.clone(),
+            (None, true) => FinishReason::Stop,
+            (None, false) => FinishReason::Other("truncated".into()),
+        };
+        let message = Message::assistant(parts);
+        let mut response = ChatResponse::new(self.provider.clone(), self.model.clone(), message)
+            .with_finish_reason(reason)
+            .with_usage(self.usage)
+            .with_warnings(self.warnings.iter().cloned())
+            .with_timing(self.timing);
+        response.id.clone_from(&self.id);
+        response.request_id.clone_from(&self.request_id);
+        response.raw.clone_from(&self.raw);
+        response
+    }
+
+    /// Returns the whole reply.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Truncated`](crate::ErrorKind::Truncated) with what came, when
+    /// [`WireDelta::End`] has not been pushed.
+    pub fn finish(self) -> Result<ChatResponse> {
+        if self.finished {
+            Ok(self.partial())
+        } else {
+            Err(truncated(self.partial()))
+        }
+    }
+
+    fn note_first_token(&mut self) {
+        if self.timing.first_token.is_none() {
+            self.timing.first_token = Some(self.started.elapsed());
+        }
+    }
+
+    /// Finds the open part of this kind and slot, or begins one.
+    fn open(&mut self, kind: Kind, slot: u32, new: impl FnOnce() -> Part) -> (u32, &mut Part) {
+        let found = self
+            .slots
+            .iter()
+            .rposition(|s| s.open && s.kind == kind && s.slot == slot);
+        let at = found.unwrap_or_else(|| {
+            self.slots.push(Slot {
+                kind,
+                slot,
+                open: true,
+                part: new(),
+            });
+            self.slots.len() - 1
+        });
+        (as_index(at), &mut self.slots[at].part)
+    }
+
+    fn reasoning(&mut self, slot: u32, edit: impl FnOnce(&mut Reasoning)) -> u32 {
+        let empty = || Part::Reasoning(Reasoning::default());
+        let (index, part) = self.open(Kind::Reasoning, slot, empty);
+        if let Part::Reasoning(reasoning) = part {
+            edit(reasoning);
+        }
+        index
+    }
+
+    fn open_call(&mut self, slot: u32) -> Option<(usize, &mut ToolCall)> {
+        let slots = self.slots.iter_mut().enumerate().rev();
+        slots
+            .filter(|(_, s)| s.open && s.slot == slot)
+            .find_map(|(i, s)| match &mut s.part {
+                Part::ToolCall(call) => Some((i, call)),
+                _ => None,
+            })
+    }
+
+    /// Returns the call of this slot, begun or not.
+    fn call(&mut self, slot: u32) -> &mut ToolCall {
+        match self.open_call(slot).map(|(at, _)| at) {
+            Some(at) => match &mut self.slots[at].part {
+                Part::ToolCall(call) => call,
+                _ => self.pending.entry(slot).or_insert_with(nameless),
+            },
+            None => self.pending.entry(slot).or_insert_with(nameless),
+        }
+    }
+
+    fn tool_call(
+        &mut self,
+        slot: u32,
+        id: Option<String>,
+        name: Option<String>,
+        arguments: String,
+        events: &mut Vec<StreamEvent>,
+    ) {
+        if let Some((at, call)) = self.open_call(slot) {
+            if !arguments.is_empty() {
+                call.arguments.push_str(&arguments);
+                events.push(StreamEvent::ToolCallDelta {
+                    index: as_index(at),
+                    json: arguments,
+                });
+            }
+            return;
+        }
+        let call = self.pending.entry(slot).or_insert_with(nameless);
+        if let Some(id) = id.filter(|_| call.id.is_empty()) {
+            call.id = id;
+        }
+        if let Some(name) = name.filter(|_| call.name.is_empty()) {
+            call.name = name;
+        }
+        call.arguments.push_str(&arguments);
+        // Without an id the call waits for one until its arguments begin.
+        if !call.name.is_empty() && (!call.id.is_empty() || !call.arguments.is_empty()) {
+            self.promote(slot, events);
+        }
+    }
+
+    /// Makes a pending call a part of the message, minting an id if it has none.
+    fn promote(&mut self, slot: u32, events: &mut Vec<StreamEvent>) {
+        let Some(mut call) = self.pending.remove(&slot) else {
+            return;
+        };
+        if call.name.is_empty() {
+            let reason = format!(
+                "a tool call without a name was left out: {}",
+                call.arguments
+            );
+            self.warnings.push(Warning::new("tool_calls", reason));
+            return;
+        }
+        let index = as_index(self.slots.len());
+        if call.id.is_empty() {
+            call.id = format!("{}{index}", self.call_prefix);
+        }
+        let (id, name) = (call.id.clone(), call.name.clone());
+        events.push(StreamEvent::ToolCallStarted { index, id, name });
+        if !call.arguments.is_empty() {
+            events.push(StreamEvent::ToolCallDelta {
+                index,
+                json: call.arguments.clone(),
+            });
+        }
+        let part = Part::ToolCall(call);
+        self.slots.push(Slot {
+            kind: Kind::ToolCall,
+            slot,
+            open: true,
+            part,
+        });
+    }
+
+    fn close(&mut self, at: usize, events: &mut Vec<StreamEvent>) {
+        let slot = &mut self.slots[at];
+        if slot.open {
+            slot.open = false;
+            events.push(StreamEvent::PartDone {
+                index: as_index(at),
+                part: slot.part.clone(),
+            });
+        }
+    }
+
+    fn end(&mut self, events: &mut Vec<StreamEvent>) {
+        let waiting: Vec<u32> = self.pending.keys().copied().collect();
+        for slot in waiting {
+            self.promote(slot, events);
+        }
+        for at in 0..self.slots.len() {
+            self.close(at, events);
+        }
+        self.finished = true;
+        self.timing.total = self.started.elapsed();
+        events.push(StreamEvent::Finished(Box::new(self.partial())));
+    }
+}
+
+fn nameless() -> ToolCall {
+    ToolCall::new("", "", "")
+}
+
+fn append(to: &mut Option<String>, piece: Option<String>) {
+    if let Some(piece) = piece {
+        to.get_or_insert_default().push_str(&piece);
+    }
+}
+
+/// Positions of parts fit `u32`: each part takes far more than a byte.
+fn as_index(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,387 @@
+//! Typed replies: from a Rust type to a schema, to a request, to a value, with repair.
+
+use schemars::{JsonSchema, Schema};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+use crate::chat::ChatModel;
+use crate::error::{Error, ErrorKind, Result};
+use crate::message::Message;
+use crate::part::{Part, ToolCall, ToolResult};
+use crate::request::{ChatRequest, ResponseFormat, ToolChoice};
+use crate::response::{ChatResponse, FinishReason, Usage};
+use crate::tool::ToolSpec;
+use crate::validate::describes_object;
+
+/// Name of the tool through which [`ExtractMode::Tool`] gets the value.
+const RESULT_TOOL: &str = "final_result";
+
+/// Field that holds the value when `T` is not an object.
+const WRAPPED: &str = "value";
+
+/// How a typed reply is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum ExtractMode {
+    /// `Native` if the model enforces schemas (with tools, if the request has some), else `Tool`
+    /// if it calls tools, else `Prompt`.
+    #[default]
+    Auto,
+    /// The provider or the local sampler enforces the schema.
+    Native,
+    /// The model must call the tool `final_result`, whose parameters are the schema.
+    Tool,
+    /// The schema is put into the prompt; works with any model.
+    Prompt,
+}
+
+/// How [`ChatModelExt::extract_with`](crate::ChatModelExt::extract_with) works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ExtractOptions {
+    /// How the reply is asked for.
+    pub mode: ExtractMode,
+    /// How many times a reply that does not parse goes back for repair; 2 unless set.
+    pub retries: u32,
+}
+
+impl Default for ExtractOptions {
+    fn default() -> Self {
+        Self {
+            mode: ExtractMode::Auto,
+            retries: 2,
+        }
+    }
+}
+
+impl ExtractOptions {
+    /// Creates the defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets how the reply is asked for.
+    #[must_use]
+    pub fn with_mode(mut self, mode: ExtractMode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Sets how many times a reply goes back for repair.
+    #[must_use]
+    pub fn with_retries(mut self, retries: u32) -> Self {
+        self.retries = retries;
+        self
+    }
+}
+
+/// A typed reply and what it took.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Extracted<T> {
+    /// The value.
+    pub value: T,
+    /// Tokens of all attempts together.
+    pub usage: Usage,
+    /// How many times the model was asked.
+    pub attempts: u32,
+    /// The reply the value was read from.
+    pub response: ChatResponse,
+}
+
+pub(crate) async fn extract<T, M>(
+    model: &M,
+    mut request: ChatRequest,
+    options: &ExtractOptions,
+) -> Result<Extracted<T>>
+where
+    T: DeserializeOwned + JsonSchema + Send,
+    M: ChatModel + ?Sized,
+{
+    let mode = resolve(options.mode, model, &request);
+    let target = Target::of::<T>();
+    target.ask(mode, &mut request);
+    let mut usage = Usage::default();
+    let mut attempts = 0;
+    loop {
+        let response = model.chat(&request).await?;
+        attempts += 1;
+        usage += response.usage;
+        let response = refuse_incomplete(response)?;
+        let problem = match target.read::<T>(mode, &response) {
+            Ok(value) => {
+                return Ok(Extracted {
+                    value,
+                    usage,
+                    attempts,
+                    response,
+                });
+            }
+            Err(problem) => problem,
+        };
+        if attempts > options.retries {
+            let message = format!(
+                "{} did not fit after {attempts} attempts: {problem}",
+                target.name
+            );
+            return Err(Error::new(ErrorKind::Schema, message)
+                .with_provider(response.provider.clone())
+                .with_partial(response));
+        }
+        ask_again(&mut request, response, &problem);
+    }
+}
+
+fn resolve<M: ChatModel + ?Sized>(
+    mode: ExtractMode,
+    model: &M,
+    request: &ChatRequest,
+) -> ExtractMode {
+    let can = model.capabilities();
+    match mode {
+        ExtractMode::Auto if can.json_schema_with_tools => ExtractMode::Native,
+        ExtractMode::Auto if can.json_schema && request.tools.is_empty() => ExtractMode::Native,
+        ExtractMode::Auto if can.tools => ExtractMode::Tool,
+        ExtractMode::Auto => ExtractMode::Prompt,
+        chosen => chosen,
+    }
+}
+
+/// A cut or filtered reply is an error of its own: repairing it would ask for the impossible.
+fn refuse_incomplete(response: ChatResponse) -> Result<ChatResponse> {
+    let (kind, message) = match &response.finish_reason {
+        FinishReason::Length => (
+            ErrorKind::Truncated,
+            "the reply was cut before it was complete; raise max_tokens".into(),
+        ),
+        FinishReason::ContentFilter => (
+            ErrorKind::ContentFiltered,
+            "a safety filter cut the reply".into(),
+        ),
+        FinishReason::Refusal => (
+            ErrorKind::ContentFiltered,
+            format!("the model refused: {}", response.text()),
+        ),
+        _ => return Ok(response),
+    };
+    Err(Error::new(kind, message)
+        .with_provider(response.provider.clone())
+        .with_partial(response))
+}
+
+/// Appends the reply and what is wrong with it, in the form the reply calls for: providers refuse
+/// a conversation in which a tool call has no result.
+fn ask_again(request: &mut ChatRequest, response: ChatResponse, problem: &str) {
+    let complaint = format!("{problem}\nCorrect this and answer again in the form asked for.");
+    let results: Vec<ToolResult> = response
+        .message
+        .tool_calls()
+        .map(|call| ToolResult::to(call, complaint.as_str()).as_error())
+        .collect();
+    if !response.message.content.is_empty() {
+        request.messages.push(response.message);
+    }
+    request.messages.push(match results.is_empty() {
+        true => Message::user(complaint),
+        false => Message::tool_results(results),
+    });
+}
+
+/// The schema of a type, always of type `object` as tools and strict output require.
+struct Target {
+    name: String,
+    schema: Schema,
+    wrapped: bool,
+}
+
+impl Target {
+    fn of<T: JsonSchema>() -> Self {
+        let schema = schemars::schema_for!(T);
+        let wrapped = !describes_object(&schema) || !schema_is_plain_object(&schema);
+        let allowed = |c: char| {
+            if c.is_ascii_alphanumeric() || c == '-' {
+                c
+            } else {
+                '_'
+            }
+        };
+        let name = T::schema_name().chars().take(64).map(allowed).collect();
+        let schema = if wrapped { wrap(schema) } else { schema };
+        Self {
+            name,
+            schema,
+            wrapped,
+        }
+    }
+
+    fn ask(&self, mode: ExtractMode, request: &mut ChatRequest) {
+        match mode {
+            ExtractMode::Native => {
+                request.response_format = ResponseFormat::JsonSchema {
+                    name: self.name.clone(),
+                    schema: self.schema.clone(),
+                    strict: true,
+                };
+            }
+            ExtractMode::Tool => {
+                let description = format!("Returns the final {} to the user.", self.name);
+                request.tools.retain(|t| t.name != RESULT_TOOL);
+                request
+                    .tools
+                    .push(ToolSpec::new(RESULT_TOOL, description, self.schema.clone()));
+                request.tool_choice = ToolChoice::Tool(RESULT_TOOL.into());
+            }
+            ExtractMode::Prompt | ExtractMode::Auto => {
+                let rule = format!(
+                    "Answer with one JSON object that matches this JSON schema, and nothing else:\n{}",
+                    self.schema.as_value()
+                );
+                add_to_system(request, rule);
+            }
+        }
+    }
+
+    /// Reads the value, or says what is wrong in words fit for the model.
+    fn read<T: DeserializeOwned>(
+        &self,
+        mode: ExtractMode,
+        response: &ChatResponse,
+    ) -> Result<T, String> {
+        let arguments = |c: &ToolCall| c.arguments.clone();
+        let call = response
+            .message
+            .tool_calls()
+            .find(|c| c.name == RESULT_TOOL)
+            .map(arguments);
+        let json = match (mode, call) {
+            (ExtractMode::Tool, Some(arguments)) => arguments,
+            // Some models write the value into the text although a tool was demanded.
+            _ => match json_in(&response.text()) {
+                Some(json) => json.to_owned(),
+                None => return Err("the reply holds no JSON object".into()),
+            },
+        };
+        let explain = |e: serde_json::Error| format!("the JSON does not fit: {e}");
+        if !self.wrapped {
+            return serde_json::from_str(&json).map_err(explain);
+        }
+        let mut object: Map<String, Value> = serde_json::from_str(&json).map_err(explain)?;
+        let value = object
+            .remove(WRAPPED)
+            .ok_or_else(|| format!("missing field `{WRAPPED}`"))?;
+        serde_json::from_value(value).map_err(explain)
+    }
+}
+
+/// Returns whether the root says `type: object` itself: tool parameters may not be a bare `$ref`,
+/// `anyOf` or `enum` there.
+fn schema_is_plain_object(schema: &Schema) -> bool {
+    schema.get("type").is_some_and(|t| t == "object")
+        && !["anyOf", "oneOf", "enum", "$ref"]
+            .iter()
+            .any(|k| schema.get(*k).is_some())
+}
+
+/// Makes `{"value": T}`, keeping shared definitions at the root where references point to.
+fn wrap(mut schema: Schema) -> Schema {
+    let definitions = schema.remove("$defs");
+    schema.remove("$schema");
+    let mut object = Map::new();
+    object.insert("type".into(), json!("object"));
+    let mut inner = schema.to_value();
+    move_root_references(&mut inner);
+    object.insert("properties".into(), json!({ WRAPPED: inner }));
+    object.insert("required".into(), json!([WRAPPED]));
+    object.insert("additionalProperties".into(), json!(false));
+    if let Some(mut definitions) = definitions {
+        move_root_references(&mut definitions);
+        object.insert("$defs".into(), definitions);
+    }
+    object.into()
+}
+
+/// A recursive type refers to its own root as `#`, which wrapping moves.
+fn move_root_references(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            for (key, inner) in map.iter_mut() {
+                if key == "$ref" && inner == "#" {
+                    *inner = format!("#/properties/{WRAPPED}").into();
+                } else {
+                    move_root_references(inner);
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(move_root_references),
+        _ => {}
+    }
+}
+
+/// Appends a rule to the leading system message, or makes one.
+fn add_to_system(request: &mut ChatRequest, rule: String) {
+    match request.messages.first_mut() {
+        Some(first) if first.role == crate::Role::System => {
+            first.content.push(Part::text(format!("\n\n{rule}")));
+        }
+        _ => request.messages.insert(0, Message::system(rule)),
+    }
+}
+
+/// Finds the first balanced JSON object in text that may have prose or a code fence around it.
+fn json_in(text: &str) -> Option<&str> {
+    let start = text.find('{')?;
+    let rest = &text[start..];
+    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
+    for (at, byte) in rest.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' if !in_string => depth += 1,
+            b'}' if !in_string => {
+                depth -= 1;
+                if depth == 0 {
+                    return Some(&rest[..=at]);
+                }
+            }
+            _ => {}
+        }
+    }
+    // Unbalanced: let the parser say where it ends.
+    Some(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_json_in_prose_and_fences() {
+        let cases = [
+            ("```json\n{\"a\": 1}\n```", Some("{\"a\": 1}")),
+            ("Sure: {\"a\": \"}\\\"{\"} ok", Some("{\"a\": \"}\\\"{\"}")),
+            (
+                "{\"a\": {\"b\": 2}} {\"c\": 3}",
+                Some("{\"a\": {\"b\": 2}}"),
+            ),
+            ("none", None),
+            ("{\"cut", Some("{\"cut")),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(json_in(text), expected);
+        }
+    }
+
+    #[test]
+    fn wraps_what_is_not_an_object() {
+        let target = Target::of::<Vec<u8>>();
+        assert!(target.wrapped && describes_object(&target.schema));
+        assert_eq!(
+            target.schema.as_value()["properties"]["value"]["type"],
+            "array"
+        );
+        let map = Target::of::<std::collections::BTreeMap<String, u8>>();
+        assert!(!map.wrapped);
+    }
+}
