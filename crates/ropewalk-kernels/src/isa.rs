@@ -1,37 +1,43 @@
-//! Instruction-set tiers.
+//! Instruction-set tiers and their run-time detection.
 
-/// An instruction-set tier of the kernels.
+use std::fmt;
+use std::sync::OnceLock;
+
+/// An instruction-set tier of the kernels, ordered from slowest to fastest.
+///
+/// A tier is a run-time value: one binary holds all tiers of its architecture and
+/// [`Isa::best`] picks one, so no `target-cpu` flag is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Isa {
-    /// Portable code.
+    /// Portable code; the reference of all other tiers.
     Scalar,
-    /// AVX2 with FMA and F16C.
+    /// x86-64 with AVX2, FMA and F16C.
     Avx2,
-    /// AVX-512 F, BW, DQ, VL and VNNI.
+    /// [`Isa::Avx2`] plus the 256-bit integer dot product of AVX-VNNI.
+    AvxVnni,
+    /// x86-64 with AVX-512 F, BW, DQ, VL and VNNI.
     Avx512Vnni,
 }
 
 impl Isa {
-    /// Returns the best tier of this machine.
+    /// Every tier, slowest first, whether this machine has it or not.
+    pub const ALL: [Self; 4] = [Self::Scalar, Self::Avx2, Self::AvxVnni, Self::Avx512Vnni];
+
+    /// Returns the best tier of this machine; detected once.
     #[must_use]
     pub fn best() -> Self {
-        if Self::Avx512Vnni.is_available() {
-            Self::Avx512Vnni
-        } else if Self::Avx2.is_available() {
-            Self::Avx2
-        } else {
-            Self::Scalar
-        }
+        static BEST: OnceLock<Isa> = OnceLock::new();
+        *BEST.get_or_init(|| {
+            let available = Self::ALL.into_iter().filter(|isa| isa.is_available());
+            available.max().unwrap_or(Self::Scalar)
+        })
     }
 
     /// Returns the tiers of this machine, slowest first.
     #[must_use]
     pub fn available() -> Vec<Self> {
-        [Self::Scalar, Self::Avx2, Self::Avx512Vnni]
-            .into_iter()
-            .filter(|isa| isa.is_available())
-            .collect()
+        Self::ALL.into_iter().filter(|isa| isa.is_available()).collect()
     }
 
     /// Returns whether this machine can run the tier.
@@ -46,6 +52,8 @@ impl Isa {
                     && is_x86_feature_detected!("f16c")
             }
             #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni => Self::Avx2.is_available() && is_x86_feature_detected!("avxvnni"),
+            #[cfg(target_arch = "x86_64")]
             Self::Avx512Vnni => {
                 Self::Avx2.is_available()
                     && is_x86_feature_detected!("avx512f")
@@ -59,8 +67,44 @@ impl Isa {
         }
     }
 
+    /// Returns the lower-case name of the tier, such as `avx512-vnni`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Scalar => "scalar",
+            Self::Avx2 => "avx2",
+            Self::AvxVnni => "avx-vnni",
+            Self::Avx512Vnni => "avx512-vnni",
+        }
+    }
+
     /// Returns this tier, or the best one where this machine lacks it.
     pub(crate) fn usable(self) -> Self {
         if self.is_available() { self } else { Self::best() }
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn best_is_the_last_available_tier() {
+        assert_eq!(Isa::available().last(), Some(&Isa::best()));
+        assert!(Isa::available().contains(&Isa::Scalar));
+        assert!(Isa::Scalar < Isa::Avx512Vnni);
+    }
+
+    #[test]
+    fn a_missing_tier_falls_back() {
+        for isa in Isa::ALL {
+            assert!(isa.usable().is_available());
+        }
     }
 }

@@ -1,14 +1,26 @@
 //! CPU kernels for language models: packed quantised matrix products, attention, norms, thread pool
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod acts;
+mod buffer;
 mod error;
+mod f16;
 mod isa;
+mod matmul;
+mod matrix;
 mod micro;
 mod pool;
+mod quant;
 mod sgemm;
+mod sys;
 #[cfg(test)]
 mod testing;
 
+pub use acts::Acts;
 pub use error::Error;
 pub use isa::Isa;
+pub use matmul::{Job, matmul};
+pub use matrix::{Matrix, Source};
 pub use pool::Pool;
+pub use quant::Format;
 pub use sgemm::{sgemm, sgemm_batched};

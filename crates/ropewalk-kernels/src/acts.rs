@@ -1,0 +1,262 @@
+//! Activations in the forms that the weight formats multiply with.
+#![allow(unsafe_code, reason = "threads write disjoint row blocks of one buffer")]
+
+use crate::quant::activation::{self, SMALL_WORDS, SUPER_WORDS};
+use crate::quant::{SMALL, SUPER};
+use crate::{Error, Isa, Matrix, Pool};
+
+/// Most rows that one kernel call multiplies; also the interleave of row blocks.
+pub(crate) fn max_rows(isa: Isa) -> usize {
+    match isa {
+        Isa::Scalar => 1,
+        Isa::Avx2 | Isa::AvxVnni => 4,
+        Isa::Avx512Vnni => 12,
+    }
+}
+
+/// Rows from which preparing is spread over the pool.
+const PARALLEL_ROWS: usize = 4;
+
+/// A form of activations that a weight format needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// Unchanged f32 rows.
+    Float,
+    /// 8-bit superblocks of 256 with their sums.
+    Super,
+    /// 8-bit blocks of 32 with their sums.
+    Small,
+}
+
+/// Activations of `m` rows of `k` values, in every form that a group of matrices needs.
+///
+/// The buffers are reused from call to call: keep one `Acts` per place of a model.
+///
+/// Quantised forms: a block's scale is `d = max|x| / 127` and its values `round(x * (127 / max|x|))`,
+/// ties to even; a block whose largest magnitude is below 1e-30 is zero; a block that holds a NaN or
+/// an infinity gets the scale NaN, so every product with that row is NaN. Integers and scales are
+/// the same on every tier.
+#[derive(Debug, Default)]
+pub struct Acts {
+    isa: Option<Isa>,
+    m: usize,
+    k: usize,
+    float: Form<f32>,
+    supers: Form<i32>,
+    smalls: Form<i32>,
+}
+
+#[derive(Debug)]
+struct Form<T> {
+    data: Vec<T>,
+    ready: bool,
+}
+
+impl<T> Default for Form<T> {
+    fn default() -> Self {
+        Self { data: Vec::new(), ready: false }
+    }
+}
+
+/// Rows that a kernel call takes together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RowBlock {
+    /// First row.
+    pub(crate) first: usize,
+    /// Rows with data.
+    pub(crate) rows: usize,
+    /// Rows with their padding: the interleave, one of [`block_sizes`].
+    pub(crate) width: usize,
+}
+
+/// A pointer that threads may share because they write disjoint parts.
+#[derive(Clone, Copy)]
+pub(crate) struct Shared<T>(pub(crate) *mut T);
+// SAFETY: whoever dereferences vouches for disjoint access.
+unsafe impl<T> Send for Shared<T> {}
+// SAFETY: as above.
+unsafe impl<T> Sync for Shared<T> {}
+
+impl<T> Shared<T> {
+    /// Returns the pointer; a method, so that closures capture the whole wrapper.
+    pub(crate) fn get(self) -> *mut T {
+        self.0
+    }
+}
+
+/// Returns the padded width of a block of `rows` rows.
+pub(crate) fn block_width(isa: Isa, rows: usize) -> usize {
+    let max = max_rows(isa);
+    [1, 2, 4, 8].into_iter().find(|&w| w >= rows && w <= max).unwrap_or(max)
+}
+
+impl Acts {
+    /// Returns empty activations.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Returns the rows of the last [`Acts::prepare`].
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.m
+    }
+
+    /// Returns the values per row of the last [`Acts::prepare`].
+    #[must_use]
+    pub fn cols(&self) -> usize {
+        self.k
+    }
+
+    /// Brings `x` into each form that the matrices `for_` need, once per form.
+    ///
+    /// Rows are independent: a row's form does not depend on its neighbours, on `m` or on the
+    /// number of threads.
+    ///
+    /// # Shapes
+    /// - `x`: `[m, k]`, row-major; each matrix of `for_`: `[n, k]`
+    ///
+    /// # Errors
+    /// [`Error::Length`] when `x` or a matrix has another size, [`Error::IsaUnavailable`] when this
+    /// machine lacks the tier, [`Error::NotPrepared`] when a matrix was packed for another tier.
+    pub fn prepare(
+        &mut self,
+        pool: &Pool,
+        isa: Isa,
+        x: &[f32],
+        m: usize,
+        k: usize,
+        for_: &[&Matrix],
+    ) -> Result<(), Error> {
+        (self.float.ready, self.supers.ready, self.smalls.ready) = (false, false, false);
+        if !isa.is_available() {
+            return Err(Error::IsaUnavailable { isa });
+        }
+        let needed = m.saturating_mul(k);
+        if x.len() != needed {
+            return Err(Error::Length { what: "activations", needed, found: x.len() });
+        }
+        for matrix in for_ {
+            if matrix.cols() != k {
+                let (needed, found) = (matrix.cols(), k);
+                return Err(Error::Length { what: "activation row", needed, found });
+            }
+            if matrix.isa() != isa {
+                return Err(Error::NotPrepared { what: "the tier the matrix was packed for" });
+            }
+        }
+        (self.isa, self.m, self.k) = (Some(isa), m, k);
+        let wants = |need| for_.iter().any(|matrix| matrix.need() == need);
+        if wants(Need::Float) {
+            self.float.data.clear();
+            self.float.data.extend_from_slice(x);
+            self.float.ready = true;
+        }
+        if wants(Need::Super) {
+            let words = k / SUPER * SUPER_WORDS;
+            self.supers.fill(pool, isa, m, words, |row, lane, width, out| {
+                // SAFETY: `out` holds `width * words` values and `isa` is available.
+                unsafe { activation::supers(isa, row.map(|r| &x[r * k..][..k]), lane, width, k, out) };
+            });
+        }
+        if wants(Need::Small) {
+            let words = small_words(k);
+            self.smalls.fill(pool, isa, m, words, |row, lane, width, out| {
+                // SAFETY: as above.
+                unsafe { activation::smalls(isa, row.map(|r| &x[r * k..][..k]), lane, width, k, out) };
+            });
+        }
+        Ok(())
+    }
+
+    /// Returns the tier of the last [`Acts::prepare`].
+    pub(crate) fn isa(&self) -> Option<Isa> {
+        self.isa
+    }
+
+    /// Returns the f32 rows, if prepared.
+    pub(crate) fn float(&self) -> Option<&[f32]> {
+        self.float.ready.then_some(&*self.float.data)
+    }
+
+    /// Returns the words of an interleaved form and its words per row, if prepared.
+    pub(crate) fn words(&self, need: Need) -> Option<(&[i32], usize)> {
+        match need {
+            Need::Float => None,
+            Need::Super => {
+                let words = self.k / SUPER * SUPER_WORDS;
+                self.supers.ready.then_some((&*self.supers.data, words))
+            }
+            Need::Small => {
+                self.smalls.ready.then_some((&*self.smalls.data, small_words(self.k)))
+            }
+        }
+    }
+
+    /// Returns the number of row blocks.
+    pub(crate) fn blocks(&self) -> usize {
+        self.isa.map_or(0, |isa| self.m.div_ceil(max_rows(isa)))
+    }
+
+    /// Returns row block `index`.
+    pub(crate) fn block(&self, index: usize) -> RowBlock {
+        let isa = self.isa.unwrap_or(Isa::Scalar);
+        row_block(isa, self.m, index)
+    }
+}
+
+/// Returns block `index` of `m` rows.
+fn row_block(isa: Isa, m: usize, index: usize) -> RowBlock {
+    let max = max_rows(isa);
+    let first = index * max;
+    let rows = (m - first).min(max);
+    RowBlock { first, rows, width: block_width(isa, rows) }
+}
+
+/// Returns the words of a row of small blocks, padded so that packed tiles may hold several.
+fn small_words(k: usize) -> usize {
+    (k / SMALL).next_multiple_of(activation::SMALL_PADDING) * SMALL_WORDS
+}
+
+impl Form<i32> {
+    /// Fills the form: `write(row, lane, width, block)` for every lane of every row block, with no
+    /// row for padding lanes.
+    fn fill(
+        &mut self,
+        pool: &Pool,
+        isa: Isa,
+        m: usize,
+        words: usize,
+        write: impl Fn(Option<usize>, usize, usize, *mut i32) + Sync,
+    ) {
+        let max = max_rows(isa);
+        let blocks = m.div_ceil(max);
+        if m == 0 {
+            self.ready = true;
+            return;
+        }
+        let last = row_block(isa, m, blocks - 1);
+        let len = (last.first + last.width) * words;
+        // Old content may stay: every word is written below.
+        if self.data.len() < len {
+            self.data.resize(len, 0);
+        }
+        let base = Shared(self.data.as_mut_ptr());
+        let one = |index: usize| {
+            let block = row_block(isa, m, index);
+            // SAFETY: blocks lie one after the other in the buffer; each is written by one call.
+            let out = unsafe { base.get().add(block.first * words) };
+            for lane in 0..block.width {
+                let row = (lane < block.rows).then_some(block.first + lane);
+                write(row, lane, block.width, out);
+            }
+        };
+        if m < PARALLEL_ROWS {
+            (0..blocks).for_each(one);
+        } else {
+            pool.run(blocks, &one);
+        }
+        self.ready = true;
+    }
+}

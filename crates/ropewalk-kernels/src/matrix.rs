@@ -1,0 +1,191 @@
+//! Weight matrices, packed for a tier.
+#![allow(unsafe_code, reason = "threads copy disjoint rows of one buffer")]
+
+use std::sync::Arc;
+
+use crate::acts::{Need, Shared};
+use crate::buffer::Buffer;
+use crate::quant::{Format, SUPER, dense_rows, tiles};
+use crate::{Error, Isa, Pool};
+
+/// Bytes that outlive the matrix that reads them: a vector, or a part of a mapped file.
+pub type Source = Arc<dyn AsRef<[u8]> + Send + Sync>;
+
+/// A weight matrix `[n, k]`: `n` outputs, `k` inputs, row-major.
+///
+/// [`Matrix::pack`] copies the weights into tiles of 16 rows that the tier's kernels stream;
+/// the copy is at most 3 % larger than the source. [`Matrix::from_rows`] keeps the source and
+/// decodes it row by row, for formats without a packed kernel.
+///
+/// ```
+/// use std::num::NonZeroUsize;
+/// use ropewalk_kernels::{Acts, Format, Isa, Job, Matrix, Pool, matmul};
+///
+/// let pool = Pool::new(NonZeroUsize::MIN);
+/// let isa = Isa::best();
+/// // Two rows of 32 values with scale 1 (0x3c00): all ones, all twos.
+/// let mut bytes = vec![0, 0x3c];
+/// bytes.extend([1; 32]);
+/// bytes.extend([0, 0x3c]);
+/// bytes.extend([2; 32]);
+/// let weights = Matrix::pack(isa, Format::Q8_0, &bytes, 2, 32, &pool)?;
+///
+/// let mut acts = Acts::new();
+/// acts.prepare(&pool, isa, &[0.5; 32], 1, 32, &[&weights])?;
+/// let mut out = [0.0; 2];
+/// matmul(&pool, &acts, &mut [Job::new(&weights, &mut out)])?;
+/// assert!((out[0] - 16.0).abs() < 1e-4 && (out[1] - 32.0).abs() < 1e-4);
+/// # Ok::<(), ropewalk_kernels::Error>(())
+/// ```
+pub struct Matrix {
+    rows: usize,
+    cols: usize,
+    isa: Isa,
+    name: &'static str,
+    pub(crate) kind: Kind,
+}
+
+/// Where the weights are and what multiplies them.
+pub(crate) enum Kind {
+    /// Source rows, decoded to f32 one at a time.
+    Rows { source: Source, row_bytes: usize, decode: fn(&[u8], &mut [f32]) },
+    /// ggml blocks as they are, for the scalar tier.
+    Blocks { format: Format, data: Buffer, row_bytes: usize },
+    /// Tiles of 16 rows.
+    Tiles { format: Format, data: Buffer, strip_bytes: usize },
+}
+
+impl Matrix {
+    /// Packs `n` rows of ggml blocks for `isa`, in parallel; `src` may have any alignment.
+    ///
+    /// # Errors
+    /// [`Error::Block`] when the format's block does not divide `k`, [`Error::Length`] when `src`
+    /// is not exactly `n` rows, [`Error::IsaUnavailable`] when this machine lacks the tier,
+    /// [`Error::OutOfMemory`].
+    pub fn pack(
+        isa: Isa,
+        format: Format,
+        src: &[u8],
+        n: usize,
+        k: usize,
+        pool: &Pool,
+    ) -> Result<Self, Error> {
+        if !isa.is_available() {
+            return Err(Error::IsaUnavailable { isa });
+        }
+        let row_bytes = format.row_bytes(k)?;
+        let too_large = Error::TooLarge { format: format.name(), rows: n, cols: k };
+        let needed = row_bytes.checked_mul(n).ok_or(too_large)?;
+        if src.len() != needed {
+            return Err(Error::Length { what: "packed weights", needed, found: src.len() });
+        }
+        let kind = if let Some(decode) = dense_rows::decoder(format) {
+            let mut data = Vec::new();
+            data.try_reserve_exact(needed).map_err(|_| Error::OutOfMemory { bytes: needed })?;
+            data.extend_from_slice(src);
+            Kind::Rows { source: Arc::new(data), row_bytes, decode }
+        } else if let Some(layout) = tiles::layout(isa, format) {
+            let strip_bytes = k.div_ceil(layout.cols) * layout.bytes;
+            let total = n.div_ceil(tiles::ROWS).checked_mul(strip_bytes);
+            let total = total.ok_or(Error::TooLarge { format: format.name(), rows: n, cols: k })?;
+            let mut data = Buffer::zeroed(total)?;
+            tiles::pack(layout, src, n, row_bytes, data.bytes_mut(), strip_bytes, pool);
+            Kind::Tiles { format, data, strip_bytes }
+        } else {
+            let mut data = Buffer::zeroed(needed)?;
+            copy(src, data.bytes_mut(), pool);
+            Kind::Blocks { format, data, row_bytes }
+        };
+        Ok(Self { rows: n, cols: k, isa, name: format.name(), kind })
+    }
+
+    /// Returns a matrix over `n` rows of `row_bytes` bytes in any format that `decode` turns into
+    /// `k` values; products decode one row at a time and multiply in f32.
+    ///
+    /// # Errors
+    /// [`Error::Length`] when `source` is shorter than `n` rows, [`Error::IsaUnavailable`].
+    pub fn from_rows(
+        source: Source,
+        n: usize,
+        k: usize,
+        row_bytes: usize,
+        decode: fn(&[u8], &mut [f32]),
+        isa: Isa,
+    ) -> Result<Self, Error> {
+        if !isa.is_available() {
+            return Err(Error::IsaUnavailable { isa });
+        }
+        let found = source.as_ref().as_ref().len();
+        let needed = n.checked_mul(row_bytes).unwrap_or(usize::MAX);
+        if found < needed {
+            return Err(Error::Length { what: "weight rows", needed, found });
+        }
+        let kind = Kind::Rows { source, row_bytes, decode };
+        Ok(Self { rows: n, cols: k, isa, name: "rows", kind })
+    }
+
+    /// Returns the number of outputs, `n`.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Returns the number of inputs, `k`.
+    #[must_use]
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Returns the bytes that a product with this matrix reads: the packed size.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match &self.kind {
+            Kind::Rows { row_bytes, .. } => self.rows.saturating_mul(*row_bytes),
+            Kind::Blocks { data, .. } | Kind::Tiles { data, .. } => data.len(),
+        }
+    }
+
+    /// Returns the name of the weight format, or `rows` for [`Matrix::from_rows`].
+    #[must_use]
+    pub fn format_name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Returns the tier the matrix was packed for.
+    #[must_use]
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// Returns the form of activations that this matrix multiplies with.
+    pub(crate) fn need(&self) -> Need {
+        match &self.kind {
+            Kind::Rows { .. } => Need::Float,
+            Kind::Blocks { format, .. } | Kind::Tiles { format, .. } => {
+                if format.block_size() == SUPER { Need::Super } else { Need::Small }
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Matrix {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Matrix")
+            .field("rows", &self.rows)
+            .field("cols", &self.cols)
+            .field("isa", &self.isa)
+            .field("format", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Copies `src` into `dst` of the same length with all threads.
+fn copy(src: &[u8], dst: &mut [u8], pool: &Pool) {
+    const CHUNK: usize = 1 << 20;
+    let base = Shared(dst.as_mut_ptr());
+    pool.run(src.len().div_ceil(CHUNK), &|i| {
+        let part = &src[i * CHUNK..src.len().min((i + 1) * CHUNK)];
+        // SAFETY: `dst` is as long as `src` and the parts are disjoint.
+        unsafe { base.get().add(i * CHUNK).copy_from_nonoverlapping(part.as_ptr(), part.len()) };
+    });
+}
