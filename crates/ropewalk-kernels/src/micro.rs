@@ -50,7 +50,7 @@ pub(crate) fn tile_rows(isa: Isa) -> usize {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512Vnni => avx512::ROWS,
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => avx2::ROWS,
+        Isa::Avx2 | Isa::AvxVnni => avx2::ROWS,
         _ => scalar::ROWS,
     }
 }
@@ -78,7 +78,7 @@ pub(crate) unsafe fn tile(isa: Isa, t: &Tile) {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Vnni => avx512::tile(t),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => avx2::tile(t),
+            Isa::Avx2 | Isa::AvxVnni => avx2::tile(t),
             _ => scalar::tile(t),
         }
     }

@@ -22,7 +22,7 @@ pub(crate) unsafe fn transpose_to_panels(
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Vnni if width == 16 => x86::by16(src, stride, rows, k, dst),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 | Isa::Avx512Vnni => {
+            Isa::Avx2 | Isa::AvxVnni | Isa::Avx512Vnni => {
                 x86::by8(src, stride, rows.min(8), k, dst, width, width.min(8));
                 if width > 8 {
                     let low = rows.min(8);
