@@ -18,7 +18,23 @@ pub struct TensorInfo {
 }
 
 impl TensorInfo {
-    /// Describes a tensor by its extents in ggml's order.
+    /// Describes a tensor by its row-major shape, slowest extent first, as PyTorch prints it.
+    ///
+    /// # Errors
+    /// Rows that are not whole blocks of `ty`, or a size that overflows.
+    pub fn from_shape(name: &str, shape: &[usize], ty: TensorType) -> Result<Self> {
+        let dims: Vec<usize> = shape.iter().rev().copied().collect();
+        Self::from_dims(name, &dims, ty)
+    }
+
+    /// Describes a tensor by its extents in ggml's order, row length first.
+    ///
+    /// # Errors
+    /// As [`TensorInfo::from_shape`].
+    pub fn from_dims(name: &str, dims: &[usize], ty: TensorType) -> Result<Self> {
+        Self::new(name, dims, ty).map_err(|problem| Error::write(name, problem))
+    }
+
     pub(crate) fn new(name: &str, dims: &[usize], ty: TensorType) -> Result<Self, String> {
         let cols = dims.first().copied().unwrap_or(1);
         if !cols.is_multiple_of(ty.block_size()) {

@@ -1,0 +1,113 @@
+//! Encoders of the formats with blocks of 32. Layouts: `dequant/blocks32.rs`.
+
+use crate::float::f32_to_f16;
+
+fn each<const N: usize>(x: &[f32], out: &mut [u8], encode: impl Fn(&[f32; 32], &mut [u8; N])) {
+    for (x, block) in x.as_chunks().0.iter().zip(out.as_chunks_mut().0) {
+        encode(x, block);
+    }
+}
+
+fn inverse(d: f32) -> f32 {
+    if d == 0.0 { 0.0 } else { 1.0 / d }
+}
+
+/// Returns the value of largest magnitude with its sign; the first of equals.
+fn peak(x: &[f32; 32]) -> f32 {
+    x.iter().fold(0.0, |peak: f32, &v| if v.abs() > peak.abs() { v } else { peak })
+}
+
+fn bounds(x: &[f32; 32]) -> (f32, f32) {
+    x.iter().fold((f32::MAX, f32::MIN), |(lo, hi), &v| (lo.min(v), hi.max(v)))
+}
+
+/// Joins value `j` and value `j + 16` in byte `j`, four bits each.
+fn pack_halves(q: &[u8; 32], out: &mut [u8]) {
+    for (j, byte) in out.iter_mut().enumerate() {
+        *byte = q[j] & 15 | q[j + 16] << 4;
+    }
+}
+
+fn pack_fifth_bits(q: &[u8; 32], out: &mut [u8]) {
+    for (byte, q) in out.iter_mut().zip(q.as_chunks::<8>().0) {
+        *byte = q.iter().enumerate().fold(0, |bits, (j, q)| bits | (q >> 4) << j);
+    }
+}
+
+pub(super) fn q4_0(x: &[f32], out: &mut [u8]) {
+    each(x, out, |x, block: &mut [u8; 18]| {
+        let d = peak(x) / -8.0;
+        let id = inverse(d);
+        let q = x.map(|x| ((x * id + 8.5) as u8).min(15));
+        block[..2].copy_from_slice(&f32_to_f16(d).to_le_bytes());
+        pack_halves(&q, &mut block[2..]);
+    });
+}
+
+pub(super) fn q4_1(x: &[f32], out: &mut [u8]) {
+    each(x, out, |x, block: &mut [u8; 20]| {
+        let (lo, hi) = bounds(x);
+        let d = (hi - lo) / 15.0;
+        let id = inverse(d);
+        let q = x.map(|x| (((x - lo) * id + 0.5) as u8).min(15));
+        block[..2].copy_from_slice(&f32_to_f16(d).to_le_bytes());
+        block[2..4].copy_from_slice(&f32_to_f16(lo).to_le_bytes());
+        pack_halves(&q, &mut block[4..]);
+    });
+}
+
+pub(super) fn q5_0(x: &[f32], out: &mut [u8]) {
+    each(x, out, |x, block: &mut [u8; 22]| {
+        let d = peak(x) / -16.0;
+        let id = inverse(d);
+        let q = x.map(|x| ((x * id + 16.5) as u8).min(31));
+        block[..2].copy_from_slice(&f32_to_f16(d).to_le_bytes());
+        pack_fifth_bits(&q, &mut block[2..6]);
+        pack_halves(&q, &mut block[6..]);
+    });
+}
+
+pub(super) fn q5_1(x: &[f32], out: &mut [u8]) {
+    each(x, out, |x, block: &mut [u8; 24]| {
+        let (lo, hi) = bounds(x);
+        let d = (hi - lo) / 31.0;
+        let id = inverse(d);
+        let q = x.map(|x| (((x - lo) * id + 0.5) as u8).min(31));
+        block[..2].copy_from_slice(&f32_to_f16(d).to_le_bytes());
+        block[2..4].copy_from_slice(&f32_to_f16(lo).to_le_bytes());
+        pack_fifth_bits(&q, &mut block[4..8]);
+        pack_halves(&q, &mut block[8..]);
+    });
+}
+
+pub(super) fn q8_0(x: &[f32], out: &mut [u8]) {
+    each(x, out, |x, block: &mut [u8; 34]| {
+        let d = peak(x).abs() / 127.0;
+        let id = inverse(d);
+        block[..2].copy_from_slice(&f32_to_f16(d).to_le_bytes());
+        for (byte, x) in block[2..].iter_mut().zip(x) {
+            *byte = round_half_away(x * id) as u8;
+        }
+    });
+}
+
+/// Rounds a small number, halves away from zero. `f32::round` is a call on baseline x86-64, and
+/// adding a half first would round 0.49999997 up.
+fn round_half_away(x: f32) -> i8 {
+    let whole = x as i32;
+    let rest = x - whole as f32;
+    (whole + i32::from(rest >= 0.5) - i32::from(rest <= -0.5)) as i8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounding_is_that_of_the_standard_library() {
+        for x in [0.0_f32, 0.499_999_97, 0.5, 0.500_000_06, 1.5, 2.5, 126.5, 126.499_99, 127.0] {
+            assert_eq!(f32::from(round_half_away(x)), x.round(), "{x}");
+            assert_eq!(f32::from(round_half_away(-x)), (-x).round(), "{x}");
+        }
+    }
+}
