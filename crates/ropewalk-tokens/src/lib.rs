@@ -1,1 +1,19 @@
-//! Tokenizers (tokenizer.json, GGUF vocabularies), chat templates, tool-call parsing and token budgets
+//! Tokenizers (tokenizer.json, GGUF vocabularies), chat templates, tool-call parsing and token budgets.
+
+mod alphabet;
+mod encoding;
+mod error;
+mod files;
+mod json;
+mod pre;
+mod stream;
+mod tokenizer;
+mod train;
+mod unicode;
+
+pub use encoding::{BatchOptions, EncodeOptions, Encoding, Padding, Side};
+pub use error::{BoxError, Error, Result};
+pub use pre::PreTokenizer;
+pub use stream::DecodeStream;
+pub use tokenizer::Tokenizer;
+pub use train::{BpeTrainOptions, TrainedBpe, train_bpe};

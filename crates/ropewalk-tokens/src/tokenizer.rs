@@ -1,0 +1,432 @@
+//! The tokenizer.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::encoding::{BatchOptions, EncodeOptions, Encoding, Padding, Side};
+use crate::error::{Error, Result};
+use crate::files::{self, Extras};
+use crate::json::JsonVocab;
+use crate::stream::DecodeStream;
+
+/// A vocabulary with its rules: text to token ids and back.
+///
+/// Cloning is cheap (the vocabulary is shared) and a tokenizer can be used from several threads.
+#[derive(Clone)]
+pub struct Tokenizer {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    engine: Engine,
+    bos: Option<u32>,
+    eos: Option<u32>,
+    pad: Option<u32>,
+    unk: Option<u32>,
+    end_ids: Vec<u32>,
+    adds_bos: bool,
+    /// Beginning and end tokens the files ask for that the engine does not add by itself.
+    prefix: Vec<u32>,
+    suffix: Vec<u32>,
+    chat_template: Option<String>,
+}
+
+pub(crate) enum Engine {
+    Json(Box<JsonVocab>),
+}
+
+impl std::fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tokenizer")
+            .field("vocab_size", &self.vocab_size())
+            .field("bos", &self.inner.bos)
+            .field("eos", &self.inner.eos)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Tokens that end a turn or a text in known model families, by spelling.
+const END_TOKENS: &[&str] = &[
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|im_end|>",
+    "<|end|>",
+    "<|return|>",
+    "<|call|>",
+    "<|flush|>",
+    "<|calls|>",
+    "<end_of_turn>",
+    "<turn|>",
+    "<|tool_response>",
+    "<|endoftext|>",
+    "<|end_of_text|>",
+    "<｜end▁of▁sentence｜>",
+    "<end_of_utterance>",
+    "</s>",
+    "<eos>",
+    "<EOT>",
+    "_<EOT>",
+    "[EOT]",
+    "[EOS]",
+    "[e~[",
+];
+
+impl Tokenizer {
+    /// Loads a `tokenizer.json` file.
+    ///
+    /// Beginning and end tokens are guessed by their usual spellings; [`Tokenizer::from_dir`] reads them
+    /// from the files beside it.
+    ///
+    /// # Errors
+    /// [`Error::Read`] and [`Error::Parse`].
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let bytes = files::read(path)?;
+        Self::from_json(&bytes, &path.display().to_string(), Extras::default())
+    }
+
+    /// Loads the content of a `tokenizer.json` file.
+    ///
+    /// # Errors
+    /// [`Error::Parse`].
+    pub fn from_bytes(json: &[u8]) -> Result<Self> {
+        Self::from_json(json, "tokenizer.json", Extras::default())
+    }
+
+    /// Loads a model directory: `tokenizer.json` and, where they exist, `tokenizer_config.json`,
+    /// `special_tokens_map.json`, `generation_config.json` and `chat_template.jinja`.
+    ///
+    /// # Errors
+    /// [`Error::Read`] and [`Error::Parse`], naming the file.
+    pub fn from_dir(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let file = path.join("tokenizer.json");
+        let bytes = files::read(&file)?;
+        Self::from_json(
+            &bytes,
+            &file.display().to_string(),
+            files::read_extras(path)?,
+        )
+    }
+
+    fn from_json(json: &[u8], what: &str, extras: Extras) -> Result<Self> {
+        let vocab = JsonVocab::from_bytes(json, what)?;
+        let id = |name: &Option<String>, guesses: &[&str]| match name {
+            Some(name) => vocab.token_to_id(name),
+            None => guesses.iter().find_map(|guess| vocab.token_to_id(guess)),
+        };
+        let bos = id(&extras.bos, &["<s>", "<bos>", "<|begin_of_text|>", "[CLS]"]);
+        let eos = id(
+            &extras.eos,
+            &[
+                "</s>",
+                "<eos>",
+                "<|im_end|>",
+                "<|eot_id|>",
+                "<|end_of_text|>",
+                "<|endoftext|>",
+                "[SEP]",
+            ],
+        );
+        let pad = id(&extras.pad, &["<pad>", "[PAD]", "<|pad|>"]);
+        let unk = id(&extras.unk, &["<unk>", "[UNK]"]);
+        let framed = vocab.encode("", true, true)?;
+        let adds = |token: Option<u32>| token.is_some_and(|token| framed.contains(&token));
+        let wanted = |flag: Option<bool>, token: Option<u32>| match (flag, token) {
+            (Some(true), Some(token)) if !framed.contains(&token) => vec![token],
+            _ => Vec::new(),
+        };
+        let prefix = wanted(extras.add_bos, bos);
+        let suffix = wanted(extras.add_eos, eos);
+        let adds_bos = adds(bos) || !prefix.is_empty();
+        let mut end_ids: Vec<u32> = eos.into_iter().chain(extras.end_ids).collect();
+        end_ids.extend(END_TOKENS.iter().filter_map(|name| {
+            vocab
+                .token_to_id(name)
+                .filter(|&id| vocab.added().any(|(_, added)| added == id))
+        }));
+        end_ids.sort_unstable();
+        end_ids.dedup();
+        let chat_template = extras.chat_template;
+        let engine = Engine::Json(Box::new(vocab));
+        Ok(Self {
+            inner: Arc::new(Inner {
+                engine,
+                bos,
+                eos,
+                pad,
+                unk,
+                end_ids,
+                adds_bos,
+                prefix,
+                suffix,
+                chat_template,
+            }),
+        })
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.inner.engine
+    }
+
+    /// Returns the ids of `text`; the text of special tokens inside it becomes those tokens.
+    ///
+    /// `add_special` adds the tokens the model wants around a text, such as the beginning token. A
+    /// rendered chat template has them already.
+    ///
+    /// # Errors
+    /// [`Error::Encode`] if the vocabulary has no token for a part of the text.
+    pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>> {
+        let Engine::Json(vocab) = &self.inner.engine;
+        let ids = vocab.encode(text, add_special, true)?;
+        if !add_special || self.inner.prefix.is_empty() && self.inner.suffix.is_empty() {
+            return Ok(ids);
+        }
+        Ok([&self.inner.prefix[..], &ids, &self.inner.suffix].concat())
+    }
+
+    /// Returns the ids of `text` with byte ranges and masks.
+    ///
+    /// # Errors
+    /// [`Error::Encode`] if the vocabulary has no token for a part of the text.
+    pub fn encode_with(&self, text: &str, options: &EncodeOptions) -> Result<Encoding> {
+        self.encode_limited(text, options, None)
+    }
+
+    fn encode_limited(
+        &self,
+        text: &str,
+        options: &EncodeOptions,
+        limit: Option<(usize, Side)>,
+    ) -> Result<Encoding> {
+        let Engine::Json(vocab) = &self.inner.engine;
+        let added = if options.add_special {
+            self.special_count()
+        } else {
+            0
+        };
+        let limit = limit.map(|(limit, side)| (limit.saturating_sub(added), side));
+        let mut encoding =
+            vocab.encode_full(text, options.add_special, options.parse_special, limit)?;
+        if options.add_special {
+            for &id in self.inner.prefix.iter().rev() {
+                encoding.ids.insert(0, id);
+                encoding.offsets.insert(0, 0..0);
+                encoding.special_mask.insert(0, 1);
+                encoding.attention_mask.insert(0, 1);
+            }
+            for &id in &self.inner.suffix {
+                encoding.push(id, 0..0, true);
+            }
+        }
+        Ok(encoding)
+    }
+
+    /// Returns how many tokens `add_special` adds to one text.
+    pub fn special_count(&self) -> usize {
+        let Engine::Json(vocab) = &self.inner.engine;
+        vocab.special_count() + self.inner.prefix.len() + self.inner.suffix.len()
+    }
+
+    /// Encodes texts into rows, truncated and padded as asked.
+    ///
+    /// # Errors
+    /// [`Error::Encode`], and [`Error::Option`] if padding is asked for and there is no padding token.
+    pub fn encode_batch<T: AsRef<str>>(
+        &self,
+        texts: &[T],
+        options: &BatchOptions,
+    ) -> Result<Vec<Encoding>> {
+        let encode = EncodeOptions {
+            add_special: options.add_special,
+            parse_special: options.parse_special,
+        };
+        let limit = options
+            .max_length
+            .map(|limit| (limit, options.truncation_side));
+        let mut rows = texts
+            .iter()
+            .map(|text| self.encode_limited(text.as_ref(), &encode, limit))
+            .collect::<Result<Vec<_>>>()?;
+        let width = match options.padding {
+            Padding::None => return Ok(rows),
+            Padding::Longest => rows.iter().map(Encoding::len).max().unwrap_or(0),
+            Padding::Fixed(width) => width,
+        };
+        let pad = options.pad_id.or(self.inner.pad).ok_or_else(|| {
+            Error::option(
+                "pad_id",
+                "this vocabulary has no padding token; give one, such as eos",
+            )
+        })?;
+        let width = match options.pad_to_multiple_of {
+            Some(multiple) if multiple > 0 => width.next_multiple_of(multiple),
+            _ => width,
+        };
+        for row in &mut rows {
+            row.pad(width, options.padding_side, pad);
+        }
+        Ok(rows)
+    }
+
+    /// Returns the text of `ids`; ids outside the vocabulary are passed over, and bytes that are no
+    /// UTF-8 become U+FFFD.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] if the vocabulary's decoder fails.
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
+        let Engine::Json(vocab) = &self.inner.engine;
+        vocab.decode(ids, skip_special)
+    }
+
+    /// Returns the text of each id on its own.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] if the vocabulary's decoder fails.
+    pub fn batch_decode(&self, ids: &[u32], skip_special: bool) -> Result<Vec<String>> {
+        ids.iter()
+            .map(|&id| self.decode(&[id], skip_special))
+            .collect()
+    }
+
+    /// Returns the bytes that `id` adds to a text, or `None` outside the vocabulary.
+    pub fn decode_bytes(&self, id: u32) -> Option<Cow<'_, [u8]>> {
+        let Engine::Json(vocab) = &self.inner.engine;
+        vocab.bytes(id)
+    }
+
+    /// Starts decoding ids that arrive one by one.
+    pub fn decode_stream(&self, skip_special: bool) -> DecodeStream {
+        DecodeStream::new(self.clone(), skip_special)
+    }
+
+    /// Returns how the vocabulary spells `id`, such as `Ġhello` or `▁hello`.
+    pub fn piece(&self, id: u32) -> Option<Cow<'_, str>> {
+        let Engine::Json(vocab) = &self.inner.engine;
+        vocab.piece(id)
+    }
+
+    /// Returns the id of a token by the vocabulary's spelling.
+    pub fn token_to_id(&self, token: &str) -> Option<u32> {
+        let Engine::Json(vocab) = &self.inner.engine;
+        vocab.token_to_id(token)
+    }
+
+    /// Returns the tokens added beside the trained vocabulary, special and user-defined, by spelling.
+    pub fn added_vocab(&self) -> BTreeMap<String, u32> {
+        let Engine::Json(vocab) = &self.inner.engine;
+        vocab
+            .added()
+            .map(|(text, id)| (text.to_owned(), id))
+            .collect()
+    }
+
+    /// Returns whether `id` is a special token, which `skip_special` leaves out.
+    pub fn is_special(&self, id: u32) -> bool {
+        let Engine::Json(vocab) = &self.inner.engine;
+        vocab.is_special(id)
+    }
+
+    pub(crate) fn is_fallback_byte(&self, id: u32) -> bool {
+        let Engine::Json(vocab) = &self.inner.engine;
+        vocab.fallback_byte(id).is_some()
+    }
+
+    /// Returns the number of tokens, added ones included. A model's embedding may have more rows.
+    pub fn vocab_size(&self) -> usize {
+        let Engine::Json(vocab) = &self.inner.engine;
+        vocab.len()
+    }
+
+    /// Returns the token that begins a text, if the model has one.
+    pub fn bos(&self) -> Option<u32> {
+        self.inner.bos
+    }
+
+    /// Returns the token that ends a text, if the model has one.
+    pub fn eos(&self) -> Option<u32> {
+        self.inner.eos
+    }
+
+    /// Returns the padding token, if the model has one.
+    pub fn pad(&self) -> Option<u32> {
+        self.inner.pad
+    }
+
+    /// Returns the token for what the vocabulary cannot spell, if the model has one.
+    pub fn unk(&self) -> Option<u32> {
+        self.inner.unk
+    }
+
+    /// Returns all tokens after which generation stops, sorted: the end token, those of the generation
+    /// config and the end-of-turn tokens of known families (`<|im_end|>`, `<|eot_id|>`, `<|end|>`, …).
+    pub fn end_ids(&self) -> &[u32] {
+        &self.inner.end_ids
+    }
+
+    /// Returns whether `add_special` puts the beginning token in front.
+    pub fn adds_bos(&self) -> bool {
+        self.inner.adds_bos
+    }
+
+    /// Returns the spelling of the beginning token.
+    pub fn bos_token(&self) -> Option<Cow<'_, str>> {
+        self.piece(self.inner.bos?)
+    }
+
+    /// Returns the spelling of the end token.
+    pub fn eos_token(&self) -> Option<Cow<'_, str>> {
+        self.piece(self.inner.eos?)
+    }
+
+    /// Returns the chat template that came with the vocabulary.
+    pub fn chat_template(&self) -> Option<&str> {
+        self.inner.chat_template.as_deref()
+    }
+
+    /// Returns the number of tokens of `text` without added ones.
+    ///
+    /// # Errors
+    /// [`Error::Encode`] if the vocabulary has no token for a part of the text.
+    pub fn count(&self, text: &str) -> Result<usize> {
+        Ok(self.encode(text, false)?.len())
+    }
+
+    /// Returns the longest part of `text` that fits in `budget` tokens, cut at `side`, never inside a
+    /// character.
+    ///
+    /// # Errors
+    /// [`Error::Encode`] if the vocabulary has no token for a part of the text.
+    pub fn truncate_to_tokens<'t>(
+        &self,
+        text: &'t str,
+        budget: usize,
+        side: Side,
+    ) -> Result<&'t str> {
+        let options = EncodeOptions {
+            add_special: false,
+            parse_special: true,
+        };
+        let offsets = self.encode_with(text, &options)?.offsets;
+        let mut keep = budget;
+        while offsets.len() > budget && keep > 0 {
+            // Tokens that share a character cover all of it, so a cut before the next token's start
+            // never splits one.
+            let part = match side {
+                Side::Right => &text[..offsets[keep].start.min(offsets[keep - 1].end)],
+                Side::Left => {
+                    let from = offsets.len() - keep;
+                    &text[offsets[from].start.max(offsets[from - 1].end)..]
+                }
+            };
+            // The part may be cut into other tokens than the whole was, and more of them.
+            if self.count(part)? <= budget {
+                return Ok(part);
+            }
+            keep -= 1;
+        }
+        Ok(if offsets.len() > budget { "" } else { text })
+    }
+}

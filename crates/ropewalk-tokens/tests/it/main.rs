@@ -1,0 +1,3 @@
+//! Integration tests of `ropewalk-tokens`.
+
+mod train;
