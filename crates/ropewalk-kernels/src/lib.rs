@@ -9,9 +9,11 @@ mod isa;
 mod matmul;
 mod matrix;
 mod micro;
+pub mod ops;
 mod pool;
 mod quant;
 mod sgemm;
+mod simd;
 mod sys;
 #[cfg(test)]
 mod testing;

@@ -1,0 +1,38 @@
+//! Row operations of a decoder: norms, rotary positions, gates, softmax, conversions.
+//!
+//! Each runs on the calling thread. A row's result depends on the tier and the row alone, so the
+//! caller may cut work by rows (and element-wise work anywhere) without changing a bit.
+#![allow(unsafe_code, reason = "kernels over raw lanes; the public functions check every length")]
+
+mod activation;
+mod convert;
+mod elementwise;
+pub(crate) mod exp;
+mod norm;
+mod rope;
+mod softmax;
+#[cfg(test)]
+mod tests;
+
+pub use activation::{Activation, activate, gate, silu_mul};
+pub use convert::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
+pub use elementwise::{add, exp, scale};
+pub use norm::{layer_norm, rms_norm};
+pub use rope::{RopeStyle, rope, rope_tables};
+pub use softmax::{argmax, log_sum_exp, softmax};
+
+use crate::Error;
+
+/// Checks that an operand has the length another one fixes.
+fn same_length(what: &'static str, needed: usize, found: usize) -> Result<(), Error> {
+    if needed == found { Ok(()) } else { Err(Error::Length { what, needed, found }) }
+}
+
+/// Checks that rows of `width` fill a slice.
+fn whole_rows(what: &'static str, len: usize, width: usize) -> Result<(), Error> {
+    if len.is_multiple_of(width) {
+        return Ok(());
+    }
+    let needed = len.checked_next_multiple_of(width).unwrap_or(0);
+    Err(Error::Length { what, needed, found: len })
+}
