@@ -37,6 +37,7 @@
 
 mod describe;
 mod error;
+mod export;
 mod gguf;
 mod hf;
 mod map;
