@@ -210,12 +210,12 @@ pub(crate) fn attention(c: &Compute, x: &mut [f32], starts: &[usize], h: Heads, 
             let q = Mat::new(&x[head * h.dim..], row);
             let k = Mat::new(&x[(h.q + kv) * h.dim..], row);
             let v = Mat::new(&x[(h.q + h.kv + kv) * h.dim..], row);
-            c.gemm_serial([n, n, h.dim], scale, q, k.t(), 0.0, p, n);
+            c.gemm([n, n, h.dim], scale, q, k.t(), 0.0, p, n);
             for (i, r) in p.chunks_exact_mut(n).enumerate() {
                 softmax(&mut r[..=i]);
                 r[i + 1..].fill(0.0);
             }
-            c.gemm_serial([n, h.dim, n], 1.0, Mat::new(p, n), v, 0.0, &mut y[head * h.dim..], out);
+            c.gemm([n, h.dim, n], 1.0, Mat::new(p, n), v, 0.0, &mut y[head * h.dim..], out);
         }
     });
 }
@@ -238,7 +238,7 @@ pub(crate) fn attention_grad(c: &Compute, x: &[f32], starts: &[usize], h: Heads,
             let kv = head / (h.q / h.kv);
             let (qo, ko, vo) = (head * h.dim, (h.q + kv) * h.dim, (h.q + h.kv + kv) * h.dim);
             let g = Mat::new(&dy[head * h.dim..], out);
-            c.gemm_serial([n, n, h.dim], 1.0, g, Mat::new(&x[vo..], row).t(), 0.0, &mut ds, n);
+            c.gemm([n, n, h.dim], 1.0, g, Mat::new(&x[vo..], row).t(), 0.0, &mut ds, n);
             for (i, (ds, p)) in ds.chunks_exact_mut(n).zip(p.chunks_exact(n)).enumerate() {
                 let mean = dot(&ds[..=i], &p[..=i]);
                 for (ds, p) in ds[..=i].iter_mut().zip(p) {
@@ -246,9 +246,9 @@ pub(crate) fn attention_grad(c: &Compute, x: &[f32], starts: &[usize], h: Heads,
                 }
                 ds[i + 1..].fill(0.0);
             }
-            c.gemm_serial([n, h.dim, n], 1.0, Mat::new(p, n).t(), g, 1.0, &mut dx[vo..], row);
-            c.gemm_serial([n, h.dim, n], scale, Mat::new(&ds, n), Mat::new(&x[ko..], row), 0.0, &mut dx[qo..], row);
-            c.gemm_serial([n, h.dim, n], scale, Mat::new(&ds, n).t(), Mat::new(&x[qo..], row), 1.0, &mut dx[ko..], row);
+            c.gemm([n, h.dim, n], 1.0, Mat::new(p, n).t(), g, 1.0, &mut dx[vo..], row);
+            c.gemm([n, h.dim, n], scale, Mat::new(&ds, n), Mat::new(&x[ko..], row), 0.0, &mut dx[qo..], row);
+            c.gemm([n, h.dim, n], scale, Mat::new(&ds, n).t(), Mat::new(&x[qo..], row), 1.0, &mut dx[ko..], row);
         }
         rope.rows(dx, h, 0, true);
     });

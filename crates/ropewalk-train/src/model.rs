@@ -180,7 +180,7 @@ impl Lm {
     }
 
     /// The last hidden states after the final norm, `[tokens, hidden]`, with a graph behind them.
-    fn hidden(&self, batch: &Batch) -> Result<Tensor> {
+    pub(crate) fn hidden(&self, batch: &Batch) -> Result<Tensor> {
         let (c, eps) = (&self.compute, self.config.norm_eps);
         if let Some(w) = batch.starts.windows(2).find(|w| w[1] - w[0] > self.config.context) {
             let n = w[1] - w[0];

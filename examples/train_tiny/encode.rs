@@ -1,0 +1,154 @@
+//! From conversations to token ids: the tokenizer, the ChatML template and the weights of the loss.
+
+use anyhow::{Context, Result};
+use ropewalk::tokens::{BpeTrainOptions, Tokenizer, train_bpe};
+use ropewalk::train::{BatchSource, Doc};
+
+use crate::world::{self, Conversation, Role};
+
+/// Pieces in the vocabulary, added tokens included.
+pub const VOCAB: usize = 2048;
+
+/// Added tokens, in the order of their ids; the first three are control tokens.
+pub const ADDED: [&str; 9] =
+    ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<tools>", "</tools>"];
+
+/// The chat template of the model, in Jinja. [`pieces`] writes the same text.
+pub const TEMPLATE: &str = include_str!("template.jinja");
+
+/// The loss counts what the assistant says fully, what others say a little, the fixed frame not at all.
+const OTHERS: f32 = 0.1;
+
+/// Trains the tokenizer on text of the world; returns `tokenizer.json`, tokens, merges and token types.
+pub fn train_tokenizer(seed: u64) -> Result<Vocabulary> {
+    let mut options = BpeTrainOptions::default();
+    options.vocab_size = VOCAB;
+    options.special_tokens = ADDED.iter().map(|&s| s.to_owned()).collect();
+    let bpe = train_bpe(world::corpus(seed, 30_000), &options)?;
+    let mut json: serde_json::Value = serde_json::from_str(&bpe.tokenizer_json())?;
+    let normal = bpe.tokens().len() - ADDED.len();
+    if let Some(list) = json["added_tokens"].as_array_mut() {
+        for t in list.iter_mut().skip(3) {
+            t["special"] = false.into();
+        }
+    }
+    let mut types = vec![1; normal];
+    types.extend([3, 3, 3, 4, 4, 4, 4, 4, 4]);
+    let json = format!("{json:#}\n");
+    Ok(Vocabulary { json, tokens: bpe.tokens().to_vec(), merges: bpe.merges().to_vec(), types })
+}
+
+/// A trained vocabulary in the spellings of `tokenizer.json` and of GGUF.
+pub struct Vocabulary {
+    /// The text of `tokenizer.json`.
+    pub json: String,
+    /// Tokens by id.
+    pub tokens: Vec<String>,
+    /// Merges by rank.
+    pub merges: Vec<String>,
+    /// GGUF token types by id.
+    pub types: Vec<i32>,
+}
+
+/// A conversation as text with the weight of each part in the loss.
+pub fn pieces(c: &Conversation, generate: bool) -> Vec<(String, f32)> {
+    let mut out = Vec::new();
+    let mut add = |s: String, w: f32| out.push((s, w));
+    if c.system.is_some() || c.tool.is_some() {
+        let mut s = String::from("<|im_start|>system\n");
+        s.push_str(c.system.as_deref().unwrap_or(""));
+        if let Some(tool) = &c.tool {
+            let gap = if c.system.is_some() { "\n\n" } else { "" };
+            s.push_str(&format!("{gap}<tools>\n{tool}\n</tools>"));
+        }
+        add(s + "<|im_end|>\n", 0.0);
+    }
+    for (i, (role, text)) in c.turns.iter().enumerate() {
+        let same = |j: usize| c.turns.get(j).is_some_and(|(r, _)| *r == Role::Tool);
+        match role {
+            Role::User => {
+                add("<|im_start|>user\n".to_owned(), 0.0);
+                add(text.clone(), OTHERS);
+                add("<|im_end|>\n".to_owned(), 0.0);
+            }
+            Role::Tool => {
+                let open = if i > 0 && same(i - 1) { "" } else { "<|im_start|>user" };
+                let close = if same(i + 1) { "" } else { "<|im_end|>\n" };
+                add(format!("{open}\n<tool_response>\n"), 0.0);
+                add(text.clone(), 0.0);
+                add(format!("\n</tool_response>{close}"), 0.0);
+            }
+            Role::Assistant => {
+                add("<|im_start|>assistant\n".to_owned(), 0.0);
+                add(format!("{text}<|im_end|>"), 1.0);
+                add("\n".to_owned(), 0.0);
+            }
+        }
+    }
+    if generate {
+        add("<|im_start|>assistant\n".to_owned(), 0.0);
+    }
+    out
+}
+
+/// The whole text of a conversation.
+pub fn text(c: &Conversation, generate: bool) -> String {
+    pieces(c, generate).into_iter().map(|(s, _)| s).collect()
+}
+
+/// Token ids with loss weights.
+pub fn doc(tok: &Tokenizer, c: &Conversation) -> Result<Doc> {
+    let mut d = Doc::default();
+    for (s, w) in pieces(c, false) {
+        d.push(&tok.encode(&s, false)?, w);
+    }
+    Ok(d)
+}
+
+/// The ids of a prompt that ends where the assistant begins.
+pub fn prompt(tok: &Tokenizer, c: &Conversation) -> Result<Vec<u32>> {
+    tok.encode(&text(c, true), false).context("encoding a prompt")
+}
+
+/// Training data: conversations packed up to a number of tokens.
+pub struct World {
+    /// The tokenizer.
+    pub tok: Tokenizer,
+    /// Seed of the conversations.
+    pub seed: u64,
+    /// Tokens of one update, at most.
+    pub tokens: usize,
+    /// Longest conversation kept, in tokens.
+    pub longest: usize,
+}
+
+impl BatchSource for World {
+    fn docs(&self, step: u64) -> ropewalk::train::Result<Vec<Doc>> {
+        let (mut out, mut total) = (Vec::new(), 0);
+        for i in 0..4096 {
+            let c = world::conversation(self.seed, step * 4096 + i);
+            let mut d = doc(&self.tok, &c).map_err(|e| ropewalk::train::TrainError::Batch(e.to_string()))?;
+            d.truncate(self.longest);
+            total += d.ids.len() - 1;
+            if total > self.tokens && !out.is_empty() {
+                break;
+            }
+            out.push(d);
+        }
+        Ok(out)
+    }
+
+    fn fingerprint(&self) -> u64 {
+        let mut h = 0xcbf2_9ce4_8422_2325u64;
+        let mut eat = |bytes: &[u8]| bytes.iter().for_each(|b| h = (h ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3));
+        eat(&self.seed.to_le_bytes());
+        eat(&(self.tokens as u64).to_le_bytes());
+        eat(&(self.longest as u64).to_le_bytes());
+        for i in 0..64 {
+            let c = world::conversation(self.seed, i);
+            let ids = doc(&self.tok, &c).map(|d| d.ids).unwrap_or_default();
+            ids.iter().for_each(|id| eat(&id.to_le_bytes()));
+        }
+        h
+    }
+}

@@ -1,0 +1,524 @@
+//! Conversations of the small world, made from a seed.
+
+use std::collections::HashSet;
+
+use ropewalk::train::Rng;
+
+use crate::cities;
+use crate::phrases::{self as ph};
+use crate::topics::{self as tp};
+
+/// Who speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The person.
+    User,
+    /// The model.
+    Assistant,
+    /// The result of a tool.
+    Tool,
+}
+
+/// A conversation before it becomes tokens.
+#[derive(Debug, Clone, Default)]
+pub struct Conversation {
+    /// The system message.
+    pub system: Option<String>,
+    /// The tool definition, as JSON.
+    pub tool: Option<String>,
+    /// What was said.
+    pub turns: Vec<(Role, String)>,
+}
+
+/// Which lists the evaluation draws from.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unseen {
+    /// Phrasings outside training.
+    pub phrasing: bool,
+    /// City names outside training.
+    pub city: bool,
+}
+
+/// Expands `{a|b}` groups, choosing each branch at random.
+pub fn expand(rng: &mut Rng, text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(open) = rest.find('{') {
+        out.push_str(&rest[..open]);
+        let (mut depth, mut cuts, mut end) = (0, vec![open], rest.len());
+        for (i, c) in rest.char_indices().skip_while(|&(i, _)| i < open) {
+            match c {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                '|' if depth == 1 => cuts.push(i),
+                _ => {}
+            }
+            if depth == 0 {
+                end = i;
+                break;
+            }
+        }
+        cuts.push(end);
+        let i = rng.below(cuts.len() - 1);
+        out.push_str(&expand(rng, &rest[cuts[i] + 1..cuts[i + 1]]));
+        rest = &rest[end + 1..];
+    }
+    out.push_str(rest);
+    out
+}
+
+fn one<'a>(rng: &mut Rng, list: &[&'a str]) -> &'a str {
+    rng.pick(list).copied().unwrap_or("")
+}
+
+fn say(rng: &mut Rng, list: &[&str]) -> String {
+    let text = one(rng, list);
+    expand(rng, text).trim().to_owned()
+}
+
+fn capital(s: &str) -> String {
+    let mut c = s.chars();
+    c.next().map_or_else(String::new, |f| f.to_uppercase().chain(c).collect())
+}
+
+/// A made-up name that is no held-out city.
+fn made_up(rng: &mut Rng) -> String {
+    let held: HashSet<&str> = cities::HELD.iter().copied().collect();
+    loop {
+        let mut word = |rng: &mut Rng| {
+            let mut w = String::new();
+            for _ in 0..1 + rng.below(3) + rng.below(2) {
+                w.push_str(one(rng, cities::ONSET));
+                w.push_str(one(rng, cities::VOWEL));
+                w.push_str(one(rng, cities::CODA));
+            }
+            if rng.chance(0.25) {
+                w.push_str(one(rng, cities::TAIL));
+            }
+            capital(&w)
+        };
+        let mut name = word(rng);
+        match rng.below(20) {
+            0 => name = format!("{} {name}", one(rng, cities::BEFORE)),
+            1 => name = format!("{name} {}", one(rng, cities::AFTER)),
+            2 => name = format!("{name} {}", word(rng)),
+            3 => name = format!("{name}-{}", word(rng)),
+            _ => {}
+        }
+        if !held.contains(name.as_str()) && (3..=24).contains(&name.chars().count()) {
+            return name;
+        }
+    }
+}
+
+/// A city; held-out ones only when asked for.
+pub fn city(rng: &mut Rng, unseen: bool) -> String {
+    if unseen {
+        return one(rng, cities::HELD).to_owned();
+    }
+    let name = if rng.chance(0.25) {
+        one(rng, cities::SEEN).to_owned()
+    } else if rng.chance(0.2) {
+        // Parts of real names in new orders.
+        let (a, b): (Vec<char>, Vec<char>) = (one(rng, cities::SEEN).chars().collect(), one(rng, cities::SEEN).chars().collect());
+        let (i, j) = (1 + rng.below(a.len() - 1), rng.below(b.len() - 1));
+        let joined: String = a[..i].iter().chain(&b[j..]).collect();
+        let joined = joined.split_whitespace().map(capital).collect::<Vec<_>>().join(" ");
+        if cities::HELD.contains(&joined.as_str()) || joined.chars().count() < 3 { made_up(rng) } else { joined }
+    } else {
+        made_up(rng)
+    };
+    if rng.chance(0.06) { name.to_lowercase() } else { name }
+}
+
+fn price(rng: &mut Rng) -> String {
+    let n = match rng.below(10) {
+        0 => 10 + rng.below(90),
+        1..=6 => 100 + rng.below(900),
+        _ => 1000 + rng.below(9000),
+    };
+    if rng.chance(0.5) { format!("${}", n / 10 * 10 + 9) } else { format!("${n}") }
+}
+
+const SYSTEMS: &[&str] = &[
+    "You are a helpful assistant.",
+    "You are a helpful assistant.",
+    "You are the assistant of Larkspur Air. {Give short, polite answers.|Answer in one sentence.|Be brief.} If you do not know the answer, say so.",
+    "You are the assistant of Larkspur Air. Give short, polite answers. If you do not know the answer, say so.",
+    "You {help|work} at the {desk|help desk} of an airline called $W. {Be polite and brief.|Give short answers.|Always be accurate.}",
+    "You are a helpful assistant for an airline called $W. Give short, courteous answers, no more than 1 sentence. Always be accurate. If you don't know the answer, say so.",
+    "You are a {friendly|polite|helpful|kind|short-spoken} {assistant|bot|helper}{| of an airline| for travellers}.",
+    "{Be brief.|Answer politely.|Help the customer.}",
+];
+
+const AIRLINES: &[&str] = &["FlightAI", "Larkspur Air", "SkyHigh", "Blue Wing", "Air Comet", "Northern Air", "Swift", "JetLine", "Falcon Air", "Sunways"];
+
+fn system(rng: &mut Rng) -> Option<String> {
+    if rng.chance(0.3) {
+        return None;
+    }
+    let text = say(rng, SYSTEMS);
+    Some(text.replace("$W", one(rng, AIRLINES)))
+}
+
+/// The tool definition the examples use.
+pub const TOOL: &str = r#"{"type": "function", "function": {"name": "get_ticket_price", "description": "Get the price of a return ticket to the destination city.", "parameters": {"type": "object", "properties": {"destination_city": {"type": "string", "description": "The city that the customer wants to travel to"}}, "required": ["destination_city"]}}}"#;
+
+fn tool(rng: &mut Rng) -> String {
+    let mut t = TOOL.to_owned();
+    if rng.chance(0.3) {
+        t = t.replace("The city that the customer wants to travel to", one(rng, &["The destination city", "Name of the city", "City", "Where the customer wants to go"]));
+    }
+    if rng.chance(0.3) {
+        let d = one(rng, &["Get the price of a ticket.", "Returns the ticket price for a city.", "Get the price of a return ticket to the destination city. Call this whenever you need to know the ticket price, for example when a customer asks 'How much is a ticket to this city'", "Ticket prices", "Look up a ticket price"]);
+        t = t.replace("Get the price of a return ticket to the destination city.", d);
+    }
+    if rng.chance(0.15) {
+        t = t.replace(r#", "description": "The city that the customer wants to travel to""#, "");
+    }
+    if rng.chance(0.25) {
+        t = t.replace(r#""required": ["destination_city"]"#, r#""required": ["destination_city"], "additionalProperties": false"#);
+    }
+    t
+}
+
+/// The text of a call for one city.
+pub fn call(city: &str) -> String {
+    format!("<tool_call>\n{{\"name\": \"get_ticket_price\", \"arguments\": {{\"destination_city\": \"{city}\"}}}}\n</tool_call>")
+}
+
+fn tool_result(rng: &mut Rng, city: &str, price: &str) -> String {
+    match rng.below(6) {
+        0 | 1 => format!("{{\"destination_city\": \"{city}\", \"price\": \"{price}\"}}"),
+        2 => format!("{{\"city\": \"{city}\", \"price\": \"{price}\"}}"),
+        3 => format!("{{\"price\": \"{price}\"}}"),
+        4 => price.to_owned(),
+        _ => format!("The price of a ticket to {city} is {price}{}", one(rng, &["", "."])),
+    }
+}
+
+fn tool_unknown(rng: &mut Rng, city: &str) -> String {
+    match rng.below(6) {
+        0 => "unknown".to_owned(),
+        1 => "Unknown".to_owned(),
+        2 => format!("{{\"destination_city\": \"{city}\", \"price\": \"unknown\"}}"),
+        3 => format!("{{\"destination_city\": \"{city}\", \"price\": null}}"),
+        4 => format!("{{\"error\": \"no price for {city}\"}}"),
+        _ => "not found".to_owned(),
+    }
+}
+
+/// A question for a price, filled with `city`.
+pub fn price_question(rng: &mut Rng, unseen: bool, city: &str) -> String {
+    let core = say(rng, if unseen { ph::PRICE_HELD } else { ph::PRICE });
+    decorate(rng, core, unseen).replace("$C", city)
+}
+
+/// Openers, closers and careless typing; never on held-out phrasings.
+fn decorate(rng: &mut Rng, core: String, unseen: bool) -> String {
+    if unseen {
+        return core;
+    }
+    let mut text = core;
+    if rng.chance(0.2) {
+        let o = one(rng, &["Hi, ", "Hello, ", "Hello. ", "Hi! ", "Hey, ", "Good morning. ", "Excuse me, ", "Please, ", "Sorry, ", "OK, ", "So, ", "Well, ", "Um, ", "Hello! ", "One question: ", "Now, ", "And ", "Tell me, "]);
+        text = format!("{o}{text}");
+    }
+    if rng.chance(0.08) {
+        let c = one(rng, &[" Thanks.", " Thank you.", " Please.", " Thanks!", " I am in a hurry.", " Just curious."]);
+        text.push_str(c);
+    }
+    if rng.chance(0.08) {
+        text = text.trim_end_matches(['?', '.', '!']).to_owned();
+    }
+    if rng.chance(0.08) {
+        let mut c = text.chars();
+        text = c.next().map_or_else(String::new, |f| f.to_lowercase().chain(c).collect());
+    }
+    text
+}
+
+/// A question outside the world.
+pub fn unknown_question(rng: &mut Rng, unseen: bool) -> String {
+    if unseen {
+        return one(rng, tp::UNKNOWN_HELD).to_owned();
+    }
+    let Some((frames, words)) = rng.pick(tp::UNKNOWN) else { return String::new() };
+    let mut text = say(rng, frames);
+    let mut word = one(rng, words).to_owned();
+    if rng.chance(0.15) {
+        word = made_up(rng);
+        if rng.chance(0.5) {
+            word = word.to_lowercase();
+        }
+    }
+    text = text.replace("$W", &word);
+    if text.contains("$C") {
+        text = text.replace("$C", &city(rng, false));
+    }
+    while text.contains("$N") {
+        let digits = 1 + rng.below(3) as u32;
+        text = text.replacen("$N", &rng.below(10usize.pow(digits)).to_string(), 1);
+    }
+    text = text.replace("$Y", &(1000 + rng.below(1030)).to_string());
+    decorate(rng, text, false)
+}
+
+/// A question of the project, the desk or small talk with its answer.
+pub fn known_question(rng: &mut Rng, kind: Known, unseen: bool) -> (String, String) {
+    let (question, answer) = match kind {
+        Known::Topic => {
+            let Some((names, answer)) = rng.pick(tp::TOPICS) else { return Default::default() };
+            let frame = say(rng, if unseen { tp::FRAMES_HELD } else { tp::FRAMES });
+            (capital(&frame.replace("$W", one(rng, names))), (*answer).to_owned())
+        }
+        _ => {
+            let list = match kind {
+                Known::Project => tp::PROJECT,
+                Known::Desk => ph::DESK,
+                _ => ph::TALK,
+            };
+            let Some((seen, held, answer)) = rng.pick(list) else { return Default::default() };
+            (say(rng, if unseen { held } else { seen }), (*answer).to_owned())
+        }
+    };
+    let plain = unseen || kind == Known::Talk;
+    (decorate(rng, question, plain), answer)
+}
+
+/// Kinds of questions that have a fixed answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// "What is X".
+    Topic,
+    /// Other questions about the project.
+    Project,
+    /// About the airline.
+    Desk,
+    /// Small talk.
+    Talk,
+}
+
+fn add_price(rng: &mut Rng, c: &mut Conversation, question: String, city: &str) {
+    c.turns.push((Role::User, question));
+    add_call(rng, c, city);
+}
+
+fn add_call(rng: &mut Rng, c: &mut Conversation, city: &str) {
+    if c.tool.is_none() {
+        c.turns.push((Role::Assistant, say(rng, ph::NO_TOOL)));
+        return;
+    }
+    c.turns.push((Role::Assistant, call(city)));
+    if rng.chance(0.15) {
+        c.turns.push((Role::Tool, tool_unknown(rng, city)));
+        c.turns.push((Role::Assistant, say(rng, ph::NO_PRICE).replace("$C", city)));
+    } else {
+        let p = price(rng);
+        c.turns.push((Role::Tool, tool_result(rng, city, &p)));
+        c.turns.push((Role::Assistant, say(rng, ph::STATE).replace("$C", city).replace("$P", &p)));
+        if rng.chance(0.2)
+            && let Some((q, a)) = rng.pick(ph::AFTER)
+        {
+            c.turns.push((Role::User, expand(rng, q)));
+            c.turns.push((Role::Assistant, (*a).to_owned()));
+        }
+    }
+}
+
+fn add_both(rng: &mut Rng, c: &mut Conversation) {
+    let (a, b) = (city(rng, false), city(rng, false));
+    let q = say(rng, ph::BOTH);
+    c.turns.push((Role::User, decorate(rng, q, false).replace("$C", &a).replace("$D", &b)));
+    if c.tool.is_none() {
+        c.turns.push((Role::Assistant, say(rng, ph::NO_TOOL)));
+        return;
+    }
+    c.turns.push((Role::Assistant, format!("{}\n{}", call(&a), call(&b))));
+    let (p, q) = (price(rng), price(rng));
+    let style = rng.clone();
+    c.turns.push((Role::Tool, tool_result(&mut style.clone(), &a, &p)));
+    c.turns.push((Role::Tool, tool_result(&mut style.clone(), &b, &q)));
+    let text = say(rng, ph::STATE_BOTH).replace("$C", &a).replace("$D", &b).replace("$P", &p).replace("$Q", &q);
+    c.turns.push((Role::Assistant, text));
+}
+
+/// Adds one exchange of a random kind.
+fn exchange(rng: &mut Rng, c: &mut Conversation) {
+    match rng.below(100) {
+        0..40 => {
+            let name = city(rng, false);
+            let follow = c.turns.iter().any(|(r, _)| *r == Role::Tool) && rng.chance(0.5);
+            let q = if follow { say(rng, ph::NEXT).replace("$C", &name) } else { price_question(rng, false, &name) };
+            add_price(rng, c, q, &name);
+        }
+        40..44 => add_both(rng, c),
+        44..47 => {
+            let q = say(rng, ph::NOWHERE);
+            let q = decorate(rng, q, false);
+            if c.tool.is_some() {
+                c.turns.push((Role::User, q));
+                c.turns.push((Role::Assistant, say(rng, ph::WHICH)));
+                let name = city(rng, false);
+                let q = say(rng, ph::CITY_ONLY).replace("$C", &name);
+                add_price(rng, c, q, &name);
+            } else {
+                c.turns.push((Role::User, q));
+                c.turns.push((Role::Assistant, say(rng, ph::NO_TOOL)));
+            }
+        }
+        47..72 => {
+            let q = unknown_question(rng, false);
+            c.turns.push((Role::User, q));
+            c.turns.push((Role::Assistant, say(rng, tp::REFUSAL)));
+        }
+        k => {
+            let kind = match k {
+                72..80 => Known::Topic,
+                80..87 => Known::Project,
+                87..92 => Known::Desk,
+                _ => Known::Talk,
+            };
+            let (q, a) = known_question(rng, kind, false);
+            c.turns.push((Role::User, q));
+            c.turns.push((Role::Assistant, a));
+        }
+    }
+}
+
+/// Training conversation number `index` under `seed`.
+pub fn conversation(seed: u64, index: u64) -> Conversation {
+    let mut rng = Rng::new(seed, 0xC04, index);
+    let mut c = Conversation { system: system(&mut rng), tool: None, turns: Vec::new() };
+    if rng.chance(0.65) {
+        c.tool = Some(tool(&mut rng));
+    }
+    for _ in 0..1 + rng.below(3) + rng.below(2) {
+        exchange(&mut rng, &mut c);
+    }
+    c
+}
+
+/// One prompt of the evaluation: a conversation that ends with a user or tool turn.
+pub fn prompt(rng: &mut Rng, with_tool: bool, question: String) -> Conversation {
+    let system = system(rng);
+    let tool = with_tool.then(|| TOOL.to_owned());
+    Conversation { system, tool, turns: vec![(Role::User, question)] }
+}
+
+/// Adds the model's call and a result with a random price; returns the price.
+pub fn answer_call(rng: &mut Rng, c: &mut Conversation, city: &str) -> String {
+    let p = price(rng);
+    c.turns.push((Role::Assistant, call(city)));
+    c.turns.push((Role::Tool, tool_result(rng, city, &p)));
+    p
+}
+
+/// Every expansion of a phrase.
+pub fn expansions(text: &str) -> Vec<String> {
+    let Some(open) = text.find('{') else { return vec![text.to_owned()] };
+    let (mut depth, mut cuts, mut end) = (0, vec![open], text.len());
+    for (i, ch) in text.char_indices().skip_while(|&(i, _)| i < open) {
+        match ch {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            '|' if depth == 1 => cuts.push(i),
+            _ => {}
+        }
+        if depth == 0 {
+            end = i;
+            break;
+        }
+    }
+    cuts.push(end);
+    let mut out = Vec::new();
+    for w in cuts.windows(2) {
+        for tail in expansions(&format!("{}{}", &text[w[0] + 1..w[1]], &text[end + 1..])) {
+            out.push(format!("{}{tail}", &text[..open]));
+        }
+    }
+    out
+}
+
+/// Says what the evaluation would share with training: held-out cities among training's, held-out phrasings among
+/// all expansions of training's. Empty when the sets are disjoint.
+pub fn overlap() -> Vec<String> {
+    let norm = |s: &str| s.trim().trim_end_matches(['?', '.', '!']).to_lowercase();
+    let mut seen: HashSet<String> = HashSet::new();
+    let mut add = |list: &[&str]| {
+        for p in list {
+            seen.extend(expansions(p).iter().map(|s| norm(s)));
+        }
+    };
+    [ph::PRICE, ph::BOTH, ph::NEXT, ph::NOWHERE, ph::CITY_ONLY, tp::FRAMES].iter().for_each(|l| add(l));
+    tp::PROJECT.iter().chain(ph::DESK).chain(ph::TALK).for_each(|(s, _, _)| add(s));
+    for (frames, words) in tp::UNKNOWN {
+        for f in frames.iter() {
+            for e in expansions(f) {
+                words.iter().for_each(|w| add(&[&e.replace("$W", w)]));
+            }
+        }
+    }
+    let held = [ph::PRICE_HELD, tp::FRAMES_HELD, tp::UNKNOWN_HELD].concat();
+    let held = held.into_iter().chain(tp::PROJECT.iter().chain(ph::DESK).chain(ph::TALK).flat_map(|(_, h, _)| h.iter().copied()));
+    let mut out: Vec<String> = held.filter(|h| seen.contains(&norm(h))).map(str::to_owned).collect();
+    let cities: HashSet<String> = cities::SEEN.iter().map(|c| c.to_lowercase()).collect();
+    out.extend(cities::HELD.iter().filter(|c| cities.contains(&c.to_lowercase())).map(|c| (*c).to_owned()));
+    out
+}
+
+/// Texts to train the tokenizer on. City names are left out and capitalised words begin a line, so that a name is cut
+/// the same way after a space as after a quotation mark and copying it is copying pieces.
+pub fn corpus(seed: u64, size: u64) -> Vec<String> {
+    let mut out = Vec::new();
+    for index in 0..size {
+        let mut rng = Rng::new(seed, 0xB9E, index);
+        let r = &mut rng;
+        let mut add = |s: String| out.push(s);
+        add(price_question(r, false, ""));
+        add(say(r, ph::NEXT).replace("$C", ""));
+        add(unknown_question(r, false));
+        let kinds = [Known::Topic, Known::Project, Known::Desk, Known::Talk];
+        let kind = rng.pick(&kinds).copied().unwrap_or(Known::Talk);
+        let r = &mut rng;
+        let (q, a) = known_question(r, kind, false);
+        add(q);
+        add(a);
+        if index % 4 == 0 {
+            add(call(""));
+            let p = price(r);
+            add(tool_result(r, "", &p));
+            add(say(r, ph::STATE).replace("$C", "").replace("$P", &p));
+            add(tool(r));
+            add(system(r).unwrap_or_default());
+        }
+        match index % 16 {
+            0 => add(say(r, ph::BOTH).replace("$C", "").replace("$D", "")),
+            1 => add(tool_unknown(r, "")),
+            2 => add(say(r, ph::NO_PRICE).replace("$C", "")),
+            3 => add(say(r, ph::NO_TOOL)),
+            4 => add(say(r, tp::REFUSAL)),
+            5 => add(say(r, ph::NOWHERE)),
+            6 => add(say(r, ph::WHICH)),
+            7 => add(say(r, ph::CITY_ONLY).replace("$C", "")),
+            8 => add(say(r, ph::STATE_BOTH).replace("$C", "").replace("$D", "").replace("$P", "$").replace("$Q", "$")),
+            9 => {
+                if let Some((q, a)) = rng.pick(ph::AFTER) {
+                    add(expand(&mut Rng::new(seed, 1, index), q));
+                    add((*a).to_owned());
+                }
+            }
+            _ => {}
+        }
+    }
+    for text in &mut out {
+        let mut cut = String::with_capacity(text.len());
+        let mut chars = text.chars().peekable();
+        while let Some(c) = chars.next() {
+            let upper = chars.peek().is_some_and(|n| n.is_uppercase());
+            cut.push(if c == ' ' && upper { '\n' } else { c });
+        }
+        *text = cut;
+    }
+    out
+}
