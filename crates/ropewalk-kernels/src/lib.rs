@@ -3,6 +3,7 @@
 
 mod acts;
 mod buffer;
+mod dense;
 mod error;
 mod f16;
 mod isa;
@@ -12,6 +13,7 @@ mod micro;
 pub mod ops;
 mod pool;
 mod quant;
+mod scratch;
 mod sgemm;
 mod simd;
 mod sys;

@@ -19,6 +19,15 @@ use crate::Isa;
 /// Columns of one panel of `b`.
 pub(crate) const PANEL: usize = 16;
 
+/// Longest multiply-add chain before a sum goes through memory: three panels of this depth and the
+/// rows of `a` beside them fit a first-level cache of 48 KiB.
+const DEPTH: usize = 192;
+
+/// Returns the length of the cuts of `k`: equal ones, none longer than `DEPTH`.
+pub(crate) fn depth(k: usize) -> usize {
+    k.div_ceil(k.div_ceil(DEPTH).max(1)).max(1)
+}
+
 /// Operands of one micro-tile: `c = alpha * a b + beta * c`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tile {

@@ -2,11 +2,9 @@
 use std::cell::RefCell;
 
 use crate::micro::{self, PANEL, Tile};
+use crate::scratch::Scratch;
 use crate::{Isa, Pool};
 
-/// Longest multiply-add chain before the sum goes through `c`: three panels of this depth and the
-/// rows of `a` beside them fit a first-level cache of 48 KiB.
-const DEPTH: usize = 192;
 /// Rows of `a` packed at a time, for a second-level cache of 512 KiB or more.
 const ROWS: usize = 192;
 /// Elements of the packed part of `b` (8 MiB).
@@ -36,27 +34,8 @@ pub(super) struct Product {
 unsafe impl Sync for Product {}
 
 thread_local! {
-    static PACKED_A: RefCell<Buffer> = const { RefCell::new(Buffer::new()) };
-    static PACKED_B: RefCell<Buffer> = const { RefCell::new(Buffer::new()) };
-}
-
-/// A reusable block of floats on a cache-line boundary.
-#[derive(Default)]
-struct Buffer(Vec<f32>);
-
-impl Buffer {
-    const fn new() -> Self {
-        Self(Vec::new())
-    }
-
-    fn get(&mut self, len: usize) -> *mut f32 {
-        if self.0.len() < len + 16 {
-            self.0 = Vec::new();
-            self.0.resize(len + 16, 0.0);
-        }
-        let start = self.0.as_mut_ptr();
-        start.wrapping_add(start.align_offset(64).min(16))
-    }
+    static PACKED_A: RefCell<Scratch> = const { RefCell::new(Scratch::new()) };
+    static PACKED_B: RefCell<Scratch> = const { RefCell::new(Scratch::new()) };
 }
 
 /// A packing buffer as seen by several threads.
@@ -70,11 +49,6 @@ impl Shared {
     fn at(self, offset: usize) -> *mut f32 {
         self.0.wrapping_add(offset)
     }
-}
-
-/// Returns the length of the cuts of `k`: equal ones, none longer than `DEPTH`.
-pub(crate) fn depth(k: usize) -> usize {
-    k.div_ceil(k.div_ceil(DEPTH).max(1)).max(1)
 }
 
 impl Product {
@@ -157,7 +131,7 @@ impl Product {
             let (i, j) = (task / splits * rows, task % splits * width);
             let (rows, width) = (rows.min(self.m - i), width.min(count - j));
             let mut buffer = PACKED_A.take();
-            let a = buffer.get(rows.next_multiple_of(mr) * depth(self.k) + PANEL);
+            let a = buffer.get(rows.next_multiple_of(mr) * micro::depth(self.k) + PANEL);
             // SAFETY: each task writes its own block of `c`; `packed` is complete.
             unsafe { self.multiply(first, count, packed, i, rows, j, width, a) };
             PACKED_A.set(buffer);
@@ -169,7 +143,7 @@ impl Product {
     /// Cut by cut: `[cut][panel][p][16]`.
     unsafe fn pack_b(&self, first: usize, count: usize, from: usize, n: usize, packed: Shared) {
         let (row, col) = self.b_strides;
-        let step = depth(self.k);
+        let step = micro::depth(self.k);
         for p0 in (0..self.k).step_by(step) {
             let kc = step.min(self.k - p0);
             for panel in from..from + n {
@@ -205,7 +179,7 @@ impl Product {
         let mr = micro::tile_rows(self.isa);
         let nr = micro::tile_panels(self.isa);
         let (a_row, a_col) = self.a_strides;
-        let step = depth(self.k);
+        let step = micro::depth(self.k);
         for p0 in (0..self.k).step_by(step) {
             let kc = step.min(self.k - p0);
             for r in (0..rows).step_by(mr) {
