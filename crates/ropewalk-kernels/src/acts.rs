@@ -1,5 +1,8 @@
 //! Activations in the forms that the weight formats multiply with.
-#![allow(unsafe_code, reason = "threads write disjoint row blocks of one buffer")]
+#![allow(
+    unsafe_code,
+    reason = "threads write disjoint row blocks of one buffer"
+)]
 
 use crate::quant::activation::{self, SMALL_WORDS, SUPER_WORDS};
 use crate::quant::{SMALL, SUPER};
@@ -54,7 +57,10 @@ struct Form<T> {
 
 impl<T> Default for Form<T> {
     fn default() -> Self {
-        Self { data: Vec::new(), ready: false }
+        Self {
+            data: Vec::new(),
+            ready: false,
+        }
     }
 }
 
@@ -87,7 +93,10 @@ impl<T> Shared<T> {
 /// Returns the padded width of a block of `rows` rows.
 pub(crate) fn block_width(isa: Isa, rows: usize) -> usize {
     let max = max_rows(isa);
-    [1, 2, 4, 8].into_iter().find(|&w| w >= rows && w <= max).unwrap_or(max)
+    [1, 2, 4, 8]
+        .into_iter()
+        .find(|&w| w >= rows && w <= max)
+        .unwrap_or(max)
 }
 
 impl Acts {
@@ -135,15 +144,25 @@ impl Acts {
         }
         let needed = m.saturating_mul(k);
         if x.len() != needed {
-            return Err(Error::Length { what: "activations", needed, found: x.len() });
+            return Err(Error::Length {
+                what: "activations",
+                needed,
+                found: x.len(),
+            });
         }
         for matrix in for_ {
             if matrix.cols() != k {
                 let (needed, found) = (matrix.cols(), k);
-                return Err(Error::Length { what: "activation row", needed, found });
+                return Err(Error::Length {
+                    what: "activation row",
+                    needed,
+                    found,
+                });
             }
             if matrix.isa() != isa {
-                return Err(Error::NotPrepared { what: "the tier the matrix was packed for" });
+                return Err(Error::NotPrepared {
+                    what: "the tier the matrix was packed for",
+                });
             }
         }
         (self.isa, self.m, self.k) = (Some(isa), m, k);
@@ -155,17 +174,23 @@ impl Acts {
         }
         if wants(Need::Super) {
             let words = k / SUPER * SUPER_WORDS;
-            self.supers.fill(pool, isa, m, words, |row, lane, width, out| {
-                // SAFETY: `out` holds `width * words` values and `isa` is available.
-                unsafe { activation::supers(isa, row.map(|r| &x[r * k..][..k]), lane, width, k, out) };
-            });
+            self.supers
+                .fill(pool, isa, m, words, |row, lane, width, out| {
+                    // SAFETY: `out` holds `width * words` values and `isa` is available.
+                    unsafe {
+                        activation::supers(isa, row.map(|r| &x[r * k..][..k]), lane, width, k, out)
+                    };
+                });
         }
         if wants(Need::Small) {
             let words = small_words(k);
-            self.smalls.fill(pool, isa, m, words, |row, lane, width, out| {
-                // SAFETY: as above.
-                unsafe { activation::smalls(isa, row.map(|r| &x[r * k..][..k]), lane, width, k, out) };
-            });
+            self.smalls
+                .fill(pool, isa, m, words, |row, lane, width, out| {
+                    // SAFETY: as above.
+                    unsafe {
+                        activation::smalls(isa, row.map(|r| &x[r * k..][..k]), lane, width, k, out)
+                    };
+                });
         }
         Ok(())
     }
@@ -188,9 +213,10 @@ impl Acts {
                 let words = self.k / SUPER * SUPER_WORDS;
                 self.supers.ready.then_some((&*self.supers.data, words))
             }
-            Need::Small => {
-                self.smalls.ready.then_some((&*self.smalls.data, small_words(self.k)))
-            }
+            Need::Small => self
+                .smalls
+                .ready
+                .then_some((&*self.smalls.data, small_words(self.k))),
         }
     }
 
@@ -211,7 +237,11 @@ fn row_block(isa: Isa, m: usize, index: usize) -> RowBlock {
     let max = max_rows(isa);
     let first = index * max;
     let rows = (m - first).min(max);
-    RowBlock { first, rows, width: block_width(isa, rows) }
+    RowBlock {
+        first,
+        rows,
+        width: block_width(isa, rows),
+    }
 }
 
 /// Returns the words of a row of small blocks, padded so that packed tiles may hold several.

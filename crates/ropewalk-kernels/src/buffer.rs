@@ -44,15 +44,24 @@ impl Buffer {
         let oom = Error::OutOfMemory { bytes: len };
         // Aligned by hand: for a large alignment `alloc_zeroed` would write all pages at once.
         let size = len.checked_add(align).ok_or_else(|| oom.clone())?;
-        let Ok(layout) = Layout::from_size_align(size, 16) else { return Err(oom) };
+        let Ok(layout) = Layout::from_size_align(size, 16) else {
+            return Err(oom);
+        };
         // SAFETY: the layout has at least LINE bytes.
-        let Some(base) = NonNull::new(unsafe { alloc_zeroed(layout) }) else { return Err(oom) };
+        let Some(base) = NonNull::new(unsafe { alloc_zeroed(layout) }) else {
+            return Err(oom);
+        };
         // SAFETY: `align_offset` is below `align`, so `len` bytes follow inside the allocation.
         let start = unsafe { base.add(base.as_ptr().align_offset(align)) };
         if len >= HUGE {
             sys::advise_huge_pages(start.as_ptr(), len);
         }
-        Ok(Self { base, layout, start, len })
+        Ok(Self {
+            base,
+            layout,
+            start,
+            len,
+        })
     }
 
     /// Returns the number of bytes.
@@ -98,7 +107,13 @@ mod tests {
 
     #[test]
     fn refuses_what_cannot_exist() {
-        assert!(matches!(Buffer::zeroed(usize::MAX / 2), Err(Error::OutOfMemory { .. })));
-        assert!(matches!(Buffer::zeroed(usize::MAX), Err(Error::OutOfMemory { .. })));
+        assert!(matches!(
+            Buffer::zeroed(usize::MAX / 2),
+            Err(Error::OutOfMemory { .. })
+        ));
+        assert!(matches!(
+            Buffer::zeroed(usize::MAX),
+            Err(Error::OutOfMemory { .. })
+        ));
     }
 }

@@ -17,7 +17,9 @@ pub enum Error {
         found: usize,
     },
     /// A row length is not a multiple of the format's block.
-    #[error("{cols} columns are not a multiple of the {block} values of a {format} block; use an unquantised format for this matrix")]
+    #[error(
+        "{cols} columns are not a multiple of the {block} values of a {format} block; use an unquantised format for this matrix"
+    )]
     Block {
         /// The weight format.
         format: &'static str,

@@ -37,7 +37,10 @@ impl Isa {
     /// Returns the tiers of this machine, slowest first.
     #[must_use]
     pub fn available() -> Vec<Self> {
-        Self::ALL.into_iter().filter(|isa| isa.is_available()).collect()
+        Self::ALL
+            .into_iter()
+            .filter(|isa| isa.is_available())
+            .collect()
     }
 
     /// Returns whether this machine can run the tier.
@@ -80,7 +83,11 @@ impl Isa {
 
     /// Returns this tier, or the best one where this machine lacks it.
     pub(crate) fn usable(self) -> Self {
-        if self.is_available() { self } else { Self::best() }
+        if self.is_available() {
+            self
+        } else {
+            Self::best()
+        }
     }
 }
 

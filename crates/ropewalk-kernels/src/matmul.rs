@@ -26,6 +26,13 @@ impl<'a> Job<'a> {
 /// Source bytes that one chunk of rows should read: long enough to stream, short enough to share.
 const CHUNK_BYTES: usize = 96 << 10;
 
+/// The widest block of activation rows of any tier.
+const MAX_WIDTH: usize = 16;
+
+/// Output of one kernel call.
+#[repr(align(64))]
+struct Lines([[f32; tiles::ROWS]; MAX_WIDTH]);
+
 /// One job, checked and cut into chunks.
 struct Plan<'a> {
     weights: &'a Matrix,
@@ -64,15 +71,26 @@ pub fn matmul(pool: &Pool, acts: &Acts, jobs: &mut [Job<'_>]) -> Result<(), Erro
             let row_bytes = (job.weights.bytes() / n.max(1)).max(1);
             // At least eight chunks per thread where the matrix allows it.
             let fair = n.div_ceil(8 * pool.threads().get());
-            let rows = (CHUNK_BYTES / row_bytes).min(fair).max(1).next_multiple_of(tiles::ROWS);
+            let rows = (CHUNK_BYTES / row_bytes)
+                .min(fair)
+                .max(1)
+                .next_multiple_of(tiles::ROWS);
             let first = chunks;
             chunks += n.div_ceil(rows);
             let out = Shared(job.out.as_mut_ptr());
-            Plan { weights: job.weights, out, first, end: chunks, rows }
+            Plan {
+                weights: job.weights,
+                out,
+                first,
+                end: chunks,
+                rows,
+            }
         })
         .collect();
     pool.run(chunks, &|chunk| {
-        let Some(plan) = plans.iter().find(|p| chunk < p.end) else { return };
+        let Some(plan) = plans.iter().find(|p| chunk < p.end) else {
+            return;
+        };
         let n = plan.weights.rows();
         let first = (chunk - plan.first) * plan.rows;
         let rows = first..(first + plan.rows).min(n);
@@ -89,18 +107,30 @@ fn check(acts: &Acts, job: &Job<'_>) -> Result<(), Error> {
         need => acts.words(need).is_some(),
     };
     if !ready {
-        return Err(Error::NotPrepared { what: w.format_name() });
+        return Err(Error::NotPrepared {
+            what: w.format_name(),
+        });
     }
     if acts.isa() != Some(w.isa()) {
-        return Err(Error::NotPrepared { what: "the tier the matrix was packed for" });
+        return Err(Error::NotPrepared {
+            what: "the tier the matrix was packed for",
+        });
     }
     if acts.cols() != w.cols() {
         let (needed, found) = (w.cols(), acts.cols());
-        return Err(Error::Length { what: "activation row", needed, found });
+        return Err(Error::Length {
+            what: "activation row",
+            needed,
+            found,
+        });
     }
     let needed = acts.rows().saturating_mul(w.rows());
     if job.out.len() != needed {
-        return Err(Error::Length { what: "matmul output", needed, found: job.out.len() });
+        return Err(Error::Length {
+            what: "matmul output",
+            needed,
+            found: job.out.len(),
+        });
     }
     Ok(())
 }
@@ -119,11 +149,19 @@ fn execute(plan: &Plan<'_>, acts: &Acts, rows: std::ops::Range<usize>) {
         plan.out.get().add(i * n + row).write(value);
     };
     match &w.kind {
-        Kind::Rows { source, row_bytes, decode } => DECODED.with_borrow_mut(|decoded| {
+        Kind::Rows {
+            source,
+            row_bytes,
+            decode,
+        } => DECODED.with_borrow_mut(|decoded| {
             decoded.resize(k, 0.0);
             let x = acts.float().unwrap_or_default();
             for row in rows {
-                match source.as_ref().as_ref().get(row * row_bytes..(row + 1) * row_bytes) {
+                match source
+                    .as_ref()
+                    .as_ref()
+                    .get(row * row_bytes..(row + 1) * row_bytes)
+                {
                     Some(bytes) => decode(bytes, decoded),
                     None => decoded.fill(f32::NAN),
                 }
@@ -132,15 +170,64 @@ fn execute(plan: &Plan<'_>, acts: &Acts, rows: std::ops::Range<usize>) {
                 }
             }
         }),
-        Kind::Blocks { format, data, row_bytes } => {
-            let Some((words, per_row)) = acts.words(w.need()) else { return };
+        Kind::Blocks {
+            format,
+            data,
+            row_bytes,
+        } => {
+            let Some((words, per_row)) = acts.words(w.need()) else {
+                return;
+            };
             for row in rows {
                 let bytes = &data.bytes()[row * row_bytes..][..*row_bytes];
                 for i in 0..m {
-                    store(i, row, scalar::dot(*format, bytes, &words[i * per_row..][..per_row]));
+                    store(
+                        i,
+                        row,
+                        scalar::dot(*format, bytes, &words[i * per_row..][..per_row]),
+                    );
                 }
             }
         }
-        Kind::Tiles { .. } => {}
+        Kind::Tiles {
+            format,
+            data,
+            strip_bytes,
+        } => {
+            let Some((words, per_row)) = acts.words(w.need()) else {
+                return;
+            };
+            let Some(layout) = tiles::layout(w.isa(), *format) else {
+                return;
+            };
+            let tiles = strip_bytes / layout.bytes;
+            let mut tile_out = Lines([[0.0; tiles::ROWS]; MAX_WIDTH]);
+            for index in 0..acts.blocks() {
+                let block = acts.block(index);
+                let Some(kernel) = tiles::kernel(w.isa(), *format, block.width) else {
+                    return;
+                };
+                let a = &words[block.first * per_row..][..block.width * per_row];
+                for row in rows.clone().step_by(tiles::ROWS) {
+                    let strip = &data.bytes()[row / tiles::ROWS * strip_bytes..][..*strip_bytes];
+                    // SAFETY: the tier is available (`Matrix::pack`), the strip is aligned and
+                    // complete, `a` holds all blocks of `width` rows and the output `width` rows.
+                    unsafe {
+                        kernel(
+                            strip.as_ptr(),
+                            tiles,
+                            a.as_ptr(),
+                            tile_out.0.as_mut_ptr().cast(),
+                        );
+                    }
+                    let columns = (n - row).min(tiles::ROWS);
+                    for (i, values) in tile_out.0[..block.rows].iter().enumerate() {
+                        for (j, &value) in values[..columns].iter().enumerate() {
+                            store(block.first + i, row + j, value);
+                        }
+                    }
+                }
+            }
+        }
     }
 }

@@ -48,11 +48,23 @@ pub struct Matrix {
 /// Where the weights are and what multiplies them.
 pub(crate) enum Kind {
     /// Source rows, decoded to f32 one at a time.
-    Rows { source: Source, row_bytes: usize, decode: fn(&[u8], &mut [f32]) },
+    Rows {
+        source: Source,
+        row_bytes: usize,
+        decode: fn(&[u8], &mut [f32]),
+    },
     /// ggml blocks as they are, for the scalar tier.
-    Blocks { format: Format, data: Buffer, row_bytes: usize },
+    Blocks {
+        format: Format,
+        data: Buffer,
+        row_bytes: usize,
+    },
     /// Tiles of 16 rows.
-    Tiles { format: Format, data: Buffer, strip_bytes: usize },
+    Tiles {
+        format: Format,
+        data: Buffer,
+        strip_bytes: usize,
+    },
 }
 
 impl Matrix {
@@ -74,29 +86,68 @@ impl Matrix {
             return Err(Error::IsaUnavailable { isa });
         }
         let row_bytes = format.row_bytes(k)?;
-        let too_large = Error::TooLarge { format: format.name(), rows: n, cols: k };
+        let too_large = Error::TooLarge {
+            format: format.name(),
+            rows: n,
+            cols: k,
+        };
         let needed = row_bytes.checked_mul(n).ok_or(too_large)?;
         if src.len() != needed {
-            return Err(Error::Length { what: "packed weights", needed, found: src.len() });
+            return Err(Error::Length {
+                what: "packed weights",
+                needed,
+                found: src.len(),
+            });
         }
         let kind = if let Some(decode) = dense_rows::decoder(format) {
             let mut data = Vec::new();
-            data.try_reserve_exact(needed).map_err(|_| Error::OutOfMemory { bytes: needed })?;
+            data.try_reserve_exact(needed)
+                .map_err(|_| Error::OutOfMemory { bytes: needed })?;
             data.extend_from_slice(src);
-            Kind::Rows { source: Arc::new(data), row_bytes, decode }
+            Kind::Rows {
+                source: Arc::new(data),
+                row_bytes,
+                decode,
+            }
         } else if let Some(layout) = tiles::layout(isa, format) {
             let strip_bytes = k.div_ceil(layout.cols) * layout.bytes;
             let total = n.div_ceil(tiles::ROWS).checked_mul(strip_bytes);
-            let total = total.ok_or(Error::TooLarge { format: format.name(), rows: n, cols: k })?;
+            let total = total.ok_or(Error::TooLarge {
+                format: format.name(),
+                rows: n,
+                cols: k,
+            })?;
             let mut data = Buffer::zeroed(total)?;
-            tiles::pack(layout, src, n, row_bytes, data.bytes_mut(), strip_bytes, pool);
-            Kind::Tiles { format, data, strip_bytes }
+            tiles::pack(
+                layout,
+                src,
+                n,
+                row_bytes,
+                data.bytes_mut(),
+                strip_bytes,
+                pool,
+            );
+            Kind::Tiles {
+                format,
+                data,
+                strip_bytes,
+            }
         } else {
             let mut data = Buffer::zeroed(needed)?;
             copy(src, data.bytes_mut(), pool);
-            Kind::Blocks { format, data, row_bytes }
+            Kind::Blocks {
+                format,
+                data,
+                row_bytes,
+            }
         };
-        Ok(Self { rows: n, cols: k, isa, name: format.name(), kind })
+        Ok(Self {
+            rows: n,
+            cols: k,
+            isa,
+            name: format.name(),
+            kind,
+        })
     }
 
     /// Returns a matrix over `n` rows of `row_bytes` bytes in any format that `decode` turns into
@@ -118,10 +169,24 @@ impl Matrix {
         let found = source.as_ref().as_ref().len();
         let needed = n.checked_mul(row_bytes).unwrap_or(usize::MAX);
         if found < needed {
-            return Err(Error::Length { what: "weight rows", needed, found });
+            return Err(Error::Length {
+                what: "weight rows",
+                needed,
+                found,
+            });
         }
-        let kind = Kind::Rows { source, row_bytes, decode };
-        Ok(Self { rows: n, cols: k, isa, name: "rows", kind })
+        let kind = Kind::Rows {
+            source,
+            row_bytes,
+            decode,
+        };
+        Ok(Self {
+            rows: n,
+            cols: k,
+            isa,
+            name: "rows",
+            kind,
+        })
     }
 
     /// Returns the number of outputs, `n`.
@@ -162,7 +227,11 @@ impl Matrix {
         match &self.kind {
             Kind::Rows { .. } => Need::Float,
             Kind::Blocks { format, .. } | Kind::Tiles { format, .. } => {
-                if format.block_size() == SUPER { Need::Super } else { Need::Small }
+                if format.block_size() == SUPER {
+                    Need::Super
+                } else {
+                    Need::Small
+                }
             }
         }
     }
@@ -186,6 +255,10 @@ fn copy(src: &[u8], dst: &mut [u8], pool: &Pool) {
     pool.run(src.len().div_ceil(CHUNK), &|i| {
         let part = &src[i * CHUNK..src.len().min((i + 1) * CHUNK)];
         // SAFETY: `dst` is as long as `src` and the parts are disjoint.
-        unsafe { base.get().add(i * CHUNK).copy_from_nonoverlapping(part.as_ptr(), part.len()) };
+        unsafe {
+            base.get()
+                .add(i * CHUNK)
+                .copy_from_nonoverlapping(part.as_ptr(), part.len())
+        };
     });
 }

@@ -4,7 +4,10 @@
 //! range in order, which keeps streaming prefetches useful, and then takes what is left of the
 //! others' ranges. A run ends when every *chunk* is finished: a worker that the system has
 //! descheduled before it took a chunk is never waited for.
-#![allow(unsafe_code, reason = "workers borrow the caller's closure for the length of a run")]
+#![allow(
+    unsafe_code,
+    reason = "workers borrow the caller's closure for the length of a run"
+)]
 
 use std::any::Any;
 use std::cell::Cell;
@@ -176,7 +179,9 @@ impl Shared {
         self.chunks.store(chunks, Ordering::Release);
         self.finished.0.store(0, Ordering::Relaxed);
         for (slot, cursor) in self.cursors.iter().enumerate() {
-            cursor.0.store(tag | self.bound(slot, chunks) as u64, Ordering::Release);
+            cursor
+                .0
+                .store(tag | self.bound(slot, chunks) as u64, Ordering::Release);
         }
         self.epoch.0.store(run, Ordering::SeqCst);
         for seat in self.seats.iter().take(chunks - 1) {
@@ -269,7 +274,9 @@ impl Pool {
             finished: Padded::default(),
             chunks: AtomicUsize::new(0),
             task: AtomicPtr::new(std::ptr::null_mut()),
-            cursors: (0..wanted).map(|_| Padded(AtomicU64::new(INDEX_MASK))).collect(),
+            cursors: (0..wanted)
+                .map(|_| Padded(AtomicU64::new(INDEX_MASK)))
+                .collect(),
             seats: (1..wanted).map(|_| Seat::default()).collect(),
             caller_parked: AtomicBool::new(false),
             caller: Mutex::new(None),
@@ -279,11 +286,19 @@ impl Pool {
             .map_while(|index| {
                 let shared = Arc::clone(&shared);
                 let name = format!("ropewalk-{}", index + 1);
-                thread::Builder::new().name(name).spawn(move || shared.serve(index)).ok()
+                thread::Builder::new()
+                    .name(name)
+                    .spawn(move || shared.serve(index))
+                    .ok()
             })
             .collect();
         let threads = NonZeroUsize::MIN.saturating_add(workers.len());
-        Self { shared, workers, runs: Mutex::new(0), threads }
+        Self {
+            shared,
+            workers,
+            runs: Mutex::new(0),
+            threads,
+        }
     }
 
     /// Returns a pool with one thread per core this process may use.
@@ -340,7 +355,9 @@ impl Pool {
 
 impl std::fmt::Debug for Pool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pool").field("threads", &self.threads).finish_non_exhaustive()
+        f.debug_struct("Pool")
+            .field("threads", &self.threads)
+            .finish_non_exhaustive()
     }
 }
 

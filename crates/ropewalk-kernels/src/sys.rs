@@ -18,7 +18,13 @@ pub(crate) fn advise_huge_pages(start: *mut u8, len: usize) {
     }
     // SAFETY: the range lies inside one allocation of ours and MADV_HUGEPAGE does not change its
     // content; the result is ignored because the call is only a hint.
-    unsafe { madvise(start.add(skip).cast(), (len - skip) / PAGE * PAGE, MADV_HUGEPAGE) };
+    unsafe {
+        madvise(
+            start.add(skip).cast(),
+            (len - skip) / PAGE * PAGE,
+            MADV_HUGEPAGE,
+        )
+    };
 }
 
 /// Does nothing: this system has no such hint.

@@ -2,7 +2,10 @@
 //!
 //! Rows are interleaved in blocks of `width`: word `w` of row `lane` is at `w * width + lane`, so a
 //! kernel that multiplies `width` rows reads one stream.
-#![allow(unsafe_code, reason = "interleaved stores through raw pointers, std::arch intrinsics")]
+#![allow(
+    unsafe_code,
+    reason = "interleaved stores through raw pointers, std::arch intrinsics"
+)]
 
 use super::{SMALL, SUPER};
 use crate::Isa;
@@ -41,7 +44,11 @@ pub(crate) struct Quantised<const N: usize, const SUMS: usize> {
 }
 
 impl<const N: usize, const SUMS: usize> Quantised<N, SUMS> {
-    const ZERO: Self = Self { q: [0; N], sums: [0; SUMS], d: 0.0 };
+    const ZERO: Self = Self {
+        q: [0; N],
+        sums: [0; SUMS],
+        d: 0.0,
+    };
 }
 
 /// Returns the scale of a block and its inverse from the bits of the largest magnitude.
@@ -135,7 +142,8 @@ pub(crate) unsafe fn supers(
             for (j, s) in block.sums.chunks_exact(2).enumerate() {
                 out.add((SUPER_SUMS16 + j) * width).write(pair(s[0], s[1]));
             }
-            out.add(SUPER_SCALE * width).write(block.d.to_bits().cast_signed());
+            out.add(SUPER_SCALE * width)
+                .write(block.d.to_bits().cast_signed());
         }
     }
 }
@@ -167,9 +175,11 @@ pub(crate) unsafe fn smalls(
             store_groups(&block.q, width, out);
             let sum = i32::from(block.sums[0]) + i32::from(block.sums[1]);
             out.add(SMALL_SUM * width).write(-128 * sum);
-            out.add(SMALL_SCALE * width).write(block.d.to_bits().cast_signed());
+            out.add(SMALL_SCALE * width)
+                .write(block.d.to_bits().cast_signed());
             let scaled = block.d * sum as f32;
-            out.add(SMALL_SCALED_SUM * width).write(scaled.to_bits().cast_signed());
+            out.add(SMALL_SCALED_SUM * width)
+                .write(scaled.to_bits().cast_signed());
         }
     }
 }

@@ -8,8 +8,9 @@ use super::superblock::IQ4_TABLE;
 use crate::f16;
 
 /// Twice the values of a 4-bit float (E2M1, OCP Microscaling Formats 1.0), shifted by 128.
-const MXFP4_TABLE: [u8; 16] =
-    [128, 129, 130, 131, 132, 134, 136, 140, 128, 127, 126, 125, 124, 122, 120, 116];
+const MXFP4_TABLE: [u8; 16] = [
+    128, 129, 130, 131, 132, 134, 136, 140, 128, 127, 126, 125, 124, 122, 120, 116,
+];
 
 /// What one block of one row holds: `value[i] = d * (code[i] - OFFSET) + m`.
 pub(crate) struct Block {
@@ -24,7 +25,11 @@ pub(crate) struct Block {
 impl Block {
     /// Returns an all-zero block.
     pub(crate) const fn new() -> Self {
-        Self { codes: [0; SMALL], d: 0, m: 0 }
+        Self {
+            codes: [0; SMALL],
+            d: 0,
+            m: 0,
+        }
     }
 }
 
@@ -55,7 +60,11 @@ pub(crate) const fn offset(bits: u32) -> i32 {
 
 /// Returns half of the E8M0 scale `2^(e - 127)`, as the doubled table wants it.
 pub(crate) fn half_exponent(e: u8) -> f32 {
-    f32::from_bits(if e < 2 { 0x0020_0000 << e } else { (u32::from(e) - 1) << 23 })
+    f32::from_bits(if e < 2 {
+        0x0020_0000 << e
+    } else {
+        (u32::from(e) - 1) << 23
+    })
 }
 
 /// Spreads 16 bytes of nibbles: all low nibbles, then all high nibbles.

@@ -1,6 +1,10 @@
 //! Quantised weight formats: block layouts, packed tiles and the kernels over them.
 
 pub(crate) mod activation;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 pub(crate) mod block32;
 pub(crate) mod dense_rows;
 pub(crate) mod scalar;
@@ -15,7 +19,10 @@ pub(crate) const SMALL: usize = 32;
 /// A weight format of ggml with a kernel of its own.
 ///
 /// Block layouts follow `ggml/src/ggml-common.h` of llama.cpp, byte for byte.
-#[expect(non_camel_case_types, reason = "the names of the formats as every GGUF tool writes them")]
+#[expect(
+    non_camel_case_types,
+    reason = "the names of the formats as every GGUF tool writes them"
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Format {
@@ -142,13 +149,19 @@ impl Format {
     pub fn row_bytes(self, k: usize) -> Result<usize, crate::Error> {
         let block = self.block_size();
         if k % block != 0 {
-            return Err(crate::Error::Block { format: self.name(), block, cols: k });
+            return Err(crate::Error::Block {
+                format: self.name(),
+                block,
+                cols: k,
+            });
         }
-        (k / block).checked_mul(self.block_bytes()).ok_or(crate::Error::TooLarge {
-            format: self.name(),
-            rows: 1,
-            cols: k,
-        })
+        (k / block)
+            .checked_mul(self.block_bytes())
+            .ok_or(crate::Error::TooLarge {
+                format: self.name(),
+                rows: 1,
+                cols: k,
+            })
     }
 }
 

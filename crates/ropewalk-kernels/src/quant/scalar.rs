@@ -37,31 +37,46 @@ fn code_dot(codes: &[u8], words: &[i32]) -> i32 {
     let groups = codes.chunks_exact(4).zip(words);
     groups.fold(0, |sum, (c, w)| {
         let q = w.to_le_bytes().map(u8::cast_signed);
-        sum + (0..4).map(|i| i32::from(c[i]) * i32::from(q[i])).sum::<i32>()
+        sum + (0..4)
+            .map(|i| i32::from(c[i]) * i32::from(q[i]))
+            .sum::<i32>()
     })
 }
 
 /// Returns sum `j` of 16 values.
 fn sum16(acts: &[i32], j: usize) -> i32 {
     let word = acts[SUPER_SUMS16 + j / 2];
-    if j % 2 == 0 { i32::from(word as i16) } else { word >> 16 }
+    if j % 2 == 0 {
+        i32::from(word as i16)
+    } else {
+        word >> 16
+    }
 }
 
 fn super_dot<F: Super>(row: &[u8], acts: &[i32]) -> f32 {
     let mut block = superblock::Block::new();
     let mut result = 0.0f32;
-    let blocks = row.chunks_exact(F::BLOCK_BYTES).zip(acts.chunks_exact(SUPER_WORDS));
+    let blocks = row
+        .chunks_exact(F::BLOCK_BYTES)
+        .zip(acts.chunks_exact(SUPER_WORDS));
     for (bytes, acts) in blocks {
         F::read(bytes, &mut block);
         if let Some(table) = F::TABLE {
-            block.codes.iter_mut().for_each(|c| *c = table[usize::from(*c)]);
+            block
+                .codes
+                .iter_mut()
+                .for_each(|c| *c = table[usize::from(*c)]);
         }
         let (mut sum, mut correction) = (0i32, 0i32);
         for j in 0..16 {
             let codes = &block.codes[16 * j..][..16];
             let scale = i32::from(block.scales[j]);
             sum += scale * code_dot(codes, &acts[4 * j..][..4]);
-            let factor = if F::OFFSET == 0 { i32::from(block.mins[j]) } else { scale };
+            let factor = if F::OFFSET == 0 {
+                i32::from(block.mins[j])
+            } else {
+                scale
+            };
             correction += factor * sum16(acts, j);
         }
         let d = f16::to_f32(block.d);
@@ -72,22 +87,34 @@ fn super_dot<F: Super>(row: &[u8], acts: &[i32]) -> f32 {
         };
         result = value.mul_add(f32::from_bits(acts[SUPER_SCALE].cast_unsigned()), result);
     }
-    debug_assert_eq!(row.len() / F::BLOCK_BYTES * SUPER, acts.len() / SUPER_WORDS * SUPER);
+    debug_assert_eq!(
+        row.len() / F::BLOCK_BYTES * SUPER,
+        acts.len() / SUPER_WORDS * SUPER
+    );
     result
 }
 
 fn small_dot<F: Small>(row: &[u8], acts: &[i32]) -> f32 {
     let mut block = block32::Block::new();
     let mut result = 0.0f32;
-    let blocks = row.chunks_exact(F::BLOCK_BYTES).zip(acts.chunks_exact(SMALL_WORDS));
+    let blocks = row
+        .chunks_exact(F::BLOCK_BYTES)
+        .zip(acts.chunks_exact(SMALL_WORDS));
     for (bytes, acts) in blocks {
         F::read(bytes, &mut block);
         if let Some(table) = F::TABLE {
-            block.codes.iter_mut().for_each(|c| *c = table[usize::from(*c)]);
+            block
+                .codes
+                .iter_mut()
+                .for_each(|c| *c = table[usize::from(*c)]);
         }
         let mut sum = code_dot(&block.codes, &acts[..SMALL / 4]);
         sum -= offset(F::OFFSET_BITS) * (acts[SMALL_SUM] / -128);
-        let d = if F::EXPONENT { half_exponent(block.d as u8) } else { f16::to_f32(block.d) };
+        let d = if F::EXPONENT {
+            half_exponent(block.d as u8)
+        } else {
+            f16::to_f32(block.d)
+        };
         let scale = d * f32::from_bits(acts[SMALL_SCALE].cast_unsigned());
         result = (sum as f32).mul_add(scale, result);
         if F::MIN {

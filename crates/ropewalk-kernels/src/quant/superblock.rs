@@ -7,8 +7,9 @@ use super::SUPER;
 use crate::f16;
 
 /// The non-linear 4-bit table of IQ4_NL and IQ4_XS, shifted by 128 to be unsigned.
-pub(crate) const IQ4_TABLE: [u8; 16] =
-    [1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241];
+pub(crate) const IQ4_TABLE: [u8; 16] = [
+    1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241,
+];
 
 /// What one superblock of one row holds, independent of how its bits are arranged.
 ///
@@ -29,7 +30,13 @@ pub(crate) struct Block {
 impl Block {
     /// Returns an all-zero block.
     pub(crate) const fn new() -> Self {
-        Self { codes: [0; SUPER], scales: [0; 16], mins: [0; 16], d: 0, dmin: 0 }
+        Self {
+            codes: [0; SUPER],
+            scales: [0; 16],
+            mins: [0; 16],
+            d: 0,
+            dmin: 0,
+        }
     }
 }
 
@@ -241,7 +248,10 @@ impl Super for Iq4Xs {
             let scale = i16::from(low | (((high >> (2 * j)) & 3) << 4) as u8) - 32;
             scales.fill(scale);
         }
-        for (q, c) in src[8..136].chunks_exact(16).zip(block.codes.chunks_exact_mut(32)) {
+        for (q, c) in src[8..136]
+            .chunks_exact(16)
+            .zip(block.codes.chunks_exact_mut(32))
+        {
             let (low, rest) = c.split_at_mut(16);
             for ((&q, l), h) in q.iter().zip(low).zip(rest) {
                 *l = q & 0xf;

@@ -1,0 +1,491 @@
+//! AVX2 and AVX-VNNI kernels over packed tiles.
+//!
+//! A 512-bit vector of a tile is taken as two halves of eight rows. With AVX-VNNI `vpdpbusd` does
+//! what it does in `avx512`. With plain AVX2 `vpmaddubsw` adds pairs of products in 16 bits; codes
+//! are small enough that several such sums fit (`fits`), and `vpmaddwd` with the scale finishes
+//! the job. Codes of 8 bits do not fit: there the signed value's magnitude multiplies activations
+//! that took over its sign. Order of operations as in `scalar`.
+#![allow(unsafe_code, reason = "std::arch intrinsics on raw pointers")]
+
+use std::arch::x86_64::*;
+
+use super::activation::{
+    SMALL_SCALE, SMALL_SCALED_SUM, SMALL_SUM, SMALL_WORDS, SUPER_SCALE, SUPER_SUMS16, SUPER_SUMS32,
+    SUPER_WORDS,
+};
+use super::block32::Small;
+use super::superblock::{Scales, Super};
+use super::tiles::{Kernel, SmallTile, SuperTile};
+use super::{Format, block32 as b32, superblock as sb};
+
+/// How far ahead of its use a weight is prefetched when each weight is used once.
+const AHEAD: usize = 9 * 1024;
+
+/// Defines a module with the kernels for one set of CPU features.
+macro_rules! tier {
+    ($name:ident, $vnni:literal, $features:literal) => {
+        /// Entry points compiled for one set of CPU features.
+        mod $name {
+            use super::*;
+
+            #[target_feature(enable = $features)]
+            unsafe fn super_strip<F: Super, const M: usize>(
+                w: *const u8,
+                tiles: usize,
+                a: *const i32,
+                out: *mut f32,
+            ) {
+                // SAFETY: forwarded to the caller.
+                unsafe { super::super_strip::<F, M, $vnni>(w, tiles, a, out) }
+            }
+
+            #[target_feature(enable = $features)]
+            unsafe fn small_strip<F: Small, const M: usize>(
+                w: *const u8,
+                tiles: usize,
+                a: *const i32,
+                out: *mut f32,
+            ) {
+                // SAFETY: forwarded to the caller.
+                unsafe { super::small_strip::<F, M, $vnni>(w, tiles, a, out) }
+            }
+
+            /// Returns the kernel of a format for a block of `width` rows.
+            pub(crate) fn kernel(format: Format, width: usize) -> Option<Kernel> {
+                macro_rules! widths {
+                    ($strip:ident, $format:ty) => {
+                        match width {
+                            1 => $strip::<$format, 1>,
+                            2 => $strip::<$format, 2>,
+                            4 => $strip::<$format, 4>,
+                            _ => return None,
+                        }
+                    };
+                }
+                let kernel: Kernel = match format {
+                    Format::Q2_K => widths!(super_strip, sb::Q2K),
+                    Format::Q3_K => widths!(super_strip, sb::Q3K),
+                    Format::Q4_K => widths!(super_strip, sb::Q4K),
+                    Format::Q5_K => widths!(super_strip, sb::Q5K),
+                    Format::Q6_K => widths!(super_strip, sb::Q6K),
+                    Format::IQ4_XS => widths!(super_strip, sb::Iq4Xs),
+                    Format::Q4_0 => widths!(small_strip, b32::Q40),
+                    Format::Q4_1 => widths!(small_strip, b32::Q41),
+                    Format::Q5_0 => widths!(small_strip, b32::Q50),
+                    Format::Q5_1 => widths!(small_strip, b32::Q51),
+                    Format::Q8_0 => widths!(small_strip, b32::Q80),
+                    Format::IQ4_NL => widths!(small_strip, b32::Iq4Nl),
+                    Format::MXFP4 => widths!(small_strip, b32::Mxfp4),
+                    Format::F32 | Format::F16 | Format::BF16 => return None,
+                };
+                Some(kernel)
+            }
+        }
+    };
+}
+
+tier!(plain, false, "avx2,fma,f16c");
+tier!(vnni, true, "avx2,fma,f16c,avxvnni");
+
+pub(crate) use plain::kernel;
+pub(crate) use vnni::kernel as kernel_vnni;
+
+/// Loads 32 aligned bytes.
+#[inline(always)]
+unsafe fn load(p: *const u8) -> __m256i {
+    // SAFETY: forwarded to the caller.
+    unsafe { _mm256_load_si256(p.cast()) }
+}
+
+/// Broadcasts word `i`.
+#[inline(always)]
+unsafe fn word(p: *const i32, i: usize) -> __m256i {
+    // SAFETY: forwarded to the caller.
+    unsafe { _mm256_set1_epi32(*p.add(i)) }
+}
+
+/// Broadcasts word `i` as a float.
+#[inline(always)]
+unsafe fn float(p: *const i32, i: usize) -> __m256 {
+    // SAFETY: forwarded to the caller.
+    unsafe { _mm256_set1_ps(p.add(i).cast::<f32>().read()) }
+}
+
+/// Loads 8 half floats.
+#[inline(always)]
+unsafe fn halves(p: *const u8) -> __m256 {
+    // SAFETY: forwarded to the caller.
+    unsafe { _mm256_cvtph_ps(_mm_load_si128(p.cast())) }
+}
+
+/// Unpacks vector `V` of eight rows of a sub-block to unsigned bytes.
+#[inline(always)]
+unsafe fn codes<const V: usize>(
+    sub: *const u8,
+    low: usize,
+    high: usize,
+    table: Option<&'static [u8; 16]>,
+) -> __m256i {
+    // SAFETY: the planes of a sub-block hold 64 * (low + high) bytes.
+    unsafe {
+        let shift = |x, n: usize| _mm256_srl_epi16(x, _mm_cvtsi32_si128(n as i32));
+        let left = |x, n: usize| _mm256_sll_epi16(x, _mm_cvtsi32_si128(n as i32));
+        let mut code = load(sub.add(64 * (V * low / 8)));
+        if low < 8 {
+            let mask = _mm256_set1_epi8((1 << low) - 1);
+            code = _mm256_and_si256(shift(code, V * low % 8), mask);
+        }
+        if high > 0 {
+            let plane = load(sub.add(64 * (low + V * high / 8)));
+            let field = V * high % 8;
+            let moved = if field > low {
+                shift(plane, field - low)
+            } else {
+                left(plane, low - field)
+            };
+            let mask = _mm256_set1_epi8(((1 << high) - 1) << low);
+            code = _mm256_or_si256(code, _mm256_and_si256(moved, mask));
+        }
+        if let Some(table) = table {
+            let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast()));
+            code = _mm256_shuffle_epi8(table, code);
+        }
+        code
+    }
+}
+
+/// Returns how many `vpmaddubsw` results of codes with `bits` bits add up in 16 bits.
+const fn fits(bits: usize) -> usize {
+    32767 / (2 * 127 * ((1 << bits) - 1))
+}
+
+/// Returns 16-bit sums of pairs of products of 8-bit codes, which stand for `code - 128`, and
+/// activations: at most 2 * 128 * 127.
+#[inline(always)]
+unsafe fn signed_products(code: __m256i, acts: __m256i) -> __m256i {
+    // SAFETY: register operations; the caller's tier has AVX2.
+    unsafe {
+        let value = _mm256_xor_si256(code, _mm256_set1_epi8(-128));
+        _mm256_maddubs_epi16(_mm256_abs_epi8(value), _mm256_sign_epi8(acts, value))
+    }
+}
+
+/// Adds `$factor` times the products of vectors `$v..` to `$total`.
+///
+/// With VNNI the products are summed in 32 bits and multiplied with `$scale`; without, 16-bit sums
+/// are multiplied with the pairs `$factor`, which hold the scale twice.
+macro_rules! dots {
+    (
+        $f:ty, $vnni:ident, $wide:expr, $sub:expr, $acts:expr, $m:ident,
+        $total:ident, $scale:expr, $factor:expr, $($v:literal)+
+    ) => {
+        if $vnni {
+            let mut sums = [_mm256_setzero_si256(); $m];
+            $(
+                let code = codes::<$v>($sub, <$f>::LOW, <$f>::HIGH, <$f>::TABLE);
+                for i in 0..$m {
+                    sums[i] = _mm256_dpbusd_avx_epi32(sums[i], code, word($acts, $v * $m + i));
+                }
+            )+
+            for i in 0..$m {
+                let scaled = if let Some(scale) = $scale {
+                    _mm256_mullo_epi32(sums[i], scale)
+                } else {
+                    sums[i]
+                };
+                $total[i] = _mm256_add_epi32($total[i], scaled);
+            }
+        } else if $wide {
+            $(
+                let code = codes::<$v>($sub, <$f>::LOW, <$f>::HIGH, <$f>::TABLE);
+                for i in 0..$m {
+                    let pairs = signed_products(code, word($acts, $v * $m + i));
+                    let scaled = _mm256_madd_epi16(pairs, $factor);
+                    $total[i] = _mm256_add_epi32($total[i], scaled);
+                }
+            )+
+        } else {
+            let limit = fits(<$f>::LOW + <$f>::HIGH);
+            let mut pairs = [_mm256_setzero_si256(); $m];
+            let mut held = 0;
+            $(
+                let code = codes::<$v>($sub, <$f>::LOW, <$f>::HIGH, <$f>::TABLE);
+                if held == limit {
+                    for i in 0..$m {
+                        let scaled = _mm256_madd_epi16(pairs[i], $factor);
+                        $total[i] = _mm256_add_epi32($total[i], scaled);
+                        pairs[i] = _mm256_setzero_si256();
+                    }
+                    held = 0;
+                }
+                for i in 0..$m {
+                    let products = _mm256_maddubs_epi16(code, word($acts, $v * $m + i));
+                    pairs[i] = _mm256_add_epi16(pairs[i], products);
+                }
+                held += 1;
+            )+
+            let _ = held;
+            for i in 0..$m {
+                let scaled = _mm256_madd_epi16(pairs[i], $factor);
+                $total[i] = _mm256_add_epi32($total[i], scaled);
+            }
+        }
+    };
+}
+
+/// Returns the scales of 16-value groups `2 s` and `2 s + 1` of eight rows as pairs of i16.
+#[inline(always)]
+unsafe fn scale_pairs<F: Super>(t: *const u8, s: usize, half: usize) -> __m256i {
+    // SAFETY: forwarded to the caller; `s < 8`, or `s < 4` for scales per 32 values.
+    unsafe {
+        let at = t.add(SuperTile::<F>::SCALES + 32 * s + 16 * half);
+        match F::SCALES {
+            Scales::Signed16 | Scales::Signed32 => _mm256_cvtepi8_epi16(_mm_load_si128(at.cast())),
+            Scales::NibbleWithMin => {
+                let both = _mm256_cvtepu8_epi16(_mm_load_si128(at.cast()));
+                _mm256_and_si256(both, _mm256_set1_epi16(0xf))
+            }
+            Scales::SixBit16 => {
+                let at = t.add(SuperTile::<F>::SCALES + 16 * s + 8 * half);
+                let low = _mm256_cvtepu8_epi32(_mm_loadl_epi64(at.cast()));
+                let high = load(t.add(SuperTile::<F>::SECOND + 32 * half));
+                // The two 2-bit fields of this pair, moved to bits 4 and 20.
+                let high = _mm256_srl_epi32(high, _mm_cvtsi32_si128(4 * s as i32));
+                let first = _mm256_slli_epi32::<4>(_mm256_and_si256(high, _mm256_set1_epi32(3)));
+                let second = _mm256_slli_epi32::<18>(_mm256_and_si256(high, _mm256_set1_epi32(12)));
+                let low_first = _mm256_and_si256(low, _mm256_set1_epi32(0xf));
+                let low_second =
+                    _mm256_slli_epi32::<12>(_mm256_and_si256(low, _mm256_set1_epi32(0xf0)));
+                let code = _mm256_or_si256(
+                    _mm256_or_si256(first, second),
+                    _mm256_or_si256(low_first, low_second),
+                );
+                _mm256_sub_epi16(code, _mm256_set1_epi16(32))
+            }
+            Scales::ByteWithMin => _mm256_setzero_si256(),
+        }
+    }
+}
+
+/// Returns what the sums of activations are multiplied with, pair `p`.
+#[inline(always)]
+unsafe fn correction_pairs<F: Super>(t: *const u8, p: usize, half: usize) -> __m256i {
+    // SAFETY: forwarded to the caller.
+    unsafe {
+        match F::SCALES {
+            Scales::ByteWithMin => {
+                let at = t.add(SuperTile::<F>::SECOND + 32 * p + 16 * half);
+                _mm256_cvtepu8_epi16(_mm_load_si128(at.cast()))
+            }
+            Scales::NibbleWithMin => {
+                let at = t.add(SuperTile::<F>::SCALES + 32 * p + 16 * half);
+                _mm256_srli_epi16::<4>(_mm256_cvtepu8_epi16(_mm_load_si128(at.cast())))
+            }
+            _ => scale_pairs::<F>(t, p, half),
+        }
+    }
+}
+
+/// Returns the low or high 16 bits of each pair, sign-extended.
+#[inline(always)]
+unsafe fn one_of_pair(pairs: __m256i, high: bool) -> __m256i {
+    // SAFETY: register operations; the caller's tier has AVX2.
+    unsafe {
+        let pairs = if high {
+            pairs
+        } else {
+            _mm256_slli_epi32::<16>(pairs)
+        };
+        _mm256_srai_epi32::<16>(pairs)
+    }
+}
+
+/// Returns each value twice, as a pair of i16.
+#[inline(always)]
+unsafe fn twice(x: __m256i) -> __m256i {
+    // SAFETY: register operations; the caller's tier has AVX2.
+    unsafe {
+        let low = _mm256_and_si256(x, _mm256_set1_epi32(0xffff));
+        _mm256_or_si256(low, _mm256_slli_epi32::<16>(x))
+    }
+}
+
+/// Multiplies a strip of superblock tiles with `M` rows of activations.
+///
+/// # Safety
+/// The CPU has AVX2, FMA, F16C and, with `VNNI`, AVX-VNNI; `w` holds `tiles` tiles, 32-byte
+/// aligned, `a` `tiles` superblocks of `M` interleaved rows, `out` `16 * M` values.
+#[inline(always)]
+unsafe fn super_strip<F: Super, const M: usize, const VNNI: bool>(
+    w: *const u8,
+    tiles: usize,
+    a: *const i32,
+    out: *mut f32,
+) {
+    // SAFETY: all offsets stay inside the tile and the superblock of activations; prefetches may
+    // point anywhere.
+    unsafe {
+        let wide = F::TABLE.is_some();
+        let mut result = [[_mm256_setzero_ps(); M]; 2];
+        for tile in 0..tiles {
+            let t = w.add(tile * SuperTile::<F>::BYTES);
+            let a = a.add(tile * SUPER_WORDS * M);
+            for half in 0..2 {
+                let mut total = [_mm256_setzero_si256(); M];
+                for s in 0..8 {
+                    let sub = t.add(s * SuperTile::<F>::SUB + 32 * half);
+                    if M == 1 && half == 0 {
+                        for i in 0..F::LOW + F::HIGH {
+                            _mm_prefetch::<_MM_HINT_T0>(sub.wrapping_add(AHEAD + 64 * i).cast());
+                        }
+                    }
+                    let acts = a.add(s * 8 * M);
+                    match F::SCALES {
+                        Scales::ByteWithMin | Scales::Signed32 => {
+                            let scale = if matches!(F::SCALES, Scales::ByteWithMin) {
+                                let at = t.add(SuperTile::<F>::SCALES + 16 * s + 8 * half);
+                                _mm256_cvtepu8_epi32(_mm_loadl_epi64(at.cast()))
+                            } else {
+                                one_of_pair(scale_pairs::<F>(t, s / 2, half), s % 2 == 1)
+                            };
+                            dots!(F, VNNI, wide, sub, acts, M, total, Some(scale), twice(scale),
+                                0 1 2 3 4 5 6 7);
+                        }
+                        _ => {
+                            let pairs = scale_pairs::<F>(t, s, half);
+                            let scale = one_of_pair(pairs, false);
+                            dots!(F, VNNI, wide, sub, acts, M, total, Some(scale), twice(scale),
+                                0 1 2 3);
+                            let scale = one_of_pair(pairs, true);
+                            dots!(F, VNNI, wide, sub, acts, M, total, Some(scale), twice(scale),
+                                4 5 6 7);
+                        }
+                    }
+                }
+                let d = halves(t.add(SuperTile::<F>::D + 16 * half));
+                let by32 = matches!(F::SCALES, Scales::ByteWithMin | Scales::Signed32);
+                let (pairs, first) = if by32 {
+                    (4, SUPER_SUMS32)
+                } else {
+                    (8, SUPER_SUMS16)
+                };
+                // Signed products need no correction.
+                let corrected = VNNI || !wide;
+                for i in 0..M {
+                    let mut correction = _mm256_setzero_si256();
+                    for p in 0..if corrected { pairs } else { 0 } {
+                        let factor = correction_pairs::<F>(t, p, half);
+                        let sums = word(a, (first + p) * M + i);
+                        let product = _mm256_madd_epi16(factor, sums);
+                        correction = _mm256_add_epi32(correction, product);
+                    }
+                    let value = if F::OFFSET == 0 {
+                        let dmin = halves(t.add(SuperTile::<F>::DMIN + 16 * half));
+                        let scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(total[i]), d);
+                        _mm256_fnmadd_ps(_mm256_cvtepi32_ps(correction), dmin, scaled)
+                    } else {
+                        let offset = _mm256_mullo_epi32(correction, _mm256_set1_epi32(F::OFFSET));
+                        _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_sub_epi32(total[i], offset)), d)
+                    };
+                    let scale = float(a, SUPER_SCALE * M + i);
+                    result[half][i] = _mm256_fmadd_ps(value, scale, result[half][i]);
+                }
+            }
+            if M == 1 {
+                let mut at = SuperTile::<F>::SCALES;
+                while at < SuperTile::<F>::BYTES {
+                    _mm_prefetch::<_MM_HINT_T0>(t.wrapping_add(AHEAD + at).cast());
+                    at += 64;
+                }
+            }
+        }
+        for (half, result) in result.iter().enumerate() {
+            for (i, &result) in result.iter().enumerate() {
+                _mm256_storeu_ps(out.add(16 * i + 8 * half), result);
+            }
+        }
+    }
+}
+
+/// Returns the scales of eight rows of block `j` of a tile.
+#[inline(always)]
+unsafe fn small_scale<F: Small>(t: *const u8, j: usize, half: usize) -> __m256 {
+    // SAFETY: forwarded to the caller; `j` is a block of the tile.
+    unsafe {
+        if F::EXPONENT {
+            let e = _mm_loadl_epi64(t.add(SmallTile::<F>::D + 16 * j + 8 * half).cast());
+            let e = _mm256_cvtepu8_epi32(e);
+            let normal = _mm256_slli_epi32::<23>(_mm256_sub_epi32(e, _mm256_set1_epi32(1)));
+            let subnormal = _mm256_sllv_epi32(_mm256_set1_epi32(0x0020_0000), e);
+            let small = _mm256_cmpgt_epi32(_mm256_set1_epi32(2), e);
+            _mm256_castsi256_ps(_mm256_blendv_epi8(normal, subnormal, small))
+        } else {
+            halves(t.add(SmallTile::<F>::D + 32 * j + 16 * half))
+        }
+    }
+}
+
+/// Multiplies a strip of small-block tiles with `M` rows of activations.
+///
+/// # Safety
+/// As [`super_strip`], with `SmallTile::BLOCKS * tiles` small blocks of activations.
+#[inline(always)]
+unsafe fn small_strip<F: Small, const M: usize, const VNNI: bool>(
+    w: *const u8,
+    tiles: usize,
+    a: *const i32,
+    out: *mut f32,
+) {
+    // SAFETY: all offsets stay inside the tile and its blocks of activations; prefetches may
+    // point anywhere.
+    unsafe {
+        let wide = F::LOW == 8 || F::TABLE.is_some();
+        let mut result = [[_mm256_setzero_ps(); M]; 2];
+        for tile in 0..tiles {
+            let t = w.add(tile * SmallTile::<F>::BYTES);
+            if M == 1 {
+                let mut at = 0;
+                while at < SmallTile::<F>::BYTES {
+                    _mm_prefetch::<_MM_HINT_T0>(t.wrapping_add(AHEAD + at).cast());
+                    at += 64;
+                }
+            }
+            for j in 0..SmallTile::<F>::BLOCKS {
+                let a = a.add((tile * SmallTile::<F>::BLOCKS + j) * SMALL_WORDS * M);
+                for half in 0..2 {
+                    let sub = t.add(j * SmallTile::<F>::SUB + 32 * half);
+                    let mut sums = [_mm256_setzero_si256(); M];
+                    // Signed products need no correction.
+                    if F::OFFSET_BITS > 0 && (VNNI || !wide) {
+                        for i in 0..M {
+                            // From -128 times the sum to -2^OFFSET_BITS times the sum, exactly.
+                            let count = _mm_cvtsi32_si128(7 - F::OFFSET_BITS as i32);
+                            sums[i] = _mm256_sra_epi32(word(a, SMALL_SUM * M + i), count);
+                        }
+                    }
+                    let no_scale: Option<__m256i> = None;
+                    let ones = _mm256_set1_epi16(1);
+                    dots!(F, VNNI, wide, sub, a, M, sums, no_scale, ones, 0 1 2 3 4 5 6 7);
+                    let d = small_scale::<F>(t, j, half);
+                    for i in 0..M {
+                        let scale = _mm256_mul_ps(d, float(a, SMALL_SCALE * M + i));
+                        let sum = _mm256_cvtepi32_ps(sums[i]);
+                        result[half][i] = _mm256_fmadd_ps(sum, scale, result[half][i]);
+                    }
+                    if F::MIN {
+                        let min = halves(t.add(SmallTile::<F>::M + 32 * j + 16 * half));
+                        for i in 0..M {
+                            let sum = float(a, SMALL_SCALED_SUM * M + i);
+                            result[half][i] = _mm256_fmadd_ps(min, sum, result[half][i]);
+                        }
+                    }
+                }
+            }
+        }
+        for (half, result) in result.iter().enumerate() {
+            for (i, &result) in result.iter().enumerate() {
+                _mm256_storeu_ps(out.add(16 * i + 8 * half), result);
+            }
+        }
+    }
+}
