@@ -20,10 +20,16 @@ pub struct AtomicFile {
 impl AtomicFile {
     pub(crate) fn create(target: &Path) -> io::Result<Self> {
         let Some(name) = target.file_name() else {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path names no file"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the path names no file",
+            ));
         };
         if target.is_dir() {
-            return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory"));
+            return Err(io::Error::new(
+                io::ErrorKind::IsADirectory,
+                "it is a directory",
+            ));
         }
         // The process id keeps programs apart, the counter the writers of one program.
         static COUNTER: AtomicU32 = AtomicU32::new(0);
@@ -32,9 +38,17 @@ impl AtomicFile {
         hidden.push(name);
         hidden.push(format!(".{}-{serial}.tmp", std::process::id()));
         let temporary = target.with_file_name(hidden);
-        let file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&temporary)?;
         let out = BufWriter::with_capacity(1 << 18, file);
-        Ok(Self { out, temporary, target: target.to_owned(), committed: false })
+        Ok(Self {
+            out,
+            temporary,
+            target: target.to_owned(),
+            committed: false,
+        })
     }
 
     /// Writes everything to disk and gives the file its name.

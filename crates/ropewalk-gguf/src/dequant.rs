@@ -49,11 +49,19 @@ pub fn dequantizer(ty: TensorType) -> Option<fn(&[u8], &mut [f32])> {
 /// whole number of blocks or `bytes` does not hold exactly as many.
 pub fn dequantize(ty: TensorType, bytes: &[u8], out: &mut [f32]) -> Result<()> {
     let Some(convert) = dequantizer(ty) else {
-        return Err(Error::Unsupported { action: "dequantise", ty, supported: SUPPORTED });
+        return Err(Error::Unsupported {
+            action: "dequantise",
+            ty,
+            supported: SUPPORTED,
+        });
     };
     let Some(expected) = ty.row_bytes(out.len()) else {
         let whole = out.len().next_multiple_of(ty.block_size());
-        return Err(Error::length(format!("values in whole {ty} blocks"), whole, out.len()));
+        return Err(Error::length(
+            format!("values in whole {ty} blocks"),
+            whole,
+            out.len(),
+        ));
     };
     if bytes.len() != expected {
         let what = format!("bytes of {} {ty} values", out.len());

@@ -126,30 +126,58 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
-        Self::Io { action, path: shown(path), source }
+        Self::Io {
+            action,
+            path: shown(path),
+            source,
+        }
     }
 
     pub(crate) fn not_gguf(path: &str, problem: impl Into<Box<str>>) -> Self {
-        Self::NotGguf { path: path.into(), problem: problem.into() }
+        Self::NotGguf {
+            path: path.into(),
+            problem: problem.into(),
+        }
     }
 
     pub(crate) fn malformed(path: &str, problem: impl Into<Box<str>>) -> Self {
-        Self::Malformed { path: path.into(), problem: problem.into() }
+        Self::Malformed {
+            path: path.into(),
+            problem: problem.into(),
+        }
     }
 
     pub(crate) fn split(path: &Path, problem: impl Into<Box<str>>) -> Self {
-        Self::Split { path: shown(path), problem: problem.into() }
+        Self::Split {
+            path: shown(path),
+            problem: problem.into(),
+        }
     }
 
     pub(crate) fn write(name: &str, problem: impl Into<Box<str>>) -> Self {
-        Self::Write { name: name.escape_debug().to_string().into(), problem: problem.into() }
+        Self::Write {
+            name: name.escape_debug().to_string().into(),
+            problem: problem.into(),
+        }
     }
 
     pub(crate) fn length(what: impl Into<Box<str>>, expected: usize, found: usize) -> Self {
-        Self::Length { what: what.into(), expected: expected as u64, found: found as u64 }
+        Self::Length {
+            what: what.into(),
+            expected: expected as u64,
+            found: found as u64,
+        }
     }
 }
 
 pub(crate) fn shown(path: &Path) -> Box<str> {
     path.display().to_string().into()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn errors_are_small() {
+        assert!(size_of::<super::Error>() <= 128);
+    }
 }

@@ -67,10 +67,16 @@ mod tests {
     fn every_half_matches_the_half_crate() {
         for bits in 0..=u16::MAX {
             let (ours, theirs) = (f16_to_f32(bits), half::f16::from_bits(bits).to_f32());
-            assert!(ours == theirs || (ours.is_nan() && theirs.is_nan()), "{bits:#06x}");
+            assert!(
+                ours == theirs || (ours.is_nan() && theirs.is_nan()),
+                "{bits:#06x}"
+            );
             let ours = bf16_to_f32(bits);
             let theirs = half::bf16::from_bits(bits).to_f32();
-            assert!(ours == theirs || (ours.is_nan() && theirs.is_nan()), "{bits:#06x}");
+            assert!(
+                ours == theirs || (ours.is_nan() && theirs.is_nan()),
+                "{bits:#06x}"
+            );
         }
     }
 
@@ -81,14 +87,27 @@ mod tests {
         let spread = (0..2_000_000_u32).map(|i| i.wrapping_mul(2_147_483_629));
         let ties = (0..=u16::MAX).flat_map(|h| {
             let bits = f16_to_f32(h).to_bits();
-            [bits.wrapping_sub(1), bits, bits + 1, bits + 0xfff, bits + 0x1000, bits + 0x1001]
+            [
+                bits.wrapping_sub(1),
+                bits,
+                bits + 1,
+                bits + 0xfff,
+                bits + 0x1000,
+                bits + 0x1001,
+            ]
         });
         for x in spread.chain(ties).map(f32::from_bits) {
             let (ours, theirs) = (f32_to_f16(x), half::f16::from_f32(x));
-            assert!(ours == theirs.to_bits() || x.is_nan() && theirs.is_nan(), "{x:e} f16");
+            assert!(
+                ours == theirs.to_bits() || x.is_nan() && theirs.is_nan(),
+                "{x:e} f16"
+            );
             assert_eq!(f16_to_f32(ours).is_nan(), x.is_nan(), "{x:e} f16");
             let (ours, theirs) = (f32_to_bf16(x), half::bf16::from_f32(x));
-            assert!(ours == theirs.to_bits() || x.is_nan() && theirs.is_nan(), "{x:e} bf16");
+            assert!(
+                ours == theirs.to_bits() || x.is_nan() && theirs.is_nan(),
+                "{x:e} bf16"
+            );
         }
     }
 }

@@ -141,15 +141,32 @@ impl Gguf {
         let name = |i: u32| tensors[i as usize].name.as_str();
         by_name.sort_unstable_by(|&a, &b| name(a).cmp(name(b)));
         let shown_path = path.map_or_else(|| IN_MEMORY.into(), shown);
-        if let Some(pair) = by_name.windows(2).find(|pair| name(pair[0]) == name(pair[1])) {
+        if let Some(pair) = by_name
+            .windows(2)
+            .find(|pair| name(pair[0]) == name(pair[1]))
+        {
             let problem = format!("tensor `{}` occurs twice", name(pair[0]).escape_debug());
             return Err(Error::malformed(&shown_path, problem));
         }
-        let Some(Header { version, alignment, metadata, .. }) = first else {
+        let Some(Header {
+            version,
+            alignment,
+            metadata,
+            ..
+        }) = first
+        else {
             return Err(Error::malformed(&shown_path, "it has no parts"));
         };
         let path = path.map(Path::to_owned);
-        Ok(Self { parts, path, version, alignment, metadata, tensors, by_name })
+        Ok(Self {
+            parts,
+            path,
+            version,
+            alignment,
+            metadata,
+            tensors,
+            by_name,
+        })
     }
 
     /// Returns the keys and values, those of the first part for a split model.

@@ -39,25 +39,38 @@ pub(crate) fn read(bytes: &[u8], path: &str) -> Result<Header> {
         entries.push(read_entry(&mut cursor, index, n_entries)?);
     }
     let metadata = Metadata::from_entries(entries).map_err(|key| {
-        Error::malformed(path, format!("metadata key `{}` occurs twice", key.escape_debug()))
+        Error::malformed(
+            path,
+            format!("metadata key `{}` occurs twice", key.escape_debug()),
+        )
     })?;
     let alignment = alignment(&metadata, path)?;
 
-    let n_tensors =
-        cursor.check_count(n_tensors, MIN_TENSOR, &|| "the tensor list".to_owned())?;
+    let n_tensors = cursor.check_count(n_tensors, MIN_TENSOR, &|| "the tensor list".to_owned())?;
     let mut tensors = Vec::with_capacity(n_tensors.min(4096));
     for index in 0..n_tensors {
         tensors.push(read_tensor_info(&mut cursor, index, n_tensors, alignment)?);
     }
-    let data_start = cursor.position().next_multiple_of(alignment).min(bytes.len());
+    let data_start = cursor
+        .position()
+        .next_multiple_of(alignment)
+        .min(bytes.len());
     place_tensors(&mut tensors, data_start, bytes.len(), path)?;
-    Ok(Header { version, alignment, metadata, tensors })
+    Ok(Header {
+        version,
+        alignment,
+        metadata,
+        tensors,
+    })
 }
 
 fn read_version(cursor: &mut Cursor<'_>, bytes: &[u8]) -> Result<u32> {
     let path = cursor.path();
     if bytes.is_empty() {
-        return Err(Error::not_gguf(path, "is empty; copy or download the GGUF file again"));
+        return Err(Error::not_gguf(
+            path,
+            "is empty; copy or download the GGUF file again",
+        ));
     }
     let seen = &bytes[..bytes.len().min(4)];
     if seen != &MAGIC[..seen.len()] {
@@ -150,7 +163,12 @@ macro_rules! numbers {
         const SIZE: usize = size_of::<$t>();
         let count = $cursor.count(SIZE, $what)?;
         let bytes = $cursor.take(count * SIZE, $what)?;
-        bytes.as_chunks::<SIZE>().0.iter().map(|x| <$t>::from_le_bytes(*x)).collect()
+        bytes
+            .as_chunks::<SIZE>()
+            .0
+            .iter()
+            .map(|x| <$t>::from_le_bytes(*x))
+            .collect()
     }};
 }
 
@@ -203,7 +221,9 @@ fn read_strings(cursor: &mut Cursor<'_>, what: &dyn Fn() -> String) -> Result<St
 }
 
 fn alignment(metadata: &Metadata, path: &str) -> Result<usize> {
-    let Some(value) = metadata.get(ALIGNMENT_KEY) else { return Ok(DEFAULT_ALIGNMENT) };
+    let Some(value) = metadata.get(ALIGNMENT_KEY) else {
+        return Ok(DEFAULT_ALIGNMENT);
+    };
     match *value {
         Value::U32(n) if n.is_power_of_two() => Ok(n as usize),
         Value::U32(n) => Err(Error::malformed(
@@ -212,7 +232,10 @@ fn alignment(metadata: &Metadata, path: &str) -> Result<usize> {
         )),
         _ => Err(Error::malformed(
             path,
-            format!("`{ALIGNMENT_KEY}` holds {}, u32 is required", value.describe_type()),
+            format!(
+                "`{ALIGNMENT_KEY}` holds {}, u32 is required",
+                value.describe_type()
+            ),
         )),
     }
 }
@@ -230,12 +253,17 @@ fn read_tensor_info(
         return Err(Error::malformed(path, problem));
     };
     let bad = |problem: String| {
-        Err(Error::malformed(path, format!("tensor `{}` {problem}", name.escape_debug())))
+        Err(Error::malformed(
+            path,
+            format!("tensor `{}` {problem}", name.escape_debug()),
+        ))
     };
     let what = || format!("the entry of tensor `{}`", name.escape_debug());
     let n_dims = cursor.u32(&what)?;
     if n_dims as usize > MAX_DIMS {
-        return bad(format!("has {n_dims} dimensions, the format allows {MAX_DIMS}"));
+        return bad(format!(
+            "has {n_dims} dimensions, the format allows {MAX_DIMS}"
+        ));
     }
     let mut dims = Vec::with_capacity(n_dims as usize);
     for _ in 0..n_dims {
@@ -269,7 +297,10 @@ fn read_tensor_info(
 /// Makes offsets absolute and refuses tensors that leave the file or overlap.
 fn place_tensors(tensors: &mut [TensorInfo], start: usize, len: usize, path: &str) -> Result<()> {
     for info in tensors.iter_mut() {
-        let end = info.offset.checked_add(info.n_bytes()).and_then(|end| end.checked_add(start));
+        let end = info
+            .offset
+            .checked_add(info.n_bytes())
+            .and_then(|end| end.checked_add(start));
         if end.is_none_or(|end| end > len) {
             return Err(Error::Truncated {
                 path: path.into(),
@@ -286,7 +317,10 @@ fn place_tensors(tensors: &mut [TensorInfo], start: usize, len: usize, path: &st
     for pair in order.windows(2) {
         if pair[0].offset + pair[0].n_bytes() > pair[1].offset {
             let (a, b) = (pair[0].name.escape_debug(), pair[1].name.escape_debug());
-            return Err(Error::malformed(path, format!("tensors `{a}` and `{b}` overlap")));
+            return Err(Error::malformed(
+                path,
+                format!("tensors `{a}` and `{b}` overlap"),
+            ));
         }
     }
     Ok(())

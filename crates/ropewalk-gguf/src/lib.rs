@@ -1,7 +1,61 @@
-//! Read and write GGUF files: memory-mapped tensors, metadata, block formats and reference dequantisation
+//! Reads and writes GGUF, the file format of llama.cpp: metadata, a vocabulary, and tensors in
+//! ggml's block formats.
+//!
+//! The crate exists so that a model file can be mapped and used in place: opening costs the header,
+//! tensors are slices of the map, and nothing is converted until it is asked for. It reads untrusted
+//! files: a damaged or hostile one gives an [`Error`] of one line, never a panic, and never an
+//! allocation out of proportion to the file. It does not compute with tensors (that is
+//! `ropewalk-kernels`) and does not know model architectures (`ropewalk-spec`).
+//!
+//! ```
+//! use ropewalk_gguf::{Gguf, TensorInfo, TensorType, Writer};
+//!
+//! // Write a file with one key and one 4-bit matrix of two rows.
+//! let mut writer = Writer::new();
+//! writer.set("general.architecture", "llama");
+//! writer.tensor(TensorInfo::from_shape("output.weight", &[2, 256], TensorType::Q4_K)?)?;
+//! let weights: Vec<f32> = (0..512).map(|i| (i as f32 * 0.1).sin()).collect();
+//! let mut out = writer.begin(Vec::new())?;
+//! out.tensor_f32("output.weight", &weights)?;
+//! let bytes = out.finish()?;
+//!
+//! // Read it back; from disk this is `Gguf::open(path)`.
+//! let file = Gguf::from_bytes(bytes)?;
+//! assert_eq!(file.metadata().str("general.architecture")?, Some("llama"));
+//! let tensor = file.require("output.weight")?;
+//! assert_eq!((tensor.info.shape(), tensor.data.len()), (vec![2, 256], 2 * 144));
+//! let mut row = [0.0; 256];
+//! tensor.row_f32(1, &mut row)?;
+//! assert!(row.iter().zip(&weights[256..]).all(|(a, b)| (a - b).abs() < 0.1));
+//! # Ok::<(), ropewalk_gguf::Error>(())
+//! ```
+//!
+//! - [`Gguf`] opens one file or all parts of a split model; [`Metadata`] and [`Tensor`] are views
+//!   of it; [`Gguf::describe`] prints it.
+//! - [`dequantize`] and [`quantize`] convert between `f32` and the blocks of a [`TensorType`].
+//! - [`Writer`] writes version 3, one tensor at a time, and only whole files.
+//!
+//! | Type | dequantise | quantise |
+//! | --- | --- | --- |
+//! | F32, F16, BF16 | yes | yes |
+//! | Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 | equal to ggml | equal to ggml |
+//! | Q2_K, Q3_K, Q4_K, Q5_K, Q6_K | equal to ggml | own scale search |
+//! | Q8_1, Q8_K, F64, I8, I16, I32 | yes | no |
+//! | I64, IQ\*, TQ\*, MXFP4, NVFP4, Q1_0 | no (listed and sized only) | no |
+//!
+//! # Features
+//!
+//! | Feature | Default | Meaning |
+//! | --- | --- | --- |
+//! | `full` | no | every portable feature; there is none to switch on |
+//!
+//! The format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>. Byte order is little
+//! endian; versions 2 and 3 are read.
+
 mod atomic;
 mod cursor;
 mod dequant;
+mod describe;
 mod encode;
 mod error;
 mod float;

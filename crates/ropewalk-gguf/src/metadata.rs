@@ -29,7 +29,8 @@ impl Metadata {
     }
 
     fn find(&self, key: &str) -> Result<usize, usize> {
-        self.by_key.binary_search_by(|&i| self.entries[i as usize].0.as_str().cmp(key))
+        self.by_key
+            .binary_search_by(|&i| self.entries[i as usize].0.as_str().cmp(key))
     }
 
     /// Returns the number of keys.
@@ -53,7 +54,9 @@ impl Metadata {
 
     /// Iterates over keys and values in the order of the file.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Value)> + DoubleEndedIterator + '_ {
-        self.entries.iter().map(|(key, value)| (key.as_str(), value))
+        self.entries
+            .iter()
+            .map(|(key, value)| (key.as_str(), value))
     }
 
     /// Sets `key`, keeping its place when it exists, and returns the value it had.
@@ -91,7 +94,9 @@ impl Metadata {
         wanted: &'static str,
         convert: impl FnOnce(&'a Value) -> Option<T>,
     ) -> Result<Option<T>> {
-        let Some(value) = self.get(key) else { return Ok(None) };
+        let Some(value) = self.get(key) else {
+            return Ok(None);
+        };
         match convert(value) {
             Some(converted) => Ok(Some(converted)),
             None => {
@@ -105,7 +110,11 @@ impl Metadata {
                     },
                 };
                 let key = key.escape_debug().to_string().into();
-                Err(Error::ValueType { key, found: found.into(), wanted })
+                Err(Error::ValueType {
+                    key,
+                    found: found.into(),
+                    wanted,
+                })
             }
         }
     }
@@ -126,7 +135,9 @@ impl Metadata {
     /// # Errors
     /// The key holds another type, or an integer outside the range.
     pub fn u32(&self, key: &str) -> Result<Option<u32>> {
-        self.typed(key, "an integer in the range of u32", |v| v.as_integer()?.try_into().ok())
+        self.typed(key, "an integer in the range of u32", |v| {
+            v.as_integer()?.try_into().ok()
+        })
     }
 
     /// Returns an integer as `u64`.
@@ -134,7 +145,9 @@ impl Metadata {
     /// # Errors
     /// The key holds another type, or a negative integer.
     pub fn u64(&self, key: &str) -> Result<Option<u64>> {
-        self.typed(key, "an integer in the range of u64", |v| v.as_integer()?.try_into().ok())
+        self.typed(key, "an integer in the range of u64", |v| {
+            v.as_integer()?.try_into().ok()
+        })
     }
 
     /// Returns an integer as `usize`.
@@ -142,7 +155,9 @@ impl Metadata {
     /// # Errors
     /// The key holds another type, or an integer outside the range.
     pub fn usize(&self, key: &str) -> Result<Option<usize>> {
-        self.typed(key, "an integer in the range of usize", |v| v.as_integer()?.try_into().ok())
+        self.typed(key, "an integer in the range of usize", |v| {
+            v.as_integer()?.try_into().ok()
+        })
     }
 
     /// Returns an integer as `i32`.
@@ -150,7 +165,9 @@ impl Metadata {
     /// # Errors
     /// The key holds another type, or an integer outside the range.
     pub fn i32(&self, key: &str) -> Result<Option<i32>> {
-        self.typed(key, "an integer in the range of i32", |v| v.as_integer()?.try_into().ok())
+        self.typed(key, "an integer in the range of i32", |v| {
+            v.as_integer()?.try_into().ok()
+        })
     }
 
     /// Returns an integer as `i64`.
@@ -158,7 +175,9 @@ impl Metadata {
     /// # Errors
     /// The key holds another type, or an integer outside the range.
     pub fn i64(&self, key: &str) -> Result<Option<i64>> {
-        self.typed(key, "an integer in the range of i64", |v| v.as_integer()?.try_into().ok())
+        self.typed(key, "an integer in the range of i64", |v| {
+            v.as_integer()?.try_into().ok()
+        })
     }
 
     /// Returns a number as `f32`; an `f64` in the file is rounded.
@@ -214,11 +233,15 @@ impl Metadata {
     /// # Errors
     /// The key holds another type, or an integer outside the range.
     pub fn i32s(&self, key: &str) -> Result<Option<Cow<'_, [i32]>>> {
-        self.typed(key, "array of integers in the range of i32", |value| match value {
-            Value::Array(Array::I32(xs)) => Some(Cow::Borrowed(xs.as_slice())),
-            Value::Array(array) => array.integers().map(Cow::Owned),
-            _ => None,
-        })
+        self.typed(
+            key,
+            "array of integers in the range of i32",
+            |value| match value {
+                Value::Array(Array::I32(xs)) => Some(Cow::Borrowed(xs.as_slice())),
+                Value::Array(array) => array.integers().map(Cow::Owned),
+                _ => None,
+            },
+        )
     }
 
     /// Returns an array of integers as `u32`, borrowed when the file holds `u32`.
@@ -226,11 +249,15 @@ impl Metadata {
     /// # Errors
     /// The key holds another type, or an integer outside the range.
     pub fn u32s(&self, key: &str) -> Result<Option<Cow<'_, [u32]>>> {
-        self.typed(key, "array of integers in the range of u32", |value| match value {
-            Value::Array(Array::U32(xs)) => Some(Cow::Borrowed(xs.as_slice())),
-            Value::Array(array) => array.integers().map(Cow::Owned),
-            _ => None,
-        })
+        self.typed(
+            key,
+            "array of integers in the range of u32",
+            |value| match value {
+                Value::Array(Array::U32(xs)) => Some(Cow::Borrowed(xs.as_slice())),
+                Value::Array(array) => array.integers().map(Cow::Owned),
+                _ => None,
+            },
+        )
     }
 
     /// Returns an array of truth values.
@@ -321,7 +348,10 @@ mod tests {
 
     #[test]
     fn finds_duplicate_keys() {
-        let twice = vec![("k".to_owned(), Value::U8(1)), ("k".to_owned(), Value::U8(2))];
+        let twice = vec![
+            ("k".to_owned(), Value::U8(1)),
+            ("k".to_owned(), Value::U8(2)),
+        ];
         assert_eq!(Metadata::from_entries(twice), Err("k".to_owned()));
     }
 }

@@ -35,19 +35,33 @@ pub fn can_quantize(ty: TensorType) -> bool {
 pub fn quantize(ty: TensorType, values: &[f32]) -> Result<Vec<u8>> {
     let Some(n_bytes) = ty.row_bytes(values.len()) else {
         let whole = values.len().next_multiple_of(ty.block_size());
-        return Err(Error::length(format!("values in whole {ty} blocks"), whole, values.len()));
+        return Err(Error::length(
+            format!("values in whole {ty} blocks"),
+            whole,
+            values.len(),
+        ));
     };
     match ty {
         TensorType::F32 => Ok(values.iter().flat_map(|x| x.to_le_bytes()).collect()),
-        TensorType::BF16 => Ok(values.iter().flat_map(|&x| f32_to_bf16(x).to_le_bytes()).collect()),
+        TensorType::BF16 => Ok(values
+            .iter()
+            .flat_map(|&x| f32_to_bf16(x).to_le_bytes())
+            .collect()),
         TensorType::F16 => {
             // 65,520 is the first value that rounds to infinity.
             check(ty, values, |x| x.abs() < 65520.0 || !x.is_finite())?;
-            Ok(values.iter().flat_map(|&x| f32_to_f16(x).to_le_bytes()).collect())
+            Ok(values
+                .iter()
+                .flat_map(|&x| f32_to_f16(x).to_le_bytes())
+                .collect())
         }
         _ => {
             let Some(encode) = encoder(ty) else {
-                return Err(Error::Unsupported { action: "quantise to", ty, supported: SUPPORTED });
+                return Err(Error::Unsupported {
+                    action: "quantise to",
+                    ty,
+                    supported: SUPPORTED,
+                });
             };
             check(ty, values, |x| x.abs() <= F16_MAX)?;
             let mut out = vec![0; n_bytes];
@@ -80,5 +94,10 @@ fn check(ty: TensorType, values: &[f32], fits: impl Fn(f32) -> bool) -> Result<(
     }
     let index = values.iter().position(|&x| !fits(x)).unwrap_or_default();
     let hint = "scale or clean the tensor, or store it as F32 or BF16";
-    Err(Error::Range { ty, index, value: values[index], hint })
+    Err(Error::Range {
+        ty,
+        index,
+        value: values[index],
+        hint,
+    })
 }

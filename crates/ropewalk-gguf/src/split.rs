@@ -16,7 +16,11 @@ impl<'a> SplitName<'a> {
         let (rest, count) = stem.rsplit_once("-of-")?;
         let (prefix, number) = rest.rsplit_once('-')?;
         let (number, count) = (five_digits(number)?, five_digits(count)?);
-        (number >= 1 && number <= count).then_some(Self { prefix, count, path })
+        (number >= 1 && number <= count).then_some(Self {
+            prefix,
+            count,
+            path,
+        })
     }
 
     /// Returns the path of part `index`, counted from zero.
@@ -38,7 +42,10 @@ mod tests {
     fn reads_only_names_of_parts() {
         let part = SplitName::of(Path::new("dir/my-of-model-00002-of-00010.gguf")).unwrap();
         assert_eq!(part.count, 10);
-        assert_eq!(part.part(0), Path::new("dir/my-of-model-00001-of-00010.gguf"));
+        assert_eq!(
+            part.part(0),
+            Path::new("dir/my-of-model-00001-of-00010.gguf")
+        );
         for other in [
             "model.gguf",
             "model-00000-of-00002.gguf",

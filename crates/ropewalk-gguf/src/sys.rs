@@ -61,12 +61,18 @@ fn open(path: &Path) -> io::Result<File> {
 fn read(mut file: File) -> io::Result<Bytes> {
     let mut bytes = Vec::new();
     let len = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
-    bytes.try_reserve_exact(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    bytes
+        .try_reserve_exact(len)
+        .map_err(|_| io::ErrorKind::OutOfMemory)?;
     file.read_to_end(&mut bytes)?;
     Ok(Bytes::Read(bytes))
 }
 
 /// Makes a rename in `directory` durable. Only Unix can open a directory for this.
 pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
-    if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }
+    if cfg!(unix) {
+        File::open(directory)?.sync_all()
+    } else {
+        Ok(())
+    }
 }

@@ -44,12 +44,23 @@ impl TensorInfo {
             ));
         }
         // The product of the other extents must not overflow even where one is zero.
-        let n = dims.iter().try_fold(1_usize, |n, &dim| n.checked_mul(dim.max(1)));
-        if n.and_then(|n| n.checked_mul(ty.type_size())).is_none_or(|n| n > isize::MAX as usize) {
+        let n = dims
+            .iter()
+            .try_fold(1_usize, |n, &dim| n.checked_mul(dim.max(1)));
+        if n.and_then(|n| n.checked_mul(ty.type_size()))
+            .is_none_or(|n| n > isize::MAX as usize)
+        {
             return Err(format!("has shape {dims:?}, whose size overflows"));
         }
         let n_bytes = dims.iter().product::<usize>() / ty.block_size() * ty.type_size();
-        Ok(Self { name: name.to_owned(), dims: dims.to_vec(), ty, offset: 0, part: 0, n_bytes })
+        Ok(Self {
+            name: name.to_owned(),
+            dims: dims.to_vec(),
+            ty,
+            offset: 0,
+            part: 0,
+            n_bytes,
+        })
     }
 
     /// Returns the extents in row-major order, slowest first, as PyTorch and NumPy print them.
@@ -138,6 +149,12 @@ impl<'a> Tensor<'a> {
 
 impl std::fmt::Debug for Tensor<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Tensor({} {} {:?})", self.info.name, self.info.ty, self.info.shape())
+        write!(
+            f,
+            "Tensor({} {} {:?})",
+            self.info.name,
+            self.info.ty,
+            self.info.shape()
+        )
     }
 }

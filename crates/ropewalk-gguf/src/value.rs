@@ -53,10 +53,16 @@ pub struct StringArray {
 }
 
 impl StringArray {
-    pub(crate) const EMPTY: &'static Self = &Self { blob: Vec::new(), ends: Vec::new() };
+    pub(crate) const EMPTY: &'static Self = &Self {
+        blob: Vec::new(),
+        ends: Vec::new(),
+    };
 
     pub(crate) fn with_capacity(strings: usize, bytes: usize) -> Self {
-        Self { blob: Vec::with_capacity(bytes), ends: Vec::with_capacity(strings) }
+        Self {
+            blob: Vec::with_capacity(bytes),
+            ends: Vec::with_capacity(strings),
+        }
     }
 
     /// Appends a string.
@@ -224,7 +230,10 @@ impl fmt::Display for ValueType {
 
 /// A metadata value: any of the 13 GGUF types.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(missing_docs, reason = "variants are named after the types of `ValueType`")]
+#[expect(
+    missing_docs,
+    reason = "variants are named after the types of `ValueType`"
+)]
 pub enum Value {
     U8(u8),
     I8(i8),
@@ -289,7 +298,10 @@ impl Value {
 
 /// An array value. All elements have one type; arrays nest.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(missing_docs, reason = "variants are named after the types of `ValueType`")]
+#[expect(
+    missing_docs,
+    reason = "variants are named after the types of `ValueType`"
+)]
 pub enum Array {
     U8(Vec<u8>),
     I8(Vec<i8>),

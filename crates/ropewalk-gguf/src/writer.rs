@@ -94,11 +94,17 @@ impl Writer {
             return Err(Error::write(&info.name, problem));
         }
         if info.dims.len() > MAX_DIMS {
-            let problem = format!("{} dimensions, the format allows {MAX_DIMS}", info.dims.len());
+            let problem = format!(
+                "{} dimensions, the format allows {MAX_DIMS}",
+                info.dims.len()
+            );
             return Err(Error::write(&info.name, problem));
         }
         if !self.names.insert(info.name.clone()) {
-            return Err(Error::write(&info.name, "a tensor of this name exists already"));
+            return Err(Error::write(
+                &info.name,
+                "a tensor of this name exists already",
+            ));
         }
         info.part = 0;
         self.tensors.push(info);
@@ -214,7 +220,10 @@ impl<W: Write> TensorWriter<W> {
     /// Returns the name of the tensor whose data is due, or `None` when all is written.
     #[must_use]
     pub fn next_tensor(&self) -> Option<&str> {
-        self.layout.as_slice().first().map(|(name, ..)| name.as_str())
+        self.layout
+            .as_slice()
+            .first()
+            .map(|(name, ..)| name.as_str())
     }
 
     /// Writes the data of the next tensor as stored. `name` must be the one that is due.
@@ -226,7 +235,10 @@ impl<W: Write> TensorWriter<W> {
             return Err(Error::write(name, "all announced tensors are written"));
         };
         if due != name {
-            return Err(Error::write(name, format!("tensor `{due}` is due; keep the order")));
+            return Err(Error::write(
+                name,
+                format!("tensor `{due}` is due; keep the order"),
+            ));
         }
         if data.len() != *n_bytes {
             let what = format!("bytes of {ty} tensor `{name}`");
@@ -281,7 +293,8 @@ impl<W> fmt::Debug for TensorWriter<W> {
 }
 
 fn write_all(out: &mut impl Write, bytes: &[u8], target: &str) -> Result<()> {
-    out.write_all(bytes).map_err(|source| Error::io("write", Path::new(target), source))
+    out.write_all(bytes)
+        .map_err(|source| Error::io("write", Path::new(target), source))
 }
 
 fn write_zeros(out: &mut impl Write, mut n: usize, target: &str) -> Result<()> {

@@ -5,7 +5,11 @@ use crate::pack::scale_min;
 
 /// Runs `convert` on each super-block of `N` bytes and its 256 values.
 #[inline(always)]
-fn each<const N: usize>(bytes: &[u8], out: &mut [f32], convert: impl Fn(&[u8; N], &mut [f32; 256])) {
+fn each<const N: usize>(
+    bytes: &[u8],
+    out: &mut [f32],
+    convert: impl Fn(&[u8; N], &mut [f32; 256]),
+) {
     for (block, y) in bytes.as_chunks().0.iter().zip(out.as_chunks_mut().0) {
         convert(block, y);
     }
@@ -45,7 +49,10 @@ pub(super) fn q3_k(bytes: &[u8], out: &mut [f32]) {
                 let high = scales[8 + sc % 4] >> (2 * (sc / 4)) & 3;
                 let dl = d * f32::from((low | high << 4) as i8 - 32);
                 let (shift, bit) = (2 * (group / 2), 4 * half + group / 2);
-                let (qs, hm) = (&qs[16 * (group % 2)..][..16], &hmask[16 * (group % 2)..][..16]);
+                let (qs, hm) = (
+                    &qs[16 * (group % 2)..][..16],
+                    &hmask[16 * (group % 2)..][..16],
+                );
                 for l in 0..16 {
                     let third = ((hm[l] >> bit) & 1) << 2;
                     y[l] = dl * f32::from(((qs[l] >> shift) & 3 | third) as i8 - 4);

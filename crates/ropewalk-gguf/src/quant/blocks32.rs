@@ -14,11 +14,15 @@ fn inverse(d: f32) -> f32 {
 
 /// Returns the value of largest magnitude with its sign; the first of equals.
 fn peak(x: &[f32; 32]) -> f32 {
-    x.iter().fold(0.0, |peak: f32, &v| if v.abs() > peak.abs() { v } else { peak })
+    x.iter().fold(
+        0.0,
+        |peak: f32, &v| if v.abs() > peak.abs() { v } else { peak },
+    )
 }
 
 fn bounds(x: &[f32; 32]) -> (f32, f32) {
-    x.iter().fold((f32::MAX, f32::MIN), |(lo, hi), &v| (lo.min(v), hi.max(v)))
+    x.iter()
+        .fold((f32::MAX, f32::MIN), |(lo, hi), &v| (lo.min(v), hi.max(v)))
 }
 
 /// Joins value `j` and value `j + 16` in byte `j`, four bits each.
@@ -30,7 +34,10 @@ fn pack_halves(q: &[u8; 32], out: &mut [u8]) {
 
 fn pack_fifth_bits(q: &[u8; 32], out: &mut [u8]) {
     for (byte, q) in out.iter_mut().zip(q.as_chunks::<8>().0) {
-        *byte = q.iter().enumerate().fold(0, |bits, (j, q)| bits | (q >> 4) << j);
+        *byte = q
+            .iter()
+            .enumerate()
+            .fold(0, |bits, (j, q)| bits | (q >> 4) << j);
     }
 }
 
@@ -105,7 +112,17 @@ mod tests {
 
     #[test]
     fn rounding_is_that_of_the_standard_library() {
-        for x in [0.0_f32, 0.499_999_97, 0.5, 0.500_000_06, 1.5, 2.5, 126.5, 126.499_99, 127.0] {
+        for x in [
+            0.0_f32,
+            0.499_999_97,
+            0.5,
+            0.500_000_06,
+            1.5,
+            2.5,
+            126.5,
+            126.499_99,
+            127.0,
+        ] {
             assert_eq!(f32::from(round_half_away(x)), x.round(), "{x}");
             assert_eq!(f32::from(round_half_away(-x)), (-x).round(), "{x}");
         }

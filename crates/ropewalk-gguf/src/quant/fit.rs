@@ -38,7 +38,11 @@ pub(super) fn round_within(x: f32, lo: f32, hi: f32) -> f32 {
 /// Returns levels `0..=top` of `x` under `fit`.
 #[inline(always)]
 pub(super) fn affine_levels<const N: usize>(x: &[f32; N], fit: Affine, top: f32) -> [f32; N] {
-    let inverse = if fit.scale > 0.0 { 1.0 / fit.scale } else { 0.0 };
+    let inverse = if fit.scale > 0.0 {
+        1.0 / fit.scale
+    } else {
+        0.0
+    };
     x.map(|x| round_within((x + fit.min) * inverse, 0.0, top))
 }
 
@@ -63,9 +67,15 @@ pub(super) fn fit_affine<const N: usize>(x: &[f32; N], w: &[f32; N], top: f32) -
     let lo = x.iter().fold(0.0_f32, |lo, &x| lo.min(x));
     let hi = x.iter().fold(lo, |hi, &x| hi.max(x));
     if hi <= lo {
-        return Affine { scale: 0.0, min: -lo };
+        return Affine {
+            scale: 0.0,
+            min: -lo,
+        };
     }
-    let mut best = Affine { scale: (hi - lo) / top, min: -lo };
+    let mut best = Affine {
+        scale: (hi - lo) / top,
+        min: -lo,
+    };
     let mut best_error = affine_error(x, w, &affine_levels(x, best, top), best);
     let mut improve = |q: &[f32; N]| -> Option<Affine> {
         let fit = solve_affine(x, w, q)?;
@@ -107,9 +117,15 @@ fn solve_affine<const N: usize>(x: &[f32; N], w: &[f32; N], q: &[f32; N]) -> Opt
     }
     let offset = (sqq * sx - sq * sxq) / determinant;
     let fit = if offset > 0.0 {
-        Affine { scale: sxq / sqq, min: 0.0 }
+        Affine {
+            scale: sxq / sqq,
+            min: 0.0,
+        }
     } else {
-        Affine { scale: (sw * sxq - sq * sx) / determinant, min: -offset }
+        Affine {
+            scale: (sw * sxq - sq * sx) / determinant,
+            min: -offset,
+        }
     };
     (fit.scale > 0.0 && fit.scale.is_finite() && fit.min.is_finite()).then_some(fit)
 }
@@ -123,7 +139,10 @@ pub(super) fn symmetric_levels<const N: usize>(x: &[f32; N], scale: f32, n: f32)
 
 /// Finds `scale` of either sign such that `scale * q` fits `x` for levels `-n..=n - 1`.
 pub(super) fn fit_symmetric<const N: usize>(x: &[f32; N], w: &[f32; N], n: f32) -> f32 {
-    let peak = x.iter().fold(0.0, |peak: f32, &x| if x.abs() > peak.abs() { x } else { peak });
+    let peak = x.iter().fold(
+        0.0,
+        |peak: f32, &x| if x.abs() > peak.abs() { x } else { peak },
+    );
     if peak == 0.0 {
         return 0.0;
     }

@@ -33,7 +33,11 @@ fn f16_factor(largest: f32, codes: f32) -> (u16, f32) {
 }
 
 fn code(x: f32, factor: f32, lo: i32, hi: i32) -> i32 {
-    if factor == 0.0 { 0 } else { ((x / factor).round() as i32).clamp(lo, hi) }
+    if factor == 0.0 {
+        0
+    } else {
+        ((x / factor).round() as i32).clamp(lo, hi)
+    }
 }
 
 /// Codes `G` groups of `N` values with levels `0..=top` and scale codes `0..=codes`.
@@ -60,11 +64,17 @@ fn encode_affine<const G: usize, const N: usize>(
     let (levels, _) = result.levels.as_chunks_mut::<N>();
     for (g, (x, levels)) in groups.iter().zip(levels).enumerate() {
         let w = importance(x);
-        let (sc, m) = (code(fits[g].scale, d, 0, codes), code(fits[g].min, dmin, 0, codes));
+        let (sc, m) = (
+            code(fits[g].scale, d, 0, codes),
+            code(fits[g].min, dmin, 0, codes),
+        );
         let mut best = f32::INFINITY;
         for sc in (sc - 1).max(0)..=(sc + 1).min(codes) {
             for m in (m - 1).max(0)..=(m + 1).min(codes) {
-                let fit = Affine { scale: d * sc as f32, min: dmin * m as f32 };
+                let fit = Affine {
+                    scale: d * sc as f32,
+                    min: dmin * m as f32,
+                };
                 let q = affine_levels(x, fit, top);
                 let error = affine_error(x, &w, &q, fit);
                 if error < best {
@@ -93,9 +103,15 @@ fn encode_symmetric(x: &[f32; 256], n: f32, codes: i32) -> SymmetricCodes {
         *fit = fit_symmetric(x, &importance(x), n);
     }
     // The scale of largest magnitude gets the code of largest magnitude, which is negative.
-    let largest = fits.iter().fold(0.0, |a: f32, &s| if s.abs() > a.abs() { s } else { a });
+    let largest = fits
+        .iter()
+        .fold(0.0, |a: f32, &s| if s.abs() > a.abs() { s } else { a });
     let (d_bits, d) = f16_factor(largest, -codes as f32);
-    let mut result = SymmetricCodes { d: d_bits, scales: [0; 16], levels: [n as u8; 256] };
+    let mut result = SymmetricCodes {
+        d: d_bits,
+        scales: [0; 16],
+        levels: [n as u8; 256],
+    };
     let (levels, _) = result.levels.as_chunks_mut::<16>();
     for (g, (x, levels)) in groups.iter().zip(levels).enumerate() {
         let w = importance(x);
@@ -191,7 +207,9 @@ pub(super) fn q6_k(x: &[f32], out: &mut [u8]) {
         }
         for (byte, out) in block[128..192].iter_mut().enumerate() {
             let at = 128 * (byte / 32) + byte % 32;
-            *out = (0..4).fold(0, |bits, j| bits | (codes.levels[at + 32 * j] >> 4) << (2 * j));
+            *out = (0..4).fold(0, |bits, j| {
+                bits | (codes.levels[at + 32 * j] >> 4) << (2 * j)
+            });
         }
         for (byte, scale) in block[192..208].iter_mut().zip(codes.scales) {
             *byte = scale as u8;
