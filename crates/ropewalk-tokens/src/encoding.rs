@@ -40,11 +40,40 @@ impl Encoding {
         self.ids.is_empty()
     }
 
-    pub(crate) fn push(&mut self, id: u32, range: Range<usize>, special: bool) {
+    pub(crate) fn push(&mut self, id: u32, range: Range<usize>) {
         self.ids.push(id);
         self.offsets.push(range);
-        self.special_mask.push(u8::from(special));
+        self.special_mask.push(0);
         self.attention_mask.push(1);
+    }
+
+    /// Keeps at most `limit` tokens and drops the others at `side`.
+    pub(crate) fn truncate(&mut self, limit: usize, side: Side) {
+        let excess = self.ids.len().saturating_sub(limit);
+        let range = match side {
+            Side::Left => 0..excess,
+            Side::Right => self.ids.len() - excess..self.ids.len(),
+        };
+        self.ids.drain(range.clone());
+        self.offsets.drain(range.clone());
+        self.special_mask.drain(range.clone());
+        self.attention_mask.drain(range);
+    }
+
+    /// Puts special tokens around the others.
+    pub(crate) fn surround(&mut self, prefix: &[u32], suffix: &[u32]) {
+        self.insert(0, prefix, 1);
+        self.insert(self.ids.len(), suffix, 1);
+    }
+
+    fn insert(&mut self, at: usize, ids: &[u32], attention: u8) {
+        self.ids.splice(at..at, ids.iter().copied());
+        self.offsets
+            .splice(at..at, std::iter::repeat_n(0..0, ids.len()));
+        self.special_mask
+            .splice(at..at, std::iter::repeat_n(1, ids.len()));
+        self.attention_mask
+            .splice(at..at, std::iter::repeat_n(attention, ids.len()));
     }
 
     /// Brings the length to `width` with `pad` on `side`; longer encodings stay as they are.
@@ -54,13 +83,7 @@ impl Encoding {
             Side::Left => 0,
             Side::Right => self.ids.len(),
         };
-        self.ids.splice(at..at, std::iter::repeat_n(pad, missing));
-        self.offsets
-            .splice(at..at, std::iter::repeat_n(0..0, missing));
-        self.special_mask
-            .splice(at..at, std::iter::repeat_n(1, missing));
-        self.attention_mask
-            .splice(at..at, std::iter::repeat_n(0, missing));
+        self.insert(at, &vec![pad; missing], 0);
     }
 }
 

@@ -5,6 +5,8 @@ mod encoding;
 mod error;
 mod files;
 mod json;
+mod metadata;
+mod native;
 mod pre;
 mod stream;
 mod tokenizer;
@@ -13,6 +15,7 @@ mod unicode;
 
 pub use encoding::{BatchOptions, EncodeOptions, Encoding, Padding, Side};
 pub use error::{BoxError, Error, Result};
+pub use metadata::VocabMetadata;
 pub use pre::PreTokenizer;
 pub use stream::DecodeStream;
 pub use tokenizer::Tokenizer;

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use crate::error::{Error, Result};
 use patterns as p;
-use scan::{CaseWords, Gpt2, Words};
+use scan::{CaseWords, Words};
 
 /// A pre-tokenizer family: how a text is cut into words that byte-pair merges never cross.
 ///
@@ -130,7 +130,7 @@ const NAMES: &[(&str, PreTokenizer)] = {
 enum Stage {
     Words(Words),
     CaseWords(CaseWords),
-    Gpt2(Gpt2),
+    Gpt2,
     /// Every number character alone.
     Digits,
     /// ASCII digits in threes from the left.
@@ -250,7 +250,7 @@ impl PreTokenizer {
 impl Stage {
     fn of_pattern(pattern: &str) -> Option<Self> {
         Some(match pattern {
-            p::GPT2 => Self::Gpt2(Gpt2),
+            p::GPT2 => Self::Gpt2,
             r"\p{N}" => Self::Digits,
             "[0-9][0-9][0-9]" => Self::DigitTriples,
             // The patterns are constants that a test compiles, so none is lost here.
@@ -263,7 +263,7 @@ impl Stage {
         match self {
             Self::Words(rules) => rules.next(text, start),
             Self::CaseWords(rules) => rules.next(text, start),
-            Self::Gpt2(rules) => rules.next(text, start),
+            Self::Gpt2 => scan::gpt2(text, start),
             Self::Digits => scan::digits(text, start, 1),
             Self::DigitTriples => scan::ascii_triples(text, start),
             Self::Lines => scan::lines(text, start),

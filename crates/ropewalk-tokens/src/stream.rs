@@ -43,6 +43,10 @@ impl DecodeStream {
                     emitted: String::new(),
                 },
             },
+            Engine::Native(vocab) => State::Bytes {
+                pending: Vec::new(),
+                strip: usize::from(vocab.strip),
+            },
         };
         Self {
             tokenizer,

@@ -9,6 +9,8 @@ use crate::encoding::{BatchOptions, EncodeOptions, Encoding, Padding, Side};
 use crate::error::{Error, Result};
 use crate::files::{self, Extras};
 use crate::json::JsonVocab;
+use crate::metadata::VocabMetadata;
+use crate::native::{NativeVocab, bert_json};
 use crate::stream::DecodeStream;
 
 /// A vocabulary with its rules: text to token ids and back.
@@ -35,6 +37,7 @@ struct Inner {
 
 pub(crate) enum Engine {
     Json(Box<JsonVocab>),
+    Native(Box<NativeVocab>),
 }
 
 impl std::fmt::Debug for Tokenizer {
@@ -48,7 +51,7 @@ impl std::fmt::Debug for Tokenizer {
 }
 
 /// Tokens that end a turn or a text in known model families, by spelling.
-const END_TOKENS: &[&str] = &[
+pub(crate) const END_TOKENS: &[&str] = &[
     "<|eot_id|>",
     "<|eom_id|>",
     "<|im_end|>",
@@ -72,6 +75,18 @@ const END_TOKENS: &[&str] = &[
     "[EOS]",
     "[e~[",
 ];
+
+const BOS_GUESSES: &[&str] = &["<s>", "<bos>", "<|begin_of_text|>", "[CLS]"];
+const EOS_GUESSES: &[&str] = &[
+    "</s>",
+    "<eos>",
+    "<|im_end|>",
+    "<|eot_id|>",
+    "<|end_of_text|>",
+    "<|endoftext|>",
+    "[SEP]",
+];
+const PAD_GUESSES: &[&str] = &["<pad>", "[PAD]", "<|pad|>"];
 
 impl Tokenizer {
     /// Loads a `tokenizer.json` file.
@@ -111,60 +126,100 @@ impl Tokenizer {
         )
     }
 
+    /// Loads the vocabulary of a GGUF file from its metadata (`tokenizer.ggml.*`).
+    ///
+    /// Known models are `gpt2` (byte-level BPE), `llama` (SentencePiece), `gemma4` and `bert`.
+    ///
+    /// # Errors
+    /// [`Error::Metadata`] naming the key that is missing or wrong, and [`Error::UnknownPreTokenizer`].
+    pub fn from_metadata(metadata: &dyn VocabMetadata) -> Result<Self> {
+        let key = |name| metadata.u32(name);
+        let model = metadata.str("tokenizer.ggml.model").unwrap_or_default();
+        let llama = |id| (model == "llama").then_some(id);
+        let chat_template = metadata.str("tokenizer.chat_template").map(str::to_owned);
+        let mut ends: Vec<u32> = ["tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"]
+            .into_iter()
+            .filter_map(key)
+            .collect();
+        if model == "bert" {
+            let extras = Extras {
+                chat_template,
+                end_ids: ends,
+                ..Extras::default()
+            };
+            return Self::from_json(&bert_json(metadata)?, "the bert vocabulary", extras);
+        }
+        let vocab = NativeVocab::from_metadata(metadata)?;
+        let valid = |id: Option<u32>| id.filter(|&id| (id as usize) < vocab.len());
+        let bos = valid(key("tokenizer.ggml.bos_token_id").or(llama(1)));
+        let eos = valid(key("tokenizer.ggml.eos_token_id").or(llama(2)));
+        let pad = valid(key("tokenizer.ggml.padding_token_id"));
+        let unk = valid(key("tokenizer.ggml.unknown_token_id").or(llama(0)));
+        let add_bos = metadata.bool("tokenizer.ggml.add_bos_token");
+        let add_bos = add_bos.unwrap_or_else(|| vocab.adds_bos(metadata));
+        let add_eos = metadata
+            .bool("tokenizer.ggml.add_eos_token")
+            .unwrap_or(false);
+        ends.extend(eos);
+        ends.extend(vocab.end_tokens());
+        ends.retain(|&id| (id as usize) < vocab.len());
+        let prefix: Vec<u32> = bos.into_iter().filter(|_| add_bos).collect();
+        let suffix = eos.into_iter().filter(|_| add_eos).collect();
+        Ok(Self::new(Inner {
+            engine: Engine::Native(Box::new(vocab)),
+            bos,
+            eos,
+            pad,
+            unk,
+            end_ids: ends,
+            adds_bos: !prefix.is_empty(),
+            prefix,
+            suffix,
+            chat_template,
+        }))
+    }
+
     fn from_json(json: &[u8], what: &str, extras: Extras) -> Result<Self> {
         let vocab = JsonVocab::from_bytes(json, what)?;
         let id = |name: &Option<String>, guesses: &[&str]| match name {
             Some(name) => vocab.token_to_id(name),
             None => guesses.iter().find_map(|guess| vocab.token_to_id(guess)),
         };
-        let bos = id(&extras.bos, &["<s>", "<bos>", "<|begin_of_text|>", "[CLS]"]);
-        let eos = id(
-            &extras.eos,
-            &[
-                "</s>",
-                "<eos>",
-                "<|im_end|>",
-                "<|eot_id|>",
-                "<|end_of_text|>",
-                "<|endoftext|>",
-                "[SEP]",
-            ],
-        );
-        let pad = id(&extras.pad, &["<pad>", "[PAD]", "<|pad|>"]);
+        let bos = id(&extras.bos, BOS_GUESSES);
+        let eos = id(&extras.eos, EOS_GUESSES);
+        let pad = id(&extras.pad, PAD_GUESSES);
         let unk = id(&extras.unk, &["<unk>", "[UNK]"]);
         let framed = vocab.encode("", true, true)?;
-        let adds = |token: Option<u32>| token.is_some_and(|token| framed.contains(&token));
-        let wanted = |flag: Option<bool>, token: Option<u32>| match (flag, token) {
-            (Some(true), Some(token)) if !framed.contains(&token) => vec![token],
-            _ => Vec::new(),
+        let missing = |flag: Option<bool>, token: Option<u32>| {
+            let wanted = token.filter(|token| flag == Some(true) && !framed.contains(token));
+            wanted.into_iter().collect::<Vec<_>>()
         };
-        let prefix = wanted(extras.add_bos, bos);
-        let suffix = wanted(extras.add_eos, eos);
-        let adds_bos = adds(bos) || !prefix.is_empty();
+        let prefix = missing(extras.add_bos, bos);
+        let suffix = missing(extras.add_eos, eos);
+        let adds_bos = !prefix.is_empty() || bos.is_some_and(|bos| framed.contains(&bos));
         let mut end_ids: Vec<u32> = eos.into_iter().chain(extras.end_ids).collect();
-        end_ids.extend(END_TOKENS.iter().filter_map(|name| {
-            vocab
-                .token_to_id(name)
-                .filter(|&id| vocab.added().any(|(_, added)| added == id))
-        }));
-        end_ids.sort_unstable();
-        end_ids.dedup();
-        let chat_template = extras.chat_template;
-        let engine = Engine::Json(Box::new(vocab));
-        Ok(Self {
-            inner: Arc::new(Inner {
-                engine,
-                bos,
-                eos,
-                pad,
-                unk,
-                end_ids,
-                adds_bos,
-                prefix,
-                suffix,
-                chat_template,
-            }),
-        })
+        let added = vocab.added().filter(|(name, _)| END_TOKENS.contains(name));
+        end_ids.extend(added.map(|(_, id)| id));
+        Ok(Self::new(Inner {
+            engine: Engine::Json(Box::new(vocab)),
+            bos,
+            eos,
+            pad,
+            unk,
+            end_ids,
+            adds_bos,
+            prefix,
+            suffix,
+            chat_template: extras.chat_template,
+        }))
+    }
+
+    fn new(mut inner: Inner) -> Self {
+        inner.end_ids.sort_unstable();
+        inner.end_ids.dedup();
+        Self {
+            inner: Arc::new(inner),
+        }
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -177,20 +232,32 @@ impl Tokenizer {
     /// rendered chat template has them already.
     ///
     /// # Errors
-    /// [`Error::Encode`] if the vocabulary has no token for a part of the text.
+    /// [`Error::Encode`] if the text is too long or the vocabulary's rules fail on it.
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>> {
-        let Engine::Json(vocab) = &self.inner.engine;
-        let ids = vocab.encode(text, add_special, true)?;
-        if !add_special || self.inner.prefix.is_empty() && self.inner.suffix.is_empty() {
-            return Ok(ids);
+        check_len(text)?;
+        let (prefix, suffix) = self.frame(add_special);
+        match &self.inner.engine {
+            Engine::Json(vocab) => {
+                let ids = vocab.encode(text, add_special, true)?;
+                if prefix.is_empty() && suffix.is_empty() {
+                    return Ok(ids);
+                }
+                Ok([prefix, &ids, suffix].concat())
+            }
+            Engine::Native(vocab) => {
+                let mut ids = Vec::with_capacity(text.len() / 3 + 2);
+                ids.extend_from_slice(prefix);
+                vocab.encode(text, true, &mut ids);
+                ids.extend_from_slice(suffix);
+                Ok(ids)
+            }
         }
-        Ok([&self.inner.prefix[..], &ids, &self.inner.suffix].concat())
     }
 
     /// Returns the ids of `text` with byte ranges and masks.
     ///
     /// # Errors
-    /// [`Error::Encode`] if the vocabulary has no token for a part of the text.
+    /// [`Error::Encode`] if the text is too long or the vocabulary's rules fail on it.
     pub fn encode_with(&self, text: &str, options: &EncodeOptions) -> Result<Encoding> {
         self.encode_limited(text, options, None)
     }
@@ -201,33 +268,49 @@ impl Tokenizer {
         options: &EncodeOptions,
         limit: Option<(usize, Side)>,
     ) -> Result<Encoding> {
-        let Engine::Json(vocab) = &self.inner.engine;
+        check_len(text)?;
         let added = if options.add_special {
             self.special_count()
         } else {
             0
         };
         let limit = limit.map(|(limit, side)| (limit.saturating_sub(added), side));
-        let mut encoding =
-            vocab.encode_full(text, options.add_special, options.parse_special, limit)?;
-        if options.add_special {
-            for &id in self.inner.prefix.iter().rev() {
-                encoding.ids.insert(0, id);
-                encoding.offsets.insert(0, 0..0);
-                encoding.special_mask.insert(0, 1);
-                encoding.attention_mask.insert(0, 1);
+        let mut encoding = match &self.inner.engine {
+            Engine::Json(vocab) => {
+                vocab.encode_full(text, options.add_special, options.parse_special, limit)?
             }
-            for &id in &self.inner.suffix {
-                encoding.push(id, 0..0, true);
+            Engine::Native(vocab) => {
+                let mut encoding = Encoding::default();
+                vocab.encode_offsets(text, options.parse_special, |id, range| {
+                    encoding.push(id, range);
+                });
+                if let Some((limit, side)) = limit {
+                    encoding.truncate(limit, side);
+                }
+                encoding
             }
-        }
+        };
+        let (prefix, suffix) = self.frame(options.add_special);
+        encoding.surround(prefix, suffix);
         Ok(encoding)
+    }
+
+    /// Returns the tokens to put around a text that the engine does not add by itself.
+    fn frame(&self, add_special: bool) -> (&[u32], &[u32]) {
+        if add_special {
+            (&self.inner.prefix, &self.inner.suffix)
+        } else {
+            (&[], &[])
+        }
     }
 
     /// Returns how many tokens `add_special` adds to one text.
     pub fn special_count(&self) -> usize {
-        let Engine::Json(vocab) = &self.inner.engine;
-        vocab.special_count() + self.inner.prefix.len() + self.inner.suffix.len()
+        let inside = match &self.inner.engine {
+            Engine::Json(vocab) => vocab.special_count(),
+            Engine::Native(_) => 0,
+        };
+        inside + self.inner.prefix.len() + self.inner.suffix.len()
     }
 
     /// Encodes texts into rows, truncated and padded as asked.
@@ -277,8 +360,10 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Decode`] if the vocabulary's decoder fails.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
-        let Engine::Json(vocab) = &self.inner.engine;
-        vocab.decode(ids, skip_special)
+        match &self.inner.engine {
+            Engine::Json(vocab) => vocab.decode(ids, skip_special),
+            Engine::Native(vocab) => Ok(vocab.decode(ids, skip_special)),
+        }
     }
 
     /// Returns the text of each id on its own.
@@ -293,8 +378,10 @@ impl Tokenizer {
 
     /// Returns the bytes that `id` adds to a text, or `None` outside the vocabulary.
     pub fn decode_bytes(&self, id: u32) -> Option<Cow<'_, [u8]>> {
-        let Engine::Json(vocab) = &self.inner.engine;
-        vocab.bytes(id)
+        match &self.inner.engine {
+            Engine::Json(vocab) => vocab.bytes(id),
+            Engine::Native(vocab) => vocab.bytes(id),
+        }
     }
 
     /// Starts decoding ids that arrive one by one.
@@ -304,40 +391,50 @@ impl Tokenizer {
 
     /// Returns how the vocabulary spells `id`, such as `Ġhello` or `▁hello`.
     pub fn piece(&self, id: u32) -> Option<Cow<'_, str>> {
-        let Engine::Json(vocab) = &self.inner.engine;
-        vocab.piece(id)
+        match &self.inner.engine {
+            Engine::Json(vocab) => vocab.piece(id),
+            Engine::Native(vocab) => vocab.name(id),
+        }
     }
 
     /// Returns the id of a token by the vocabulary's spelling.
     pub fn token_to_id(&self, token: &str) -> Option<u32> {
-        let Engine::Json(vocab) = &self.inner.engine;
-        vocab.token_to_id(token)
+        match &self.inner.engine {
+            Engine::Json(vocab) => vocab.token_to_id(token),
+            Engine::Native(vocab) => vocab.token_to_id(token),
+        }
     }
 
     /// Returns the tokens added beside the trained vocabulary, special and user-defined, by spelling.
     pub fn added_vocab(&self) -> BTreeMap<String, u32> {
-        let Engine::Json(vocab) = &self.inner.engine;
-        vocab
-            .added()
-            .map(|(text, id)| (text.to_owned(), id))
-            .collect()
+        let owned = |(text, id): (&str, u32)| (text.to_owned(), id);
+        match &self.inner.engine {
+            Engine::Json(vocab) => vocab.added().map(owned).collect(),
+            Engine::Native(vocab) => vocab.added().map(owned).collect(),
+        }
     }
 
     /// Returns whether `id` is a special token, which `skip_special` leaves out.
     pub fn is_special(&self, id: u32) -> bool {
-        let Engine::Json(vocab) = &self.inner.engine;
-        vocab.is_special(id)
+        match &self.inner.engine {
+            Engine::Json(vocab) => vocab.is_special(id),
+            Engine::Native(vocab) => vocab.is_special(id),
+        }
     }
 
     pub(crate) fn is_fallback_byte(&self, id: u32) -> bool {
-        let Engine::Json(vocab) = &self.inner.engine;
-        vocab.fallback_byte(id).is_some()
+        match &self.inner.engine {
+            Engine::Json(vocab) => vocab.fallback_byte(id).is_some(),
+            Engine::Native(vocab) => vocab.is_byte(id),
+        }
     }
 
     /// Returns the number of tokens, added ones included. A model's embedding may have more rows.
     pub fn vocab_size(&self) -> usize {
-        let Engine::Json(vocab) = &self.inner.engine;
-        vocab.len()
+        match &self.inner.engine {
+            Engine::Json(vocab) => vocab.len(),
+            Engine::Native(vocab) => vocab.len(),
+        }
     }
 
     /// Returns the token that begins a text, if the model has one.
@@ -391,7 +488,15 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Encode`] if the vocabulary has no token for a part of the text.
     pub fn count(&self, text: &str) -> Result<usize> {
-        Ok(self.encode(text, false)?.len())
+        check_len(text)?;
+        match &self.inner.engine {
+            Engine::Json(vocab) => Ok(vocab.encode(text, false, true)?.len()),
+            Engine::Native(vocab) => {
+                let mut count = 0usize;
+                vocab.encode(text, true, &mut count);
+                Ok(count)
+            }
+        }
     }
 
     /// Returns the longest part of `text` that fits in `budget` tokens, cut at `side`, never inside a
@@ -429,4 +534,15 @@ impl Tokenizer {
         }
         Ok(if offsets.len() > budget { "" } else { text })
     }
+}
+
+/// Positions inside a word are kept in 32 bits.
+fn check_len(text: &str) -> Result<()> {
+    // A space may become three bytes.
+    if text.len() > u32::MAX as usize / 4 {
+        return Err(Error::Encode(
+            format!("{} bytes in one text are too many", text.len()).into(),
+        ));
+    }
+    Ok(())
 }

@@ -60,28 +60,23 @@ impl Words {
 }
 
 /// The GPT-2 shape: contractions, then words, numbers and punctuation with one leading space.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Gpt2;
-
-impl Gpt2 {
-    #[inline]
-    pub(super) fn next(self, text: &str, start: usize) -> usize {
-        let classes = Classes::get();
-        if let Some(end) = contraction(text, start, false) {
-            return end;
-        }
-        let from = start + usize::from(text.as_bytes()[start] == b' ');
-        if let Some((bits, after)) = classes.at(text, from) {
-            if bits & LETTER != 0 {
-                return span(classes, text, after, LETTER);
-            }
-            if bits & NUMBER != 0 {
-                return span(classes, text, after, NUMBER);
-            }
-        }
-        punctuation(classes, text, start, SPACE | NUMBER | LETTER)
-            .unwrap_or_else(|| spaces(classes, text, start, false))
+#[inline]
+pub(super) fn gpt2(text: &str, start: usize) -> usize {
+    let classes = Classes::get();
+    if let Some(end) = contraction(text, start, false) {
+        return end;
     }
+    let from = start + usize::from(text.as_bytes()[start] == b' ');
+    if let Some((bits, after)) = classes.at(text, from) {
+        if bits & LETTER != 0 {
+            return span(classes, text, after, LETTER);
+        }
+        if bits & NUMBER != 0 {
+            return span(classes, text, after, NUMBER);
+        }
+    }
+    punctuation(classes, text, start, SPACE | NUMBER | LETTER)
+        .unwrap_or_else(|| spaces(classes, text, start, false))
 }
 
 /// The `o200k_base` shape: a word is capitals then small letters, with one leading character.

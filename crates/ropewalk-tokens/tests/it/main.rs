@@ -1,3 +1,5 @@
 //! Integration tests of `ropewalk-tokens`.
 
+mod support;
 mod train;
+mod vectors;
