@@ -2,6 +2,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod acts;
+mod bandwidth;
+pub mod attention;
 mod buffer;
 mod dense;
 mod error;
@@ -21,6 +23,7 @@ mod sys;
 mod testing;
 
 pub use acts::Acts;
+pub use bandwidth::{ReadStream, bandwidth};
 pub use error::Error;
 pub use isa::Isa;
 pub use matmul::{Job, matmul};
