@@ -2,8 +2,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod acts;
-mod bandwidth;
 pub mod attention;
+mod bandwidth;
 mod buffer;
 mod dense;
 mod error;

@@ -96,34 +96,33 @@ pub(crate) unsafe fn tile(isa: Isa, t: &Tile) {
 /// Multiplies a block of any number of rows and columns, micro-tile by micro-tile.
 ///
 /// `t.rows` and `t.cols` give the whole block. Panels outer, rows inner: the panels of `b` stay in
-/// the first-level cache while `a` streams past.
+/// the first-level cache while `a` streams past. Panels are dealt out evenly, because a micro-tile
+/// of one panel and another of three take longer than two of two.
 ///
 /// # Safety
 /// As [`tile`], for the whole block.
 pub(crate) unsafe fn block(isa: Isa, t: &Tile) {
-    let (mr, nr) = (tile_rows(isa), tile_panels(isa) * PANEL);
-    let mut j = 0;
-    while j < t.cols {
-        let cols = nr.min(t.cols - j);
-        let mut i = 0;
-        while i < t.rows {
-            let rows = mr.min(t.rows - i);
+    let mr = tile_rows(isa);
+    let panels = t.cols.div_ceil(PANEL);
+    let groups = panels.div_ceil(tile_panels(isa));
+    for group in 0..groups {
+        let (panel, end) = (group * panels / groups, (group + 1) * panels / groups);
+        let j = panel * PANEL;
+        for i in (0..t.rows).step_by(mr) {
             // SAFETY: the sub-block lies inside the block the caller vouches for.
             unsafe {
                 tile(
                     isa,
                     &Tile {
                         a: t.a.add(i * t.a_row),
-                        b: t.b.add(j / PANEL * t.b_panel),
+                        b: t.b.add(panel * t.b_panel),
                         c: t.c.add(i * t.c_row + j),
-                        rows,
-                        cols,
+                        rows: mr.min(t.rows - i),
+                        cols: (end * PANEL).min(t.cols) - j,
                         ..*t
                     },
                 );
             }
-            i += rows;
         }
-        j += cols;
     }
 }

@@ -10,7 +10,7 @@ mod elementwise;
 pub(crate) mod exp;
 mod norm;
 mod rope;
-mod softmax;
+pub(crate) mod softmax;
 #[cfg(test)]
 mod tests;
 

@@ -1,0 +1,447 @@
+//! The arithmetic of one span of keys, and the merge of spans.
+use std::cell::RefCell;
+
+use super::plan::{SPAN, Unit, partial_len, window_start};
+use super::{AttentionShape, KvRef, Sequence};
+use crate::Isa;
+use crate::micro::{self, PANEL, Tile};
+use crate::ops::exp::exp;
+use crate::ops::softmax::{exp_row, max_row};
+use crate::scratch::Scratch;
+use crate::simd::{Kernel, LANES, Lanes, dispatch_usable, scalar};
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch::new()) };
+}
+
+/// A unit of work with all it needs.
+pub(super) struct Work<'a> {
+    isa: Isa,
+    shape: &'a AttentionShape,
+    seq: &'a Sequence<'a>,
+    unit: &'a Unit,
+    /// Query heads per key head.
+    group: usize,
+    /// Queries times heads: row `r` is query `r / group`, head `r % group` of the group.
+    rows: usize,
+}
+
+/// Scratch of a unit.
+#[derive(Clone, Copy)]
+struct Room {
+    /// `[rows, head_dim]`
+    q: *mut f32,
+    /// `[span / 16, head_dim, 16]`
+    keys: *mut f32,
+    /// `[span, padded head_dim]`, for values that cannot be used in place.
+    values: *mut f32,
+    /// 16 keys widened from f16.
+    wide: *mut f32,
+    /// `[rows, SPAN]`
+    scores: *mut f32,
+    /// Partial results of one span and the running ones: see [`Partial`].
+    partial: *mut f32,
+    running: *mut f32,
+}
+
+/// Results over some keys: maxima `[rows]`, sums `[rows]`, weighted values `[rows, head_dim]`.
+#[derive(Clone, Copy)]
+struct Partial {
+    max: *mut f32,
+    sum: *mut f32,
+    values: *mut f32,
+}
+
+impl Partial {
+    fn new(start: *mut f32, rows: usize) -> Self {
+        Self {
+            max: start,
+            sum: start.wrapping_add(rows),
+            values: start.wrapping_add(2 * rows),
+        }
+    }
+}
+
+impl<'a> Work<'a> {
+    pub(super) fn new(
+        isa: Isa,
+        shape: &'a AttentionShape,
+        seq: &'a Sequence<'a>,
+        unit: &'a Unit,
+    ) -> Self {
+        let group = shape.q_heads / shape.kv_heads;
+        Self { isa, shape, seq, unit, group, rows: unit.queries * group }
+    }
+
+    /// Computes the output rows of the unit, span after span.
+    ///
+    /// # Safety
+    /// The tier is available, the sequence was checked, nobody else touches these output rows.
+    pub(super) unsafe fn whole(&self) {
+        let mut scratch = SCRATCH.take();
+        let room = self.room(&mut scratch);
+        // SAFETY: the scratch has room for all parts.
+        unsafe {
+            self.gather(room);
+            let running = Partial::new(room.running, self.rows);
+            let partial = Partial::new(room.partial, self.rows);
+            for span in self.unit.span..self.unit.end {
+                self.span(room, span, partial);
+                self.join(span, partial, running);
+            }
+            self.finish(running);
+        }
+        SCRATCH.set(scratch);
+    }
+
+    /// Computes the partial results of the unit's spans, one after the other from `partials`.
+    ///
+    /// # Safety
+    /// As [`Self::whole`]; `partials` has room for the unit's spans.
+    pub(super) unsafe fn part(&self, partials: *mut f32) {
+        let mut scratch = SCRATCH.take();
+        let room = self.room(&mut scratch);
+        let each = partial_len(self.rows, self.shape.head_dim);
+        // SAFETY: forwarded to the caller.
+        unsafe {
+            self.gather(room);
+            for span in self.unit.span..self.unit.end {
+                let start = partials.wrapping_add((span - self.unit.span) * each);
+                self.span(room, span, Partial::new(start, self.rows));
+            }
+        }
+        SCRATCH.set(scratch);
+    }
+
+    /// Merges the partial results of all spans of the tile into the output.
+    ///
+    /// # Safety
+    /// As [`Self::whole`]; the partial results are complete.
+    pub(super) unsafe fn merge(&self, partials: *mut f32) {
+        let Some(split) = self.unit.split else { return };
+        let mut scratch = SCRATCH.take();
+        let room = self.room(&mut scratch);
+        let each = partial_len(self.rows, self.shape.head_dim);
+        let running = Partial::new(room.running, self.rows);
+        // SAFETY: forwarded to the caller.
+        unsafe {
+            for span in split.span..split.end {
+                let start = partials.wrapping_add((span - split.span) * each);
+                self.join(span, Partial::new(start, self.rows), running);
+            }
+            self.finish(running);
+        }
+        SCRATCH.set(scratch);
+    }
+
+    fn padded(&self) -> usize {
+        self.shape.head_dim.next_multiple_of(PANEL)
+    }
+
+    fn room(&self, scratch: &mut Scratch) -> Room {
+        let (rows, dim) = (self.rows, self.shape.head_dim);
+        let partial = partial_len(rows, dim).next_multiple_of(PANEL);
+        let sizes = [
+            (rows * dim).next_multiple_of(PANEL),
+            SPAN * dim + PANEL,
+            SPAN * self.padded(),
+            PANEL * dim,
+            rows * SPAN,
+            partial,
+            partial,
+        ];
+        let mut next = scratch.get(sizes.iter().sum());
+        let [q, keys, values, wide, scores, partial, running] = sizes.map(|size| {
+            let start = next;
+            next = next.wrapping_add(size);
+            start
+        });
+        Room { q, keys, values, wide, scores, partial, running }
+    }
+
+    /// Copies the unit's queries to consecutive rows.
+    unsafe fn gather(&self, room: Room) {
+        let AttentionShape { q_heads, head_dim, .. } = *self.shape;
+        let width = self.group * head_dim;
+        for i in 0..self.unit.queries {
+            let query = (self.unit.query + i) * q_heads * head_dim;
+            let from = &self.seq.q[query + self.unit.kv_head * width..][..width];
+            // SAFETY: row block `i` of the scratch.
+            unsafe {
+                std::ptr::copy_nonoverlapping(from.as_ptr(), room.q.add(i * width), width);
+            }
+        }
+    }
+
+    /// Returns the positions inside a span that a row sees, relative to the span.
+    fn visible(&self, row: usize, span: usize) -> (usize, usize) {
+        let pos = self.seq.first_pos + self.unit.query + row / self.group;
+        let low = window_start(self.shape, pos).saturating_sub(span * SPAN);
+        let high = (pos + 1).saturating_sub(span * SPAN);
+        (low.min(SPAN), high.min(SPAN))
+    }
+
+    /// Computes the partial results of one span.
+    unsafe fn span(&self, room: Room, span: usize, partial: Partial) {
+        let dim = self.shape.head_dim;
+        let first = span * SPAN;
+        let last = self.seq.first_pos + self.unit.query + self.unit.queries;
+        let count = SPAN.min(last - first);
+        // Where this head's span begins in the cache.
+        let at = (self.unit.kv_head * self.seq.capacity + first) * dim;
+        // SAFETY: `count` rows of the cache from `at`, checked by the caller; scratch as sized.
+        unsafe {
+            self.pack_keys(room, at, count);
+            micro::block(
+                self.isa,
+                &Tile {
+                    k: dim,
+                    a: room.q,
+                    a_row: dim,
+                    a_step: 1,
+                    b: room.keys,
+                    b_panel: dim * PANEL,
+                    b_step: PANEL,
+                    c: room.scores,
+                    c_row: SPAN,
+                    rows: self.rows,
+                    cols: count,
+                    alpha: self.shape.scale,
+                    beta: 0.0,
+                },
+            );
+            dispatch_usable(self.isa, Weights { work: self, room, span, count, partial });
+            let (b, b_step) = self.values(room, at, count);
+            micro::block(
+                self.isa,
+                &Tile {
+                    k: count,
+                    a: room.scores,
+                    a_row: SPAN,
+                    a_step: 1,
+                    b,
+                    b_panel: PANEL,
+                    b_step,
+                    c: partial.values,
+                    c_row: dim,
+                    rows: self.rows,
+                    cols: dim,
+                    alpha: 1.0,
+                    beta: 0.0,
+                },
+            );
+        }
+    }
+
+    /// Turns `count` keys into panels of 16 keys by `head_dim`.
+    unsafe fn pack_keys(&self, room: Room, at: usize, count: usize) {
+        let dim = self.shape.head_dim;
+        for panel in 0..count.div_ceil(PANEL) {
+            let rows = PANEL.min(count - panel * PANEL);
+            let from = at + panel * PANEL * dim;
+            // SAFETY: these keys are inside the cache, the panel inside the scratch.
+            unsafe {
+                let src = match self.seq.k {
+                    KvRef::F32(k) => k.as_ptr().add(from),
+                    KvRef::F16(k) => {
+                        let (src, dst) = (k.as_ptr().add(from), room.wide);
+                        dispatch_usable(self.isa, Widen { src, dst, rows: 1, dim: rows * dim, step: 0 });
+                        room.wide.cast_const()
+                    }
+                };
+                let dst = room.keys.add(panel * dim * PANEL);
+                micro::transpose_to_panels(self.isa, src, dim, rows, dim, dst, PANEL);
+            }
+        }
+    }
+
+    /// Returns `count` rows of values in f32 and their distance, whole panels wide.
+    unsafe fn values(&self, room: Room, at: usize, count: usize) -> (*const f32, usize) {
+        let (dim, step) = (self.shape.head_dim, self.padded());
+        // SAFETY: these values are inside the cache, the copy inside the scratch.
+        unsafe {
+            match self.seq.v {
+                KvRef::F32(v) if dim == step => (v.as_ptr().add(at), dim),
+                KvRef::F32(v) => {
+                    for i in 0..count {
+                        let row = v.as_ptr().add(at + i * dim);
+                        std::ptr::copy_nonoverlapping(row, room.values.add(i * step), dim);
+                    }
+                    (room.values, step)
+                }
+                KvRef::F16(v) => {
+                    let (src, dst) = (v.as_ptr().add(at), room.values);
+                    dispatch_usable(self.isa, Widen { src, dst, rows: count, dim, step });
+                    (room.values, step)
+                }
+            }
+        }
+    }
+
+    /// Merges a span into the running results.
+    unsafe fn join(&self, span: usize, partial: Partial, running: Partial) {
+        // SAFETY: forwarded to the caller.
+        unsafe { dispatch_usable(self.isa, Join { work: self, span, partial, running }) };
+    }
+
+    /// Writes the quotients of weighted values and sums.
+    unsafe fn finish(&self, running: Partial) {
+        let AttentionShape { q_heads, head_dim, .. } = *self.shape;
+        for row in 0..self.rows {
+            let query = self.unit.query + row / self.group;
+            let head = self.unit.kv_head * self.group + row % self.group;
+            // SAFETY: one row of the running results and one head of an output row of this unit.
+            unsafe {
+                let sum = *running.sum.add(row);
+                let from = running.values.add(row * head_dim);
+                let to = self.seq.out.add((query * q_heads + head) * head_dim);
+                for i in 0..head_dim {
+                    *to.add(i) = *from.add(i) / sum;
+                }
+            }
+        }
+    }
+}
+
+/// Turns the scores of a span into weights, with their maxima and sums.
+struct Weights<'a> {
+    work: &'a Work<'a>,
+    room: Room,
+    span: usize,
+    count: usize,
+    partial: Partial,
+}
+
+impl Kernel for Weights<'_> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        for row in 0..self.work.rows {
+            let (low, high) = self.work.visible(row, self.span);
+            // SAFETY: row `row` of the scores, `high <= count <= SPAN`.
+            unsafe {
+                let start = self.room.scores.add(row * SPAN);
+                let scores = std::slice::from_raw_parts_mut(start, self.count);
+                let (mut max, mut sum) = (f32::NEG_INFINITY, 0.0);
+                if low < high {
+                    let seen = &mut scores[low..high];
+                    if let Some(cap) = self.work.shape.softcap {
+                        soften::<L>(seen, cap);
+                    }
+                    max = max_row::<L>(seen);
+                    sum = exp_row::<L>(seen, max);
+                    scores[..low].fill(0.0);
+                    scores[high..].fill(0.0);
+                } else {
+                    scores.fill(0.0);
+                }
+                *self.partial.max.add(row) = max;
+                *self.partial.sum.add(row) = sum;
+            }
+        }
+    }
+}
+
+/// Replaces each score `s` by `cap tanh(s / cap)`.
+#[inline(always)]
+unsafe fn soften<L: Lanes>(scores: &mut [f32], cap: f32) {
+    // SAFETY: whole vectors, then the rest, all inside the slice.
+    unsafe {
+        let (cap, twice) = (L::splat(cap), L::splat(2.0 / cap));
+        for piece in scores.chunks_mut(LANES) {
+            let p = piece.as_mut_ptr();
+            let whole = piece.len() == LANES;
+            let x = if whole { L::load(p) } else { L::load_part(p, piece.len()) };
+            // tanh u = 1 - 2 / (1 + e^(2 u))
+            let quotient = L::splat(2.0).div(L::splat(1.0).add(exp(x.mul(twice))));
+            let y = cap.mul(L::splat(1.0).sub(quotient));
+            if whole { y.store(p) } else { y.store_part(p, piece.len()) }
+        }
+    }
+}
+
+/// Merges one span into the running results of every row that sees it.
+struct Join<'a> {
+    work: &'a Work<'a>,
+    span: usize,
+    partial: Partial,
+    running: Partial,
+}
+
+impl Kernel for Join<'_> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        let dim = self.work.shape.head_dim;
+        for row in 0..self.work.rows {
+            let (low, high) = self.work.visible(row, self.span);
+            if low >= high {
+                continue;
+            }
+            // The first span a row sees holds its first visible position.
+            let pos = self.work.seq.first_pos + self.work.unit.query + row / self.work.group;
+            let first = window_start(self.work.shape, pos) / SPAN == self.span;
+            // SAFETY: row `row` of both results.
+            unsafe {
+                let (max, sum) = (self.running.max.add(row), self.running.sum.add(row));
+                let (new_max, new_sum) = (*self.partial.max.add(row), *self.partial.sum.add(row));
+                let to = self.running.values.add(row * dim);
+                let from = self.partial.values.add(row * dim);
+                if first {
+                    *max = new_max;
+                    *sum = new_sum;
+                    std::ptr::copy_nonoverlapping(from, to, dim);
+                    continue;
+                }
+                let top = if *max > new_max { *max } else { new_max };
+                let (old, new) = (exp(L::splat(*max - top)), exp(L::splat(new_max - top)));
+                let mut factors = [0.0f32; 2 * LANES];
+                old.store(factors.as_mut_ptr());
+                new.store(factors.as_mut_ptr().add(LANES));
+                *max = top;
+                *sum = L::fma1(*sum, factors[0], new_sum * factors[LANES]);
+                let mut i = 0;
+                while i + LANES <= dim {
+                    let scaled = L::load(from.add(i)).mul(new);
+                    L::load(to.add(i)).fma(old, scaled).store(to.add(i));
+                    i += LANES;
+                }
+                if i < dim {
+                    let rest = dim - i;
+                    let scaled = L::load_part(from.add(i), rest).mul(new);
+                    L::load_part(to.add(i), rest).fma(old, scaled).store_part(to.add(i), rest);
+                }
+            }
+        }
+    }
+}
+
+/// Widens rows of `dim` halves to rows `step` apart.
+struct Widen {
+    src: *const u16,
+    dst: *mut f32,
+    rows: usize,
+    dim: usize,
+    step: usize,
+}
+
+impl Kernel for Widen {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        for row in 0..self.rows {
+            // SAFETY: the caller vouches for `rows` rows on both sides.
+            unsafe {
+                let (src, dst) = (self.src.add(row * self.dim), self.dst.add(row * self.step));
+                let mut i = 0;
+                while i + LANES <= self.dim {
+                    L::load_f16(src.add(i)).store(dst.add(i));
+                    i += LANES;
+                }
+                for i in i..self.dim {
+                    *dst.add(i) = scalar::f16_to_f32(*src.add(i));
+                }
+            }
+        }
+    }
+}
