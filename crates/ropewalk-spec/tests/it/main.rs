@@ -1,0 +1,12 @@
+//! Configurations, names and files against what transformers makes of the same.
+
+mod config;
+mod describe;
+mod export;
+mod files;
+mod fixtures;
+mod fuzz;
+mod memory;
+mod names;
+mod reference;
+mod rope;
