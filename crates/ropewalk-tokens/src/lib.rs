@@ -10,6 +10,7 @@ mod native;
 mod pre;
 mod stream;
 mod tokenizer;
+pub mod tool_calls;
 mod train;
 mod unicode;
 
