@@ -9,6 +9,7 @@ mod metadata;
 mod native;
 mod pre;
 mod stream;
+pub mod template;
 mod tokenizer;
 pub mod tool_calls;
 mod train;

@@ -6,6 +6,7 @@ mod cache;
 mod load;
 mod pool;
 mod special;
+mod tiktoken;
 
 use std::borrow::Cow;
 use std::ops::Range;

@@ -11,6 +11,7 @@ use crate::files::{self, Extras};
 use crate::json::JsonVocab;
 use crate::metadata::VocabMetadata;
 use crate::native::{NativeVocab, bert_json};
+use crate::pre::PreTokenizer;
 use crate::stream::DecodeStream;
 
 /// A vocabulary with its rules: text to token ids and back.
@@ -176,6 +177,31 @@ impl Tokenizer {
             prefix,
             suffix,
             chat_template,
+        }))
+    }
+
+    /// Loads a tiktoken rank file: lines of base64 bytes and a rank, which is the id.
+    ///
+    /// `pre` is the split of the encoding ([`PreTokenizer::Gpt4o`] for `o200k_base`,
+    /// [`PreTokenizer::Llama3`] for `cl100k_base`), `special` its special tokens with their ids.
+    ///
+    /// # Errors
+    /// [`Error::Parse`] naming the line.
+    pub fn from_tiktoken(file: &[u8], pre: PreTokenizer, special: &[(&str, u32)]) -> Result<Self> {
+        let vocab = NativeVocab::from_tiktoken(file, pre, special)?;
+        let eos = vocab.token_to_id("<|endoftext|>");
+        let end_ids = eos.into_iter().chain(vocab.end_tokens()).collect();
+        Ok(Self::new(Inner {
+            engine: Engine::Native(Box::new(vocab)),
+            bos: None,
+            eos,
+            pad: None,
+            unk: None,
+            end_ids,
+            adds_bos: false,
+            prefix: Vec::new(),
+            suffix: Vec::new(),
+            chat_template: None,
         }))
     }
 
@@ -485,16 +511,19 @@ impl Tokenizer {
 
     /// Returns the number of tokens of `text` without added ones.
     ///
-    /// # Errors
-    /// [`Error::Encode`] if the vocabulary has no token for a part of the text.
-    pub fn count(&self, text: &str) -> Result<usize> {
-        check_len(text)?;
+    /// A text that cannot be encoded counts one token per byte, which no vocabulary exceeds.
+    pub fn count(&self, text: &str) -> usize {
+        if check_len(text).is_err() {
+            return text.len();
+        }
         match &self.inner.engine {
-            Engine::Json(vocab) => Ok(vocab.encode(text, false, true)?.len()),
+            Engine::Json(vocab) => vocab
+                .encode(text, false, true)
+                .map_or(text.len(), |ids| ids.len()),
             Engine::Native(vocab) => {
                 let mut count = 0usize;
                 vocab.encode(text, true, &mut count);
-                Ok(count)
+                count
             }
         }
     }
@@ -527,12 +556,18 @@ impl Tokenizer {
                 }
             };
             // The part may be cut into other tokens than the whole was, and more of them.
-            if self.count(part)? <= budget {
+            if self.count(part) <= budget {
                 return Ok(part);
             }
             keep -= 1;
         }
         Ok(if offsets.len() > budget { "" } else { text })
+    }
+}
+
+impl ropewalk_core::TokenCounter for Tokenizer {
+    fn count(&self, text: &str) -> usize {
+        Self::count(self, text)
     }
 }
 

@@ -8,6 +8,7 @@ use super::cache::WordCache;
 use super::pool::{Pool, WordMap, hash};
 use super::special::{Matcher, Special};
 use super::{Model, NativeVocab, SPACE, TokenKind, unspell};
+use crate::alphabet;
 use crate::error::{Error, Result};
 use crate::json::byte_token;
 use crate::metadata::VocabMetadata;
@@ -408,6 +409,71 @@ fn rank_of_score(score: f32) -> u32 {
         bits | 1 << 31
     };
     (!ordered).min(NONE - 1)
+}
+
+impl NativeVocab {
+    /// Reads a tiktoken rank file. Two neighbours merge when their joint bytes are a token, lowest rank
+    /// first (source: tiktoken `src/lib.rs`, `byte_pair_merge`).
+    pub(crate) fn from_tiktoken(
+        file: &[u8],
+        pre: PreTokenizer,
+        special: &[(&str, u32)],
+    ) -> Result<Self> {
+        let mut ranked = super::tiktoken::parse(file)?;
+        let highest = special
+            .iter()
+            .map(|&(_, id)| id)
+            .chain(ranked.iter().map(|token| token.1));
+        let len = highest.max().map_or(0, |id| id as usize + 1);
+        // Ids without a token are few: those reserved before the special tokens.
+        if len > ranked.len() + special.len() + (1 << 16) {
+            return Err(Error::option("special", "ids lie far beyond the ranks"));
+        }
+        ranked.sort_unstable_by_key(|token| token.1);
+        let mut tokens: Vec<&[u8]> = vec![&[]; len];
+        let mut names: Vec<String> = vec![String::new(); len];
+        for (bytes, id) in &ranked {
+            tokens[*id as usize] = bytes;
+            names[*id as usize] = alphabet::spell(bytes);
+        }
+        let mut kinds = vec![TokenKind::Normal; len];
+        for &(text, id) in special {
+            names[id as usize] = text.to_owned();
+            kinds[id as usize] = TokenKind::Control;
+        }
+        let mut pool = Pool::with_capacity(len);
+        for name in &names {
+            pool.push(name.as_bytes());
+        }
+        let symbols = Symbols::new(len, |id| Some(tokens[id as usize].into()));
+        let mut pairs = PairMap::with_capacity(len * 4);
+        for &(ref bytes, id) in ranked.iter().filter(|(bytes, _)| bytes.len() <= MAX_SPLIT) {
+            for at in 1..bytes.len() {
+                let (left, right) = bytes.split_at(at);
+                if let (Some(left), Some(right)) = (symbols.get(left), symbols.get(right)) {
+                    pairs.insert(left, right, id, id);
+                }
+            }
+        }
+        let bytes = std::array::from_fn(|byte| symbols.get(&[byte as u8]).unwrap_or(NONE));
+        let mut bpe = symbols.into_bpe(Unit::Bytes, pairs, bytes, NONE);
+        bpe.ignore_merges = true;
+        let special = special.iter().map(|&(text, id)| Special {
+            id,
+            text: text.into(),
+            control: true,
+            lstrip: false,
+            rstrip: false,
+        });
+        let specials = Matcher::new(special.collect());
+        Ok(Self {
+            model: Model::ByteLevel { bpe, pre },
+            names: pool,
+            kinds,
+            specials,
+            strip: false,
+        })
+    }
 }
 
 #[cfg(test)]
