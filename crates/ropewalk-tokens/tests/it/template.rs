@@ -341,7 +341,7 @@ fn hostile_templates_stop() {
     let nested_ifs = "{% if true %}".repeat(5000);
     let minus = format!("{{{{ {}1 }}}}", "-".repeat(5000));
     let dots = format!("{{{{ x{} }}}}", ".a".repeat(5000));
-    let brackets = format!("{{{{ {} }}}}", "[".repeat(5000));
+    let brackets = format!("{{{{ {}{} }}}}", "[".repeat(5000), "]".repeat(5000));
     for source in [
         "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
         "{% macro m(x) %}{{ [[[m([x])]]] | join(m(x)) }}{% endmacro %}{{ m(1) }}",

@@ -1,7 +1,7 @@
 //! SHA-256 (FIPS 180-4), so that comparing renderings needs no dependency.
 
 /// The first half of the hash in hexadecimal, a colon and the length: what `make_templates.py` writes.
-pub fn of(text: &str) -> String {
+pub(super) fn of(text: &str) -> String {
     let hash = sha256(text.as_bytes());
     let hex: String = hash[..16].iter().map(|b| format!("{b:02x}")).collect();
     format!("{hex}:{}", text.len())

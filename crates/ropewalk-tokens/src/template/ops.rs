@@ -1,0 +1,684 @@
+//! Operators, attributes, elements and slices, with Python's rules and messages.
+
+use super::ast::{Comparison, Operator};
+use super::error::{ErrorKind, Res, err, limit, type_error};
+use super::printf;
+use super::text::escape_html;
+use super::value::{Dict, Missing, Object, Val, ViewKind};
+use std::cmp::Ordering;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Text or list a single operation may make, in bytes or items.
+const MAX_SIZE: usize = 1 << 28;
+
+pub(crate) fn binary(op: Operator, a: &Val, b: &Val) -> Res<Val> {
+    if op == Operator::Mod {
+        if let Some(format) = a.as_str() {
+            return printf::printf(format, b).map(|text| like(a, text));
+        }
+    }
+    if let Val::Undefined(u) = a {
+        return u.fail();
+    }
+    if let Val::Undefined(u) = b {
+        return u.fail();
+    }
+    match op {
+        Operator::Add => add(a, b),
+        Operator::Mul => mul(a, b),
+        _ => arithmetic(op, a, b),
+    }
+}
+
+/// Text of the same kind as `model`: markup stays markup.
+pub(crate) fn like(model: &Val, text: String) -> Val {
+    match model {
+        Val::Markup(_) => Val::Markup(text.into()),
+        _ => text.into(),
+    }
+}
+
+fn add(a: &Val, b: &Val) -> Res<Val> {
+    match (a, b) {
+        (Val::Str(x), Val::Str(y)) => Ok(Val::from(join(x, y)?)),
+        (Val::Markup(x), Val::Markup(y)) => Ok(Val::Markup(join(x, y)?.into())),
+        (Val::Markup(x), Val::Str(y)) => Ok(Val::Markup(join(x, &escape_html(y))?.into())),
+        (Val::Str(x), Val::Markup(y)) => Ok(Val::Markup(join(&escape_html(x), y)?.into())),
+        (Val::Str(_) | Val::Markup(_), _) => type_error(format!(
+            "can only concatenate str (not \"{}\") to str",
+            b.type_name()
+        )),
+        (Val::List(x), Val::List(y)) => Ok(Val::list([&x.items[..], &y.items[..]].concat())),
+        (Val::Tuple(x), Val::Tuple(y)) => Ok(Val::tuple([&x.items[..], &y.items[..]].concat())),
+        (Val::List(_), _) | (Val::Tuple(_), _) => {
+            let name = a.type_name();
+            type_error(format!(
+                "can only concatenate {name} (not \"{}\") to {name}",
+                b.type_name()
+            ))
+        }
+        _ => arithmetic(Operator::Add, a, b),
+    }
+}
+
+fn join(a: &str, b: &str) -> Res<String> {
+    if a.len() + b.len() > MAX_SIZE {
+        return limit("the template makes a text that is too long");
+    }
+    Ok([a, b].concat())
+}
+
+fn mul(a: &Val, b: &Val) -> Res<Val> {
+    let (sequence, count) = match (a.as_int(), b.as_int()) {
+        (None, Some(n)) => (a, n),
+        (Some(n), None) => (b, n),
+        _ => return arithmetic(Operator::Mul, a, b),
+    };
+    let count = usize::try_from(count.max(0)).unwrap_or(usize::MAX);
+    let bounded = |size: usize| {
+        if size.checked_mul(count).is_none_or(|n| n > MAX_SIZE) {
+            return limit("the template repeats a value too often");
+        }
+        Ok(count)
+    };
+    match sequence {
+        Val::Str(s) | Val::Markup(s) => Ok(like(sequence, s.repeat(bounded(s.len())?))),
+        Val::List(seq) => Ok(Val::list(repeat(
+            &seq.items,
+            bounded(seq.items.len() * 32)?,
+        ))),
+        Val::Tuple(seq) => Ok(Val::tuple(repeat(
+            &seq.items,
+            bounded(seq.items.len() * 32)?,
+        ))),
+        Val::Float(_) => arithmetic(Operator::Mul, a, b),
+        Val::None | Val::Dict(_) | Val::Object(_) if sequence.as_str().is_none() => {
+            arithmetic(Operator::Mul, a, b)
+        }
+        _ => type_error(format!(
+            "can't multiply sequence by non-int of type '{}'",
+            sequence.type_name()
+        )),
+    }
+}
+
+fn repeat(items: &[Val], count: usize) -> Vec<Val> {
+    items
+        .iter()
+        .cycle()
+        .take(items.len() * count)
+        .cloned()
+        .collect()
+}
+
+fn symbol(op: Operator) -> &'static str {
+    match op {
+        Operator::Add => "+",
+        Operator::Sub => "-",
+        Operator::Mul => "*",
+        Operator::Div => "/",
+        Operator::FloorDiv => "//",
+        Operator::Mod => "%",
+        Operator::Pow => "** or pow()",
+    }
+}
+
+fn arithmetic(op: Operator, a: &Val, b: &Val) -> Res<Val> {
+    if let (Some(x), Some(y)) = (a.as_int(), b.as_int()) {
+        return integers(op, x, y);
+    }
+    if let (Some(x), Some(y)) = (a.as_float(), b.as_float()) {
+        return floats(op, x, y).map(Val::Float);
+    }
+    // A sequence meets a number that is no integer, or another sequence.
+    let sequence = |v: &Val| {
+        matches!(
+            v,
+            Val::Str(_) | Val::Markup(_) | Val::List(_) | Val::Tuple(_)
+        )
+    };
+    if op == Operator::Mul && (sequence(a) || sequence(b)) {
+        let other = if sequence(a) { b } else { a };
+        return type_error(format!(
+            "can't multiply sequence by non-int of type '{}'",
+            other.type_name()
+        ));
+    }
+    type_error(format!(
+        "unsupported operand type(s) for {}: '{}' and '{}'",
+        symbol(op),
+        a.type_name(),
+        b.type_name()
+    ))
+}
+
+fn integers(op: Operator, x: i128, y: i128) -> Res<Val> {
+    let result = match op {
+        Operator::Add => x.checked_add(y),
+        Operator::Sub => x.checked_sub(y),
+        Operator::Mul => x.checked_mul(y),
+        Operator::Div => {
+            if y == 0 {
+                return type_error("division by zero");
+            }
+            return Ok(Val::Float(x as f64 / y as f64));
+        }
+        Operator::FloorDiv => {
+            if y == 0 {
+                return type_error("integer division or modulo by zero");
+            }
+            let towards_zero = x.checked_div(y);
+            towards_zero.map(|q| q - i128::from(x % y != 0 && (x < 0) != (y < 0)))
+        }
+        Operator::Mod => {
+            if y == 0 {
+                return type_error("integer modulo by zero");
+            }
+            x.checked_rem(y).map(|r| {
+                if r != 0 && (r < 0) != (y < 0) {
+                    r + y
+                } else {
+                    r
+                }
+            })
+        }
+        Operator::Pow if y < 0 => {
+            if x == 0 {
+                return type_error("0.0 cannot be raised to a negative power");
+            }
+            return Ok(Val::Float((x as f64).powf(y as f64)));
+        }
+        Operator::Pow => match x {
+            0 | 1 => Some(if y == 0 { 1 } else { x }),
+            -1 => Some(if y % 2 == 0 { 1 } else { -1 }),
+            _ => u32::try_from(y).ok().and_then(|y| x.checked_pow(y)),
+        },
+    };
+    match result {
+        Some(value) => Ok(Val::Int(value)),
+        None => limit("the template computes an integer that is too large"),
+    }
+}
+
+fn floats(op: Operator, x: f64, y: f64) -> Res<f64> {
+    Ok(match op {
+        Operator::Add => x + y,
+        Operator::Sub => x - y,
+        Operator::Mul => x * y,
+        Operator::Div if y == 0.0 => return type_error("float division by zero"),
+        Operator::Div => x / y,
+        Operator::FloorDiv if y == 0.0 => return type_error("float floor division by zero"),
+        Operator::FloorDiv => (x / y).floor(),
+        Operator::Mod if y == 0.0 => return type_error("float modulo"),
+        Operator::Mod => {
+            let r = x % y;
+            if r != 0.0 && (r < 0.0) != (y < 0.0) {
+                r + y
+            } else {
+                r
+            }
+        }
+        Operator::Pow if x == 0.0 && y < 0.0 => {
+            return type_error("0.0 cannot be raised to a negative power");
+        }
+        Operator::Pow => x.powf(y),
+    })
+}
+
+pub(crate) fn negate(value: &Val, minus: bool) -> Res<Val> {
+    let sign = if minus { -1 } else { 1 };
+    match value {
+        Val::Undefined(u) => u.fail(),
+        Val::Float(f) => Ok(Val::Float(if minus { -f } else { *f })),
+        _ => match value.as_int() {
+            Some(i) => Ok(Val::Int(i.saturating_mul(sign))),
+            None => type_error(format!(
+                "bad operand type for unary {}: '{}'",
+                if minus { '-' } else { '+' },
+                value.type_name()
+            )),
+        },
+    }
+}
+
+pub(crate) fn compare(op: Comparison, a: &Val, b: &Val) -> Res<bool> {
+    let order = |symbol, test: fn(Ordering) -> bool| Ok(a.order(b, symbol)?.is_some_and(test));
+    match op {
+        Comparison::Eq => Ok(a.equals(b)),
+        Comparison::Ne => Ok(!a.equals(b)),
+        Comparison::Lt => order("<", Ordering::is_lt),
+        Comparison::Le => order("<=", Ordering::is_le),
+        Comparison::Gt => order(">", Ordering::is_gt),
+        Comparison::Ge => order(">=", Ordering::is_ge),
+        Comparison::In => contains(b, a),
+        Comparison::NotIn => contains(b, a).map(|found| !found),
+    }
+}
+
+/// `item in container`.
+pub(crate) fn contains(container: &Val, item: &Val) -> Res<bool> {
+    match container {
+        Val::Str(s) | Val::Markup(s) => match item.as_str() {
+            Some(part) => Ok(s.contains(part)),
+            None => type_error(format!(
+                "'in <string>' requires string as left operand, not {}",
+                item.type_name()
+            )),
+        },
+        Val::Dict(dict) => Ok(dict.get(item)?.is_some()),
+        Val::Object(object) => match &**object {
+            Object::View(ViewKind::Keys, dict) => Ok(dict.get(item)?.is_some()),
+            // Takes items up to the one found.
+            Object::Iter(..) => {
+                while let Some(next) = container.first()? {
+                    if next.equals(item) {
+                        return Ok(true);
+                    }
+                }
+                Ok(false)
+            }
+            _ if container.is_iterable() => Ok(container.items()?.iter().any(|v| v.equals(item))),
+            _ => not_container(container),
+        },
+        Val::List(seq) | Val::Tuple(seq) => Ok(seq.items.iter().any(|v| v.equals(item))),
+        Val::Undefined(_) => Ok(false),
+        _ => not_container(container),
+    }
+}
+
+fn not_container<T>(container: &Val) -> Res<T> {
+    type_error(format!(
+        "argument of type '{}' is not iterable",
+        container.type_name()
+    ))
+}
+
+const STR_METHODS: &[&str] = &[
+    "capitalize",
+    "casefold",
+    "center",
+    "count",
+    "encode",
+    "endswith",
+    "expandtabs",
+    "find",
+    "format",
+    "format_map",
+    "index",
+    "isalnum",
+    "isalpha",
+    "isascii",
+    "isdecimal",
+    "isdigit",
+    "isidentifier",
+    "islower",
+    "isnumeric",
+    "isprintable",
+    "isspace",
+    "istitle",
+    "isupper",
+    "join",
+    "ljust",
+    "lower",
+    "lstrip",
+    "maketrans",
+    "partition",
+    "removeprefix",
+    "removesuffix",
+    "replace",
+    "rfind",
+    "rindex",
+    "rjust",
+    "rpartition",
+    "rsplit",
+    "rstrip",
+    "split",
+    "splitlines",
+    "startswith",
+    "strip",
+    "swapcase",
+    "title",
+    "translate",
+    "upper",
+    "zfill",
+];
+const MARKUP_METHODS: &[&str] = &["escape", "striptags", "unescape"];
+const DICT_METHODS: &[&str] = &["copy", "fromkeys", "get", "items", "keys", "values"];
+const DICT_CHANGES: &[&str] = &["clear", "pop", "popitem", "setdefault", "update"];
+const LIST_METHODS: &[&str] = &["copy", "count", "index"];
+const LIST_CHANGES: &[&str] = &[
+    "append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort",
+];
+const TUPLE_METHODS: &[&str] = &["count", "index"];
+const INT_METHODS: &[&str] = &["as_integer_ratio", "bit_count", "bit_length", "conjugate"];
+const FLOAT_METHODS: &[&str] = &["as_integer_ratio", "conjugate", "hex", "is_integer"];
+const LOOP_METHODS: &[&str] = &["cycle", "changed"];
+const OBJECT_NAMES: &[&str] = &[
+    "__class__",
+    "__delattr__",
+    "__dir__",
+    "__doc__",
+    "__eq__",
+    "__format__",
+    "__ge__",
+    "__getattribute__",
+    "__gt__",
+    "__hash__",
+    "__init__",
+    "__init_subclass__",
+    "__le__",
+    "__lt__",
+    "__ne__",
+    "__new__",
+    "__reduce__",
+    "__reduce_ex__",
+    "__repr__",
+    "__setattr__",
+    "__sizeof__",
+    "__str__",
+    "__subclasshook__",
+];
+
+fn find(names: &[&'static str], name: &str) -> Option<&'static str> {
+    names.iter().find(|n| **n == name).copied()
+}
+
+/// `getattr(object, name)` inside the sandbox; `None` when Python has no such attribute.
+fn attribute(object: &Val, name: &str) -> Option<Val> {
+    let method = |names| find(names, name).map(|n| Val::object(Object::Method(object.clone(), n)));
+    let forbidden = || {
+        Val::missing(Missing::Unsafe(format!(
+            "access to attribute '{name}' of '{}' object is unsafe.",
+            object.type_name()
+        )))
+    };
+    if name.starts_with('_') {
+        let namespace = matches!(object, Val::Object(o) if matches!(**o, Object::Namespace { .. }));
+        return (find(OBJECT_NAMES, name).is_some() && !namespace).then(forbidden);
+    }
+    match object {
+        Val::Str(_) => method(STR_METHODS),
+        Val::Markup(_) => method(STR_METHODS).or_else(|| method(MARKUP_METHODS)),
+        Val::Dict(_) => find(DICT_CHANGES, name)
+            .map(|_| forbidden())
+            .or_else(|| method(DICT_METHODS)),
+        Val::List(_) => find(LIST_CHANGES, name)
+            .map(|_| forbidden())
+            .or_else(|| method(LIST_METHODS)),
+        Val::Tuple(_) => method(TUPLE_METHODS),
+        Val::Bool(_) | Val::Int(_) => match name {
+            "real" | "numerator" => object.as_int().map(Val::Int),
+            "imag" => Some(Val::Int(0)),
+            "denominator" => Some(Val::Int(1)),
+            _ => method(INT_METHODS),
+        },
+        Val::Float(_) => method(FLOAT_METHODS),
+        Val::Object(o) => match &**o {
+            Object::Namespace { entries, .. } => entries
+                .borrow()
+                .iter()
+                .find(|(n, _)| **n == *name)
+                .map(|(_, v)| v.clone()),
+            Object::Loop(l) => {
+                let (at, count) = (l.index.get(), l.items.len());
+                Some(match name {
+                    "index" => Val::from(at + 1),
+                    "index0" => Val::from(at),
+                    "revindex" => Val::from(count - at),
+                    "revindex0" => Val::from(count - at - 1),
+                    "first" => Val::Bool(at == 0),
+                    "last" => Val::Bool(at + 1 == count),
+                    "length" => Val::from(count),
+                    "depth" => Val::from(l.level + 1),
+                    "depth0" => Val::from(l.level),
+                    "previtem" => match at.checked_sub(1) {
+                        Some(i) => l.items[i].clone(),
+                        None => Val::hint("there is no previous item"),
+                    },
+                    "nextitem" => match l.items.get(at + 1) {
+                        Some(item) => item.clone(),
+                        None => Val::hint("there is no next item"),
+                    },
+                    _ => return method(LOOP_METHODS),
+                })
+            }
+            Object::Macro(m) => Some(match name {
+                "name" => m.definition.name.clone().map_or(Val::None, Val::Str),
+                "arguments" => Val::tuple(
+                    m.definition
+                        .params
+                        .iter()
+                        .map(|(n, _)| Val::Str(n.clone()))
+                        .collect(),
+                ),
+                "catch_kwargs" => Val::Bool(m.definition.uses_kwargs),
+                "catch_varargs" => Val::Bool(m.definition.uses_varargs),
+                "caller" => Val::Bool(m.definition.uses_caller),
+                _ => return None,
+            }),
+            Object::Range { start, stop, step } => match name {
+                "start" => Some(Val::Int((*start).into())),
+                "stop" => Some(Val::Int((*stop).into())),
+                "step" => Some(Val::Int((*step).into())),
+                _ => method(TUPLE_METHODS),
+            },
+            Object::Cycler { items, at, .. } => match name {
+                "current" => items.get(at.get()).cloned(),
+                _ => method(&["next", "reset"]),
+            },
+            Object::Function(super::value::Function::Dict) => method(&["fromkeys"]),
+            _ => None,
+        },
+        Val::Undefined(_) | Val::None => None,
+    }
+}
+
+/// `object[key]`; `None` where Python raises `TypeError` or `LookupError`.
+fn element(object: &Val, key: &Val) -> Res<Option<Val>> {
+    let at = |length: usize| {
+        let i = key.as_int()?;
+        let i = if i < 0 { i + length as i128 } else { i };
+        usize::try_from(i).ok().filter(|i| *i < length)
+    };
+    Ok(match object {
+        Val::Undefined(u) => return u.fail(),
+        Val::Dict(dict) => dict.get(key).ok().flatten().cloned(),
+        Val::List(seq) | Val::Tuple(seq) => at(seq.items.len()).map(|i| seq.items[i].clone()),
+        Val::Str(s) | Val::Markup(s) => match key.as_int() {
+            Some(i) if i >= 0 && s.is_ascii() => {
+                let i = usize::try_from(i).unwrap_or(usize::MAX);
+                s.get(i..i.saturating_add(1))
+                    .map(|c| like(object, c.to_owned()))
+            }
+            Some(_) => at(s.chars().count())
+                .and_then(|i| s.chars().nth(i))
+                .map(|c| like(object, c.to_string())),
+            None => None,
+        },
+        Val::Object(o) => match &**o {
+            Object::Range { start, step, .. } => at(object.length()?)
+                .map(|i| Val::Int(i128::from(*start) + i128::from(*step) * i as i128)),
+            _ => None,
+        },
+        _ => None,
+    })
+}
+
+/// `object.name`: the attribute, else the element, else undefined.
+pub(crate) fn get_attribute(object: &Val, name: &Arc<str>) -> Res<Val> {
+    if let Val::Undefined(u) = object {
+        return u.fail();
+    }
+    if let Some(value) = attribute(object, name) {
+        return Ok(value);
+    }
+    if let Val::Dict(dict) = object {
+        if let Some(value) = dict.get_str(name) {
+            return Ok(value.clone());
+        }
+    }
+    Ok(Val::missing(Missing::Attr(
+        object.described(),
+        name.clone(),
+    )))
+}
+
+/// The attribute alone, as the `attr` filter looks it up.
+pub(crate) fn only_attribute(object: &Val, name: &Arc<str>) -> Val {
+    attribute(object, name)
+        .unwrap_or_else(|| Val::missing(Missing::Attr(object.described(), name.clone())))
+}
+
+/// `object[key]`: the element, else the attribute, else undefined.
+pub(crate) fn get_element(object: &Val, key: &Val) -> Res<Val> {
+    if let Some(value) = element(object, key)? {
+        return Ok(value);
+    }
+    Ok(match key {
+        Val::Str(name) | Val::Markup(name) => attribute(object, name)
+            .unwrap_or_else(|| Val::missing(Missing::Attr(object.described(), name.clone()))),
+        _ => Val::missing(Missing::Element(object.described(), key.repr())),
+    })
+}
+
+/// Resolves Python slice bounds against a length; yields the indices.
+fn slice_indices(length: usize, bounds: &[Val; 3]) -> Res<Vec<usize>> {
+    let mut numbers = [None; 3];
+    for (number, bound) in numbers.iter_mut().zip(bounds) {
+        *number = match bound {
+            Val::None => None,
+            _ => match bound.as_int() {
+                Some(i) => Some(i),
+                None => {
+                    return type_error(
+                        "slice indices must be integers or None or have an __index__ method",
+                    );
+                }
+            },
+        };
+    }
+    let step = numbers[2].unwrap_or(1);
+    if step == 0 {
+        return type_error("slice step cannot be zero");
+    }
+    let n = length as i128;
+    let clamp = |i: i128, low: i128, high: i128| (if i < 0 { i + n } else { i }).clamp(low, high);
+    let mut out = Vec::new();
+    if step > 0 {
+        let mut i = numbers[0].map_or(0, |i| clamp(i, 0, n));
+        let stop = numbers[1].map_or(n, |i| clamp(i, 0, n));
+        while i < stop {
+            out.push(i as usize);
+            i = i.saturating_add(step);
+        }
+    } else {
+        let mut i = numbers[0].map_or(n - 1, |i| clamp(i, -1, n - 1));
+        let stop = numbers[1].map_or(-1, |i| clamp(i, -1, n - 1));
+        while i > stop {
+            out.push(i as usize);
+            i = i.saturating_add(step);
+        }
+    }
+    Ok(out)
+}
+
+/// `object[start:stop:step]`.
+pub(crate) fn slice(object: &Val, bounds: &[Val; 3]) -> Res<Val> {
+    match object {
+        Val::Undefined(u) => u.fail(),
+        Val::Str(s) | Val::Markup(s) => {
+            let chars: Vec<char> = s.chars().collect();
+            let text = slice_indices(chars.len(), bounds)?
+                .into_iter()
+                .map(|i| chars[i])
+                .collect();
+            Ok(like(object, text))
+        }
+        Val::List(seq) | Val::Tuple(seq) => {
+            let picked = slice_indices(seq.items.len(), bounds)?;
+            let items = picked.into_iter().map(|i| seq.items[i].clone()).collect();
+            Ok(if matches!(object, Val::List(_)) {
+                Val::list(items)
+            } else {
+                Val::tuple(items)
+            })
+        }
+        Val::Dict(_) => type_error("unhashable type: 'slice'"),
+        Val::Object(o) if matches!(**o, Object::Range { .. }) => {
+            let all = object.items()?;
+            let picked = slice_indices(all.len(), bounds)?;
+            Ok(Val::list(
+                picked.into_iter().map(|i| all[i].clone()).collect(),
+            ))
+        }
+        _ => type_error(format!(
+            "'{}' object is not subscriptable",
+            object.type_name()
+        )),
+    }
+}
+
+/// Sets `namespace.name`.
+pub(crate) fn set_attribute(object: &Val, name: &Arc<str>, value: Val) -> Res<()> {
+    if let Val::Object(o) = object {
+        if let Object::Namespace { entries, depth } = &**o {
+            check_name(name)?;
+            depth.set(depth.get().max(value.depth()));
+            let mut entries = entries.borrow_mut();
+            match entries.iter_mut().find(|(n, _)| n == name) {
+                Some(entry) => entry.1 = value,
+                None => entries.push((name.clone(), value)),
+            }
+            return Ok(());
+        }
+    }
+    err(
+        ErrorKind::Type,
+        "cannot assign attribute on non-namespace object",
+    )
+}
+
+pub(crate) fn check_name(name: &str) -> Res<()> {
+    if name.starts_with('_') {
+        return err(
+            ErrorKind::Security,
+            format!(
+                "Chat templates cannot store underscore-prefixed attributes on a namespace, but got '{name}'. Please rename the attribute."
+            ),
+        );
+    }
+    Ok(())
+}
+
+/// `dict(...)` of one mapping or iterable of pairs.
+pub(crate) fn to_dict(value: &Val) -> Res<Dict> {
+    if let Val::Dict(dict) = value {
+        return Ok(dict.copy());
+    }
+    let mut dict = Dict::default();
+    for (i, pair) in value.items()?.iter().enumerate() {
+        if !pair.is_iterable() {
+            return type_error(format!(
+                "cannot convert dictionary update sequence element #{i} to a sequence"
+            ));
+        }
+        let [key, value] = <[Val; 2]>::try_from(pair.items()?).or_else(|items| {
+            type_error(format!(
+                "dictionary update sequence element #{i} has length {}; 2 is required",
+                items.len()
+            ))
+        })?;
+        dict.insert(key, value)?;
+    }
+    Ok(dict)
+}
+
+/// A namespace with these entries.
+pub(crate) fn namespace(entries: Vec<(Arc<str>, Val)>) -> Val {
+    let depth = entries.iter().map(|(_, v)| v.depth()).max().unwrap_or(0);
+    Val::Object(Rc::new(Object::Namespace {
+        entries: entries.into(),
+        depth: depth.into(),
+    }))
+}

@@ -1,0 +1,1058 @@
+//! Tokens to a tree (`jinja2/parser.py`, with the loop controls and generation extensions).
+
+use super::ast::{
+    Arguments, Comparison, Expr, ExprKind, FilterCall, Literal, Loop, Macro, Operator, Stmt,
+    StmtKind, Target,
+};
+use super::error::{ErrorKind, Res, err};
+use super::lexer::{Token, tokens};
+use super::text::repr_str;
+use std::sync::Arc;
+
+/// How high an expression and how deep a nest of statements may be.
+const MAX_HEIGHT: u16 = 150;
+const MAX_NESTING: usize = 60;
+
+/// Parses a whole template.
+pub(crate) fn parse(source: &str) -> Res<Vec<Stmt>> {
+    let tokens = tokens(source)?;
+    let mut parser = Parser {
+        tokens,
+        at: 0,
+        ends: Vec::new(),
+        tags: Vec::new(),
+        depth: 0,
+        uses: Vec::new(),
+        loops: 0,
+    };
+    match parser.statements(None) {
+        Ok(body) => Ok(body),
+        Err(e) => {
+            let line = parser.line();
+            Err(Box::new(e.at(line)))
+        }
+    }
+}
+
+struct Parser {
+    tokens: Vec<(Token, u32)>,
+    at: usize,
+    /// The tags that each open block waits for, innermost last.
+    ends: Vec<&'static [&'static str]>,
+    tags: Vec<Arc<str>>,
+    depth: usize,
+    /// Names that the macros being parsed read, innermost last.
+    uses: Vec<[bool; 3]>,
+    loops: usize,
+}
+
+impl Parser {
+    fn peek(&self) -> &Token {
+        &self.tokens[self.at.min(self.tokens.len() - 1)].0
+    }
+
+    fn look(&self) -> &Token {
+        &self.tokens[(self.at + 1).min(self.tokens.len() - 1)].0
+    }
+
+    fn line(&self) -> u32 {
+        self.tokens[self.at.min(self.tokens.len() - 1)].1
+    }
+
+    fn advance(&mut self) -> Token {
+        let token = self.peek().clone();
+        self.at += 1;
+        token
+    }
+
+    fn fail<T>(&self, message: impl Into<String>) -> Res<T> {
+        err(ErrorKind::Syntax, message).map_err(|e: Box<_>| Box::new(e.at(self.line())))
+    }
+
+    fn is_name(&self, word: &str) -> bool {
+        matches!(self.peek(), Token::Name(n) if &**n == word)
+    }
+
+    fn is_op(&self, op: &str) -> bool {
+        matches!(self.peek(), Token::Op(o) if *o == op)
+    }
+
+    fn skip_name(&mut self, word: &str) -> bool {
+        let found = self.is_name(word);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn skip_op(&mut self, op: &str) -> bool {
+        let found = self.is_op(op);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn expected<T>(&self, what: &str) -> Res<T> {
+        if *self.peek() == Token::End {
+            return self.fail(format!("unexpected end of template, expected '{what}'."));
+        }
+        let got = repr_str(&self.peek().describe());
+        self.fail(format!("expected token '{what}', got {got}"))
+    }
+
+    fn expect_op(&mut self, op: &str) -> Res<()> {
+        if self.skip_op(op) {
+            Ok(())
+        } else {
+            self.expected(op)
+        }
+    }
+
+    fn expect_word(&mut self, word: &str) -> Res<()> {
+        if self.skip_name(word) {
+            Ok(())
+        } else {
+            self.expected(word)
+        }
+    }
+
+    fn expect_name(&mut self) -> Res<Arc<str>> {
+        match self.peek() {
+            Token::Name(name) => {
+                let name = name.clone();
+                self.at += 1;
+                Ok(name)
+            }
+            _ => self.expected("name"),
+        }
+    }
+
+    fn expect_block_end(&mut self) -> Res<()> {
+        if *self.peek() != Token::BlockEnd {
+            return self.expected("end of statement block");
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    // Statements
+
+    /// Reads until one of `ends` (left in place, after its `{%`), or to the end of the template.
+    fn statements(&mut self, ends: Option<&'static [&'static str]>) -> Res<Vec<Stmt>> {
+        let mut body = Vec::new();
+        loop {
+            let line = self.line();
+            match self.advance() {
+                Token::Data(text) => body.push(Stmt {
+                    line,
+                    kind: StmtKind::Text(text),
+                }),
+                Token::VariableBegin => {
+                    let value = self.tuple(true, None, false)?;
+                    if *self.peek() != Token::VariableEnd {
+                        return self.expected("end of print statement");
+                    }
+                    self.at += 1;
+                    body.push(Stmt {
+                        line,
+                        kind: StmtKind::Print(value),
+                    });
+                }
+                Token::BlockBegin => {
+                    if ends.is_some_and(|ends| ends.iter().any(|end| self.is_name(end))) {
+                        return Ok(body);
+                    }
+                    self.statement(&mut body)?;
+                    self.expect_block_end()?;
+                }
+                Token::End => {
+                    self.at -= 1;
+                    return match ends {
+                        None => Ok(body),
+                        Some(_) => self.unknown(None),
+                    };
+                }
+                _ => return self.fail("internal parsing error"),
+            }
+        }
+    }
+
+    /// The body of a block: up to its end tag, which is consumed when `drop` (the `%}` after it is not).
+    fn block(&mut self, ends: &'static [&'static str], drop: bool) -> Res<Vec<Stmt>> {
+        if self.depth >= MAX_NESTING {
+            return err(ErrorKind::Limit, "statements are nested too deep");
+        }
+        self.skip_op(":");
+        self.expect_block_end()?;
+        self.depth += 1;
+        self.ends.push(ends);
+        let body = self.statements(Some(ends))?;
+        self.ends.pop();
+        self.depth -= 1;
+        self.at += usize::from(drop);
+        Ok(body)
+    }
+
+    fn unknown<T>(&self, name: Option<&str>) -> Res<T> {
+        let mut message = match name {
+            None => "Unexpected end of template.".to_owned(),
+            Some(name) => format!("Encountered unknown tag {}.", repr_str(name)),
+        };
+        if let Some(last) = self.ends.last() {
+            let looking: Vec<String> = last.iter().map(|e| repr_str(e)).collect();
+            let looking = looking.join(" or ");
+            if name.is_some_and(|n| self.ends.iter().any(|ends| ends.contains(&n))) {
+                message += &format!(
+                    " You probably made a nesting mistake. Jinja is expecting this tag, but currently looking for {looking}."
+                );
+            } else {
+                message += &format!(" Jinja was looking for the following tags: {looking}.");
+            }
+        }
+        if let Some(tag) = self.tags.last() {
+            message += &format!(
+                " The innermost block that needs to be closed is {}.",
+                repr_str(tag)
+            );
+        }
+        self.fail(message)
+    }
+
+    fn statement(&mut self, body: &mut Vec<Stmt>) -> Res<()> {
+        let line = self.line();
+        let Token::Name(tag) = self.peek().clone() else {
+            return self.fail("tag name expected");
+        };
+        self.tags.push(tag.clone());
+        self.at += 1;
+        let kind = match &*tag {
+            "for" => self.parse_for()?,
+            "if" => self.parse_if()?,
+            "set" => self.parse_set()?,
+            "with" => self.parse_with()?,
+            "macro" => self.parse_macro()?,
+            "call" => self.parse_call_block()?,
+            "filter" => {
+                let mut filters = vec![self.filter_name()?];
+                self.more_filters(&mut filters)?;
+                StmtKind::Filter {
+                    filters,
+                    body: self.block(&["endfilter"], true)?,
+                }
+            }
+            "generation" => StmtKind::Generation(self.block(&["endgeneration"], true)?),
+            "autoescape" => {
+                self.expression()?;
+                StmtKind::With {
+                    targets: Vec::new(),
+                    body: self.block(&["endautoescape"], true)?,
+                }
+            }
+            "block" => self.parse_block()?,
+            "print" => {
+                while *self.peek() != Token::BlockEnd {
+                    let value = self.expression()?;
+                    body.push(Stmt {
+                        line,
+                        kind: StmtKind::Print(value),
+                    });
+                    if *self.peek() != Token::BlockEnd {
+                        self.expect_op(",")?;
+                    }
+                }
+                self.tags.pop();
+                return Ok(());
+            }
+            "break" | "continue" => {
+                if self.loops == 0 {
+                    let what = if &*tag == "break" {
+                        "'break' outside loop"
+                    } else {
+                        "'continue' not properly in loop"
+                    };
+                    return self.fail(what);
+                }
+                if &*tag == "break" {
+                    StmtKind::Break
+                } else {
+                    StmtKind::Continue
+                }
+            }
+            "extends" | "include" | "import" | "from" => {
+                let name = self.expression()?;
+                while !matches!(self.peek(), Token::BlockEnd | Token::End) {
+                    self.at += 1;
+                }
+                StmtKind::Load(name)
+            }
+            _ => {
+                self.tags.pop();
+                self.at -= 1;
+                return self.unknown(Some(&tag));
+            }
+        };
+        self.tags.pop();
+        body.push(Stmt { line, kind });
+        Ok(())
+    }
+
+    fn parse_for(&mut self) -> Res<StmtKind> {
+        let target = self.target(Some("in"), true, false)?;
+        self.expect_word("in")?;
+        let iter = self.tuple(false, Some("recursive"), false)?;
+        let test = if self.skip_name("if") {
+            Some(self.expression()?)
+        } else {
+            None
+        };
+        let recursive = self.skip_name("recursive");
+        self.loops += 1;
+        let body = self.block(&["endfor", "else"], false)?;
+        self.loops -= 1;
+        let otherwise = if self.skip_name("else") {
+            self.block(&["endfor"], true)?
+        } else {
+            self.at += 1;
+            Vec::new()
+        };
+        Ok(StmtKind::For(Arc::new(Loop {
+            target,
+            iter,
+            test,
+            body,
+            otherwise,
+            recursive,
+        })))
+    }
+
+    fn parse_if(&mut self) -> Res<StmtKind> {
+        let mut branches = Vec::new();
+        loop {
+            let test = self.tuple(false, None, false)?;
+            let body = self.block(&["elif", "else", "endif"], false)?;
+            branches.push((test, body));
+            if self.skip_name("elif") {
+                continue;
+            }
+            let otherwise = if self.skip_name("else") {
+                self.block(&["endif"], true)?
+            } else {
+                self.at += 1;
+                Vec::new()
+            };
+            return Ok(StmtKind::If {
+                branches,
+                otherwise,
+            });
+        }
+    }
+
+    fn parse_set(&mut self) -> Res<StmtKind> {
+        let target = self.target(None, true, true)?;
+        if self.skip_op("=") {
+            return Ok(StmtKind::Set(target, self.tuple(true, None, false)?));
+        }
+        let mut filters = Vec::new();
+        self.more_filters(&mut filters)?;
+        let body = self.block(&["endset"], true)?;
+        Ok(StmtKind::SetBlock {
+            target,
+            filters,
+            body,
+        })
+    }
+
+    fn parse_with(&mut self) -> Res<StmtKind> {
+        let mut targets = Vec::new();
+        while *self.peek() != Token::BlockEnd {
+            if !targets.is_empty() {
+                self.expect_op(",")?;
+            }
+            let target = self.target(None, true, false)?;
+            self.expect_op("=")?;
+            targets.push((target, self.expression()?));
+        }
+        Ok(StmtKind::With {
+            targets,
+            body: self.block(&["endwith"], true)?,
+        })
+    }
+
+    fn parse_block(&mut self) -> Res<StmtKind> {
+        let name = self.expect_name()?;
+        self.skip_name("scoped");
+        self.skip_name("required");
+        if self.is_op("-") {
+            return self.fail(
+                "Block names in Jinja have to be valid Python identifiers and may not contain hyphens, use an underscore instead.",
+            );
+        }
+        let loops = std::mem::take(&mut self.loops);
+        let body = self.block(&["endblock"], true)?;
+        self.loops = loops;
+        self.skip_name(&name);
+        Ok(StmtKind::Block(body))
+    }
+
+    fn parse_macro(&mut self) -> Res<StmtKind> {
+        let name = self.name_target()?;
+        let params = self.signature()?;
+        Ok(StmtKind::Macro(self.macro_body(
+            Some(name),
+            params,
+            &["endmacro"],
+        )?))
+    }
+
+    fn parse_call_block(&mut self) -> Res<StmtKind> {
+        let params = if self.is_op("(") {
+            self.signature()?
+        } else {
+            Vec::new()
+        };
+        let call = self.expression()?;
+        if !matches!(call.kind, ExprKind::Call(..)) {
+            return self.fail("expected call");
+        }
+        let body = self.macro_body(None, params, &["endcall"])?;
+        Ok(StmtKind::Call { call, body })
+    }
+
+    fn macro_body(
+        &mut self,
+        name: Option<Arc<str>>,
+        params: Vec<(Arc<str>, Option<Expr>)>,
+        ends: &'static [&'static str],
+    ) -> Res<Arc<Macro>> {
+        self.uses.push([false; 3]);
+        let loops = std::mem::take(&mut self.loops);
+        let body = self.block(ends, true)?;
+        self.loops = loops;
+        let [uses_caller, uses_kwargs, uses_varargs] = self.uses.pop().unwrap_or_default();
+        Ok(Arc::new(Macro {
+            name,
+            params,
+            body,
+            uses_caller,
+            uses_kwargs,
+            uses_varargs,
+        }))
+    }
+
+    fn signature(&mut self) -> Res<Vec<(Arc<str>, Option<Expr>)>> {
+        let mut params: Vec<(Arc<str>, Option<Expr>)> = Vec::new();
+        self.expect_op("(")?;
+        while !self.is_op(")") {
+            if !params.is_empty() {
+                self.expect_op(",")?;
+            }
+            let name = self.name_target()?;
+            let default = if self.skip_op("=") {
+                Some(self.expression()?)
+            } else {
+                if params.last().is_some_and(|(_, d)| d.is_some()) {
+                    return self.fail("non-default argument follows default argument");
+                }
+                None
+            };
+            params.push((name, default));
+        }
+        self.at += 1;
+        Ok(params)
+    }
+
+    // Targets of assignments
+
+    fn name_target(&mut self) -> Res<Arc<str>> {
+        let name = self.expect_name()?;
+        self.assignable(&name)?;
+        Ok(name)
+    }
+
+    fn assignable(&self, name: &str) -> Res<()> {
+        if matches!(name, "true" | "false" | "none" | "True" | "False" | "None") {
+            return self.fail("can't assign to 'const'");
+        }
+        Ok(())
+    }
+
+    fn target(&mut self, end: Option<&str>, with_tuple: bool, with_namespace: bool) -> Res<Target> {
+        let mut targets = Vec::new();
+        let mut is_tuple = false;
+        loop {
+            if is_tuple && (self.tuple_end(end) || self.is_op("=")) {
+                break;
+            }
+            if targets.len() > 1000 {
+                return err(ErrorKind::Limit, "too many targets");
+            }
+            targets.push(self.one_target(with_namespace)?);
+            if !with_tuple || !self.skip_op(",") {
+                break;
+            }
+            is_tuple = true;
+        }
+        if is_tuple {
+            return Ok(Target::Tuple(targets));
+        }
+        match targets.pop() {
+            Some(target) => Ok(target),
+            None => self.fail("Expected an expression"),
+        }
+    }
+
+    fn one_target(&mut self, with_namespace: bool) -> Res<Target> {
+        if self.skip_op("(") {
+            if self.depth >= MAX_NESTING {
+                return err(ErrorKind::Limit, "targets are nested too deep");
+            }
+            self.depth += 1;
+            let inner = self.target(None, true, with_namespace)?;
+            self.depth -= 1;
+            self.expect_op(")")?;
+            return Ok(inner);
+        }
+        match self.peek().clone() {
+            Token::Name(name) => {
+                self.at += 1;
+                if with_namespace && self.skip_op(".") {
+                    return Ok(Target::Attr(name, self.expect_name()?));
+                }
+                self.assignable(&name)?;
+                Ok(Target::Name(name))
+            }
+            Token::Str(_) | Token::Int(_) | Token::Float(_) => self.fail("can't assign to 'const'"),
+            Token::Op("[") => self.fail("can't assign to 'list'"),
+            Token::Op("{") => self.fail("can't assign to 'dict'"),
+            other => self.fail(format!("unexpected {}", repr_str(&other.describe()))),
+        }
+    }
+
+    // Expressions
+
+    fn node(&self, line: u32, kind: ExprKind) -> Res<Expr> {
+        let high = |items: &[Expr]| items.iter().map(|e| e.height).max().unwrap_or(0);
+        let opt = |e: &Option<Expr>| e.as_ref().map_or(0, |e| e.height);
+        let args = |a: &Arguments| {
+            let named = a.named.iter().map(|(_, e)| e.height).max().unwrap_or(0);
+            high(&a.positional)
+                .max(named)
+                .max(opt(&a.star))
+                .max(opt(&a.double_star))
+        };
+        let below = match &kind {
+            ExprKind::Literal(_) | ExprKind::Name(_) => 0,
+            ExprKind::List(items)
+            | ExprKind::Tuple(items)
+            | ExprKind::Or(items)
+            | ExprKind::And(items)
+            | ExprKind::Concat(items) => high(items),
+            ExprKind::Dict(items) => items
+                .iter()
+                .map(|(k, v)| k.height.max(v.height))
+                .max()
+                .unwrap_or(0),
+            ExprKind::Cond(c) => c.0.height.max(c.1.height).max(opt(&c.2)),
+            ExprKind::Not(e) | ExprKind::Neg(e) | ExprKind::Pos(e) | ExprKind::Attr(e, _) => {
+                e.height
+            }
+            ExprKind::Compare(e, ops) => ops
+                .iter()
+                .map(|(_, e)| e.height)
+                .max()
+                .unwrap_or(0)
+                .max(e.height),
+            ExprKind::Chain(e, ops) => ops
+                .iter()
+                .map(|(_, e)| e.height)
+                .max()
+                .unwrap_or(0)
+                .max(e.height),
+            ExprKind::Item(a, b) => a.height.max(b.height),
+            ExprKind::Slice(e, parts) => parts.iter().map(opt).max().unwrap_or(0).max(e.height),
+            ExprKind::Call(e, a) => e.height.max(args(a)),
+            ExprKind::Filter(e, f) => e.height.max(args(&f.args)),
+            ExprKind::Test(e, f) => e.height.max(args(&f.args)),
+        };
+        if below >= MAX_HEIGHT {
+            return err(ErrorKind::Limit, "an expression is nested too deep");
+        }
+        Ok(Expr {
+            line,
+            height: below + 1,
+            kind,
+        })
+    }
+
+    fn expression(&mut self) -> Res<Expr> {
+        // Brackets recurse through here before any node exists, so the height alone cannot bound it.
+        if self.depth >= MAX_NESTING {
+            return err(ErrorKind::Limit, "an expression is nested too deep");
+        }
+        self.depth += 1;
+        let result = self.conditional();
+        self.depth -= 1;
+        result
+    }
+
+    fn conditional(&mut self) -> Res<Expr> {
+        let mut value = self.or()?;
+        while self.is_name("if") {
+            let line = self.line();
+            self.at += 1;
+            let test = self.or()?;
+            let other = if self.skip_name("else") {
+                Some(self.expression()?)
+            } else {
+                None
+            };
+            value = self.node(line, ExprKind::Cond(Box::new((test, value, other))))?;
+        }
+        Ok(value)
+    }
+
+    fn or(&mut self) -> Res<Expr> {
+        let line = self.line();
+        let first = self.and()?;
+        if !self.is_name("or") {
+            return Ok(first);
+        }
+        let mut items = vec![first];
+        while self.skip_name("or") {
+            items.push(self.and()?);
+        }
+        self.node(line, ExprKind::Or(items))
+    }
+
+    fn and(&mut self) -> Res<Expr> {
+        let line = self.line();
+        let first = self.not()?;
+        if !self.is_name("and") {
+            return Ok(first);
+        }
+        let mut items = vec![first];
+        while self.skip_name("and") {
+            items.push(self.not()?);
+        }
+        self.node(line, ExprKind::And(items))
+    }
+
+    fn not(&mut self) -> Res<Expr> {
+        let line = self.line();
+        let mut count = 0;
+        while self.skip_name("not") {
+            count += 1;
+        }
+        let mut value = self.compare()?;
+        for _ in 0..count {
+            value = self.node(line, ExprKind::Not(Box::new(value)))?;
+        }
+        Ok(value)
+    }
+
+    fn compare(&mut self) -> Res<Expr> {
+        let line = self.line();
+        let first = self.sum()?;
+        let mut ops = Vec::new();
+        loop {
+            let op = match self.peek() {
+                Token::Op("==") => Comparison::Eq,
+                Token::Op("!=") => Comparison::Ne,
+                Token::Op("<") => Comparison::Lt,
+                Token::Op("<=") => Comparison::Le,
+                Token::Op(">") => Comparison::Gt,
+                Token::Op(">=") => Comparison::Ge,
+                Token::Name(n) if &**n == "in" => Comparison::In,
+                Token::Name(n)
+                    if &**n == "not" && matches!(self.look(), Token::Name(n) if &**n == "in") =>
+                {
+                    self.at += 1;
+                    Comparison::NotIn
+                }
+                _ => break,
+            };
+            self.at += 1;
+            ops.push((op, self.sum()?));
+        }
+        if ops.is_empty() {
+            return Ok(first);
+        }
+        self.node(line, ExprKind::Compare(Box::new(first), ops))
+    }
+
+    fn chain(&mut self, table: &[(&str, Operator)], next: fn(&mut Self) -> Res<Expr>) -> Res<Expr> {
+        let line = self.line();
+        let first = next(self)?;
+        let mut ops = Vec::new();
+        while let Token::Op(op) = self.peek() {
+            let Some((_, op)) = table.iter().find(|(name, _)| name == op) else {
+                break;
+            };
+            self.at += 1;
+            ops.push((*op, next(self)?));
+        }
+        if ops.is_empty() {
+            return Ok(first);
+        }
+        self.node(line, ExprKind::Chain(Box::new(first), ops))
+    }
+
+    fn sum(&mut self) -> Res<Expr> {
+        self.chain(&[("+", Operator::Add), ("-", Operator::Sub)], Self::concat)
+    }
+
+    fn concat(&mut self) -> Res<Expr> {
+        let line = self.line();
+        let first = self.product()?;
+        if !self.is_op("~") {
+            return Ok(first);
+        }
+        let mut items = vec![first];
+        while self.skip_op("~") {
+            items.push(self.product()?);
+        }
+        self.node(line, ExprKind::Concat(items))
+    }
+
+    fn product(&mut self) -> Res<Expr> {
+        let table = [
+            ("*", Operator::Mul),
+            ("/", Operator::Div),
+            ("//", Operator::FloorDiv),
+            ("%", Operator::Mod),
+        ];
+        self.chain(&table, Self::power)
+    }
+
+    fn power(&mut self) -> Res<Expr> {
+        self.chain(&[("**", Operator::Pow)], |p| p.unary(true))
+    }
+
+    fn unary(&mut self, with_filter: bool) -> Res<Expr> {
+        let line = self.line();
+        if self.depth >= MAX_NESTING {
+            return err(ErrorKind::Limit, "an expression is nested too deep");
+        }
+        let mut node = if self.skip_op("-") {
+            self.depth += 1;
+            let inner = self.unary(false)?;
+            self.depth -= 1;
+            self.node(line, ExprKind::Neg(Box::new(inner)))?
+        } else if self.skip_op("+") {
+            self.depth += 1;
+            let inner = self.unary(false)?;
+            self.depth -= 1;
+            self.node(line, ExprKind::Pos(Box::new(inner)))?
+        } else {
+            self.primary()?
+        };
+        node = self.postfix(node)?;
+        if with_filter {
+            node = self.filters_and_tests(node)?;
+        }
+        Ok(node)
+    }
+
+    fn primary(&mut self) -> Res<Expr> {
+        let line = self.line();
+        let literal = |p: &Self, l| p.node(line, ExprKind::Literal(l));
+        match self.peek().clone() {
+            Token::Name(name) => {
+                self.at += 1;
+                match &*name {
+                    "true" | "True" => literal(self, Literal::Bool(true)),
+                    "false" | "False" => literal(self, Literal::Bool(false)),
+                    "none" | "None" => literal(self, Literal::None),
+                    _ => {
+                        let implicit = ["caller", "kwargs", "varargs"]
+                            .iter()
+                            .position(|n| **n == *name);
+                        if let (Some(i), Some(uses)) = (implicit, self.uses.last_mut()) {
+                            uses[i] = true;
+                        }
+                        self.node(line, ExprKind::Name(name))
+                    }
+                }
+            }
+            Token::Str(first) => {
+                self.at += 1;
+                let mut text = first;
+                while let Token::Str(more) = self.peek() {
+                    text = format!("{text}{more}").into();
+                    self.at += 1;
+                }
+                literal(self, Literal::Str(text))
+            }
+            Token::Int(i) => {
+                self.at += 1;
+                literal(self, Literal::Int(i))
+            }
+            Token::Float(f) => {
+                self.at += 1;
+                literal(self, Literal::Float(f))
+            }
+            Token::Op("(") => {
+                self.at += 1;
+                let inner = self.tuple(true, None, true)?;
+                self.expect_op(")")?;
+                Ok(inner)
+            }
+            Token::Op("[") => {
+                self.at += 1;
+                let items = self.items("]", Self::expression)?;
+                self.node(line, ExprKind::List(items))
+            }
+            Token::Op("{") => {
+                self.at += 1;
+                let items = self.items("}", |p| {
+                    let key = p.expression()?;
+                    p.expect_op(":")?;
+                    Ok((key, p.expression()?))
+                })?;
+                self.node(line, ExprKind::Dict(items))
+            }
+            other => self.fail(format!("unexpected {}", repr_str(&other.describe()))),
+        }
+    }
+
+    /// Items between commas up to `close`, with an optional comma at the end.
+    fn items<T>(&mut self, close: &str, item: impl Fn(&mut Self) -> Res<T>) -> Res<Vec<T>> {
+        let mut items = Vec::new();
+        while !self.is_op(close) {
+            if !items.is_empty() {
+                self.expect_op(",")?;
+            }
+            if self.is_op(close) {
+                break;
+            }
+            items.push(item(self)?);
+        }
+        self.at += 1;
+        Ok(items)
+    }
+
+    fn tuple_end(&self, end: Option<&str>) -> bool {
+        matches!(
+            self.peek(),
+            Token::VariableEnd | Token::BlockEnd | Token::Op(")")
+        ) || end.is_some_and(|word| self.is_name(word))
+    }
+
+    /// One expression, or a tuple of several.
+    fn tuple(&mut self, with_cond: bool, end: Option<&str>, explicit: bool) -> Res<Expr> {
+        let line = self.line();
+        let mut items = Vec::new();
+        let mut is_tuple = false;
+        loop {
+            if self.tuple_end(end) {
+                break;
+            }
+            items.push(if with_cond {
+                self.expression()?
+            } else {
+                self.or()?
+            });
+            if !self.skip_op(",") {
+                break;
+            }
+            is_tuple = true;
+        }
+        if !is_tuple {
+            if let Some(item) = items.pop() {
+                return Ok(item);
+            }
+            if !explicit {
+                let got = repr_str(&self.peek().describe());
+                return self.fail(format!("Expected an expression, got {got}"));
+            }
+        }
+        self.node(line, ExprKind::Tuple(items))
+    }
+
+    fn postfix(&mut self, mut node: Expr) -> Res<Expr> {
+        loop {
+            let line = self.line();
+            if self.skip_op(".") {
+                node = match self.advance() {
+                    Token::Name(name) => self.node(line, ExprKind::Attr(Box::new(node), name))?,
+                    Token::Int(i) => {
+                        let index = self.node(line, ExprKind::Literal(Literal::Int(i)))?;
+                        self.node(line, ExprKind::Item(Box::new(node), Box::new(index)))?
+                    }
+                    _ => {
+                        self.at -= 1;
+                        return self.fail("expected name or number");
+                    }
+                };
+            } else if self.skip_op("[") {
+                node = self.subscript(node, line)?;
+            } else if self.is_op("(") {
+                let args = self.arguments()?;
+                node = self.node(line, ExprKind::Call(Box::new(node), Box::new(args)))?;
+            } else {
+                return Ok(node);
+            }
+        }
+    }
+
+    fn subscript(&mut self, object: Expr, line: u32) -> Res<Expr> {
+        let mut items = Vec::new();
+        let mut slice = None;
+        while !self.is_op("]") {
+            if !items.is_empty() || slice.is_some() {
+                self.expect_op(",")?;
+            }
+            if slice.is_some() {
+                return self.fail("a slice cannot be one of several subscripts");
+            }
+            let start = if self.is_op(":") {
+                None
+            } else {
+                Some(self.expression()?)
+            };
+            if !self.skip_op(":") {
+                items.extend(start);
+                continue;
+            }
+            let stop = self.slice_part()?;
+            let step = if self.skip_op(":") {
+                self.slice_part()?
+            } else {
+                None
+            };
+            slice = Some([start, stop, step]);
+        }
+        self.at += 1;
+        if let Some(parts) = slice {
+            return self.node(line, ExprKind::Slice(Box::new(object), Box::new(parts)));
+        }
+        let index = match items.len() {
+            1 => items.remove(0),
+            _ => self.node(line, ExprKind::Tuple(items))?,
+        };
+        self.node(line, ExprKind::Item(Box::new(object), Box::new(index)))
+    }
+
+    fn slice_part(&mut self) -> Res<Option<Expr>> {
+        if self.is_op(":") || self.is_op("]") || self.is_op(",") {
+            return Ok(None);
+        }
+        Ok(Some(self.expression()?))
+    }
+
+    fn filters_and_tests(&mut self, mut node: Expr) -> Res<Expr> {
+        loop {
+            let line = self.line();
+            if self.skip_op("|") {
+                let filter = self.filter_name()?;
+                node = self.node(line, ExprKind::Filter(Box::new(node), Box::new(filter)))?;
+            } else if self.skip_name("is") {
+                node = self.test(node, line)?;
+            } else if self.is_op("(") {
+                let args = self.arguments()?;
+                node = self.node(line, ExprKind::Call(Box::new(node), Box::new(args)))?;
+            } else {
+                return Ok(node);
+            }
+        }
+    }
+
+    fn dotted_name(&mut self) -> Res<Arc<str>> {
+        let mut name = self.expect_name()?;
+        while self.skip_op(".") {
+            name = format!("{name}.{}", self.expect_name()?).into();
+        }
+        Ok(name)
+    }
+
+    fn filter_name(&mut self) -> Res<FilterCall> {
+        let line = self.line();
+        let name = self.dotted_name()?;
+        let args = if self.is_op("(") {
+            self.arguments()?
+        } else {
+            Arguments::default()
+        };
+        Ok(FilterCall { line, name, args })
+    }
+
+    fn more_filters(&mut self, filters: &mut Vec<FilterCall>) -> Res<()> {
+        while self.skip_op("|") {
+            if filters.len() >= usize::from(MAX_HEIGHT) {
+                return err(ErrorKind::Limit, "too many filters in a row");
+            }
+            let filter = self.filter_name()?;
+            filters.push(filter);
+        }
+        Ok(())
+    }
+
+    fn test(&mut self, node: Expr, line: u32) -> Res<Expr> {
+        let negated = self.skip_name("not");
+        let name = self.dotted_name()?;
+        let mut args = Arguments::default();
+        if self.is_op("(") {
+            args = self.arguments()?;
+        } else {
+            let starts = match self.peek() {
+                Token::Name(n) => !matches!(&**n, "else" | "or" | "and"),
+                Token::Str(_) | Token::Int(_) | Token::Float(_) | Token::Op("[" | "{") => true,
+                _ => false,
+            };
+            if starts {
+                if self.is_name("is") {
+                    return self.fail("You cannot chain multiple tests with is");
+                }
+                let primary = self.primary()?;
+                args.positional.push(self.postfix(primary)?);
+            }
+        }
+        let call = FilterCall { line, name, args };
+        let test = self.node(line, ExprKind::Test(Box::new(node), Box::new(call)))?;
+        if negated {
+            self.node(line, ExprKind::Not(Box::new(test)))
+        } else {
+            Ok(test)
+        }
+    }
+
+    fn arguments(&mut self) -> Res<Arguments> {
+        const BAD: &str = "invalid syntax for function call expression";
+        self.expect_op("(")?;
+        let mut args = Arguments::default();
+        let mut comma = false;
+        while !self.is_op(")") {
+            if comma {
+                self.expect_op(",")?;
+                if self.is_op(")") {
+                    break;
+                }
+            }
+            comma = true;
+            if self.is_op("*") {
+                if args.star.is_some() || args.double_star.is_some() {
+                    return self.fail(BAD);
+                }
+                self.at += 1;
+                args.star = Some(self.expression()?);
+            } else if self.is_op("**") {
+                if args.double_star.is_some() {
+                    return self.fail(BAD);
+                }
+                self.at += 1;
+                args.double_star = Some(self.expression()?);
+            } else if let (Token::Name(name), Token::Op("=")) = (self.peek().clone(), self.look()) {
+                if args.double_star.is_some() {
+                    return self.fail(BAD);
+                }
+                self.at += 2;
+                let value = self.expression()?;
+                args.named.push((name, value));
+            } else {
+                if args.star.is_some() || args.double_star.is_some() || !args.named.is_empty() {
+                    return self.fail(BAD);
+                }
+                args.positional.push(self.expression()?);
+            }
+        }
+        self.at += 1;
+        Ok(args)
+    }
+}

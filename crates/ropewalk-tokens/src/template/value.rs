@@ -1,0 +1,813 @@
+//! The values a template computes with, and what Python calls and prints them.
+
+use super::ast::{Loop, Macro};
+use super::error::{ErrorKind, Res, err, limit, type_error};
+use super::interp::Scope;
+use super::json;
+use super::text::{repr_float, repr_str};
+use std::cell::{Cell, RefCell};
+use std::cmp::Ordering;
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Nesting of lists and dictionaries that a template may build.
+pub(crate) const MAX_DEPTH: u32 = 200;
+
+#[derive(Clone)]
+pub(crate) enum Val {
+    Undefined(Rc<Missing>),
+    None,
+    Bool(bool),
+    Int(i128),
+    Float(f64),
+    Str(Arc<str>),
+    /// Text that `safe` or `escape` made: adding plain text to it escapes that text.
+    Markup(Arc<str>),
+    List(Rc<Seq>),
+    Tuple(Rc<Seq>),
+    Dict(Rc<Dict>),
+    Object(Rc<Object>),
+}
+
+/// Items and the nesting below them.
+pub(crate) struct Seq {
+    pub(crate) items: Vec<Val>,
+    depth: u32,
+}
+
+/// Why a value is not there; the text of the error that using it raises.
+pub(crate) enum Missing {
+    Name(Arc<str>),
+    /// The type of the object and the attribute.
+    Attr(&'static str, Arc<str>),
+    Element(&'static str, String),
+    Hint(String),
+    Unsafe(String),
+}
+
+impl Missing {
+    pub(crate) fn message(&self) -> String {
+        match self {
+            Self::Name(name) => format!("{} is undefined", repr_str(name)),
+            Self::Attr(object, name) => {
+                format!("{} has no attribute {}", repr_str(object), repr_str(name))
+            }
+            Self::Element(object, key) => format!("{object} has no element {key}"),
+            Self::Hint(text) | Self::Unsafe(text) => text.clone(),
+        }
+    }
+
+    pub(crate) fn fail<T>(&self) -> Res<T> {
+        let kind = if matches!(self, Self::Unsafe(_)) {
+            ErrorKind::Security
+        } else {
+            ErrorKind::Undefined
+        };
+        err(kind, self.message())
+    }
+}
+
+/// Values that are neither plain data nor text.
+pub(crate) enum Object {
+    View(ViewKind, Rc<Dict>),
+    Range {
+        start: i64,
+        stop: i64,
+        step: i64,
+    },
+    /// A generator: its items can be taken once; an error comes where its item would be.
+    Iter(RefCell<Pending>, &'static str, u32),
+    Namespace {
+        entries: RefCell<Vec<(Arc<str>, Val)>>,
+        depth: Cell<u32>,
+    },
+    Function(Function),
+    Method(Val, &'static str),
+    Macro(MacroVal),
+    Loop(LoopVal),
+    Cycler {
+        items: Vec<Val>,
+        at: Cell<usize>,
+        depth: u32,
+    },
+    Joiner {
+        sep: Val,
+        used: Cell<bool>,
+    },
+}
+
+#[derive(Default)]
+pub(crate) struct Pending {
+    pub(crate) items: VecDeque<Val>,
+    pub(crate) failure: Option<Box<super::Error>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ViewKind {
+    Keys,
+    Values,
+    Items,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Function {
+    Range,
+    Dict,
+    Namespace,
+    Cycler,
+    Joiner,
+    RaiseException,
+    StrftimeNow,
+}
+
+pub(crate) struct MacroVal {
+    pub(crate) definition: Arc<Macro>,
+    pub(crate) scope: Rc<Scope>,
+}
+
+pub(crate) struct LoopVal {
+    pub(crate) items: Vec<Val>,
+    pub(crate) index: Cell<usize>,
+    pub(crate) level: usize,
+    pub(crate) changed: RefCell<Option<Vec<Val>>>,
+    /// The loop statement and where it stands, for `recursive` loops.
+    pub(crate) recursion: Option<(Arc<Loop>, Rc<Scope>)>,
+}
+
+/// A dictionary in order of insertion.
+#[derive(Default)]
+pub(crate) struct Dict {
+    entries: Vec<(Val, Val)>,
+    index: HashMap<Key, usize>,
+    depth: u32,
+}
+
+/// What makes two dictionary keys the same: `1`, `1.0` and `True` are one key.
+#[derive(PartialEq, Eq, Hash, Clone)]
+pub(crate) enum Key {
+    None,
+    Int(i128),
+    Bits(u64),
+    Str(Arc<str>),
+    Tuple(Vec<Key>),
+    Undefined,
+    Address(usize),
+}
+
+impl Dict {
+    /// Below this many entries a search beats hashing.
+    const SMALL: usize = 8;
+
+    pub(crate) fn from_pairs(pairs: impl IntoIterator<Item = (Val, Val)>) -> Res<Self> {
+        let mut dict = Self::default();
+        for (key, value) in pairs {
+            dict.insert(key, value)?;
+        }
+        Ok(dict)
+    }
+
+    pub(crate) fn insert(&mut self, key: Val, value: Val) -> Res<()> {
+        let hash = key.key()?;
+        self.depth = self.depth.max(key.depth()).max(value.depth());
+        if let Some(at) = self.position(&hash) {
+            self.entries[at].1 = value;
+            return Ok(());
+        }
+        if self.entries.len() == Self::SMALL {
+            for (i, (key, _)) in self.entries.iter().enumerate() {
+                self.index.insert(key.key()?, i);
+            }
+        }
+        if self.entries.len() >= Self::SMALL {
+            self.index.insert(hash, self.entries.len());
+        }
+        self.entries.push((key, value));
+        Ok(())
+    }
+
+    fn position(&self, key: &Key) -> Option<usize> {
+        if self.index.is_empty() {
+            self.entries
+                .iter()
+                .position(|(k, _)| k.key().is_ok_and(|k| k == *key))
+        } else {
+            self.index.get(key).copied()
+        }
+    }
+
+    pub(crate) fn get(&self, key: &Val) -> Res<Option<&Val>> {
+        Ok(self.position(&key.key()?).map(|at| &self.entries[at].1))
+    }
+
+    pub(crate) fn get_str(&self, name: &str) -> Option<&Val> {
+        if self.index.is_empty() {
+            let found = self.entries.iter().find(|(k, _)| k.as_str() == Some(name));
+            return found.map(|(_, v)| v);
+        }
+        self.position(&Key::Str(name.into()))
+            .map(|at| &self.entries[at].1)
+    }
+
+    pub(crate) fn entries(&self) -> &[(Val, Val)] {
+        &self.entries
+    }
+
+    pub(crate) fn keys(&self) -> Vec<Val> {
+        self.entries.iter().map(|(k, _)| k.clone()).collect()
+    }
+
+    pub(crate) fn view(&self, kind: ViewKind) -> Vec<Val> {
+        match kind {
+            ViewKind::Keys => self.keys(),
+            ViewKind::Values => self.entries.iter().map(|(_, v)| v.clone()).collect(),
+            ViewKind::Items => self
+                .entries
+                .iter()
+                .map(|(k, v)| Val::tuple(vec![k.clone(), v.clone()]))
+                .collect(),
+        }
+    }
+
+    /// A copy with the same entries.
+    pub(crate) fn copy(&self) -> Self {
+        Self {
+            entries: self.entries.clone(),
+            index: self.index.clone(),
+            depth: self.depth,
+        }
+    }
+}
+
+impl From<&str> for Val {
+    fn from(s: &str) -> Self {
+        Self::Str(s.into())
+    }
+}
+
+impl From<String> for Val {
+    fn from(s: String) -> Self {
+        Self::Str(s.into())
+    }
+}
+
+impl From<bool> for Val {
+    fn from(b: bool) -> Self {
+        Self::Bool(b)
+    }
+}
+
+impl From<usize> for Val {
+    fn from(n: usize) -> Self {
+        Self::Int(n as i128)
+    }
+}
+
+impl Val {
+    pub(crate) fn list(items: Vec<Self>) -> Self {
+        Self::List(Rc::new(Seq::new(items)))
+    }
+
+    pub(crate) fn tuple(items: Vec<Self>) -> Self {
+        Self::Tuple(Rc::new(Seq::new(items)))
+    }
+
+    pub(crate) fn dict(dict: Dict) -> Self {
+        Self::Dict(Rc::new(dict))
+    }
+
+    pub(crate) fn object(object: Object) -> Self {
+        Self::Object(Rc::new(object))
+    }
+
+    pub(crate) fn generator(items: Vec<Self>, failure: Option<Box<super::Error>>) -> Self {
+        Self::iterator(items, failure, "generator")
+    }
+
+    pub(crate) fn iterator(
+        items: Vec<Self>,
+        failure: Option<Box<super::Error>>,
+        name: &'static str,
+    ) -> Self {
+        let depth = items.iter().map(Self::depth).max().unwrap_or(0);
+        let pending = Pending {
+            items: items.into(),
+            failure,
+        };
+        Self::object(Object::Iter(RefCell::new(pending), name, depth))
+    }
+
+    pub(crate) fn missing(missing: Missing) -> Self {
+        Self::Undefined(Rc::new(missing))
+    }
+
+    pub(crate) fn hint(text: &str) -> Self {
+        Self::missing(Missing::Hint(text.to_owned()))
+    }
+
+    /// Converts caller's data; deeper nesting than 128 levels is an error.
+    pub(crate) fn from_json(value: &json::Value, depth: usize) -> Res<Self> {
+        if depth > json::MAX_DEPTH {
+            return err(ErrorKind::Input, "the input is nested too deep");
+        }
+        Ok(match value {
+            json::Value::Null => Self::None,
+            json::Value::Bool(b) => Self::Bool(*b),
+            json::Value::Int(i) => Self::Int(*i),
+            json::Value::Float(f) => Self::Float(*f),
+            json::Value::String(s) => s.as_str().into(),
+            json::Value::Array(items) => {
+                let items: Res<_> = items
+                    .iter()
+                    .map(|v| Self::from_json(v, depth + 1))
+                    .collect();
+                Self::list(items?)
+            }
+            json::Value::Object(entries) => {
+                let mut dict = Dict::default();
+                for (key, value) in entries {
+                    dict.insert(key.as_str().into(), Self::from_json(value, depth + 1)?)?;
+                }
+                Self::dict(dict)
+            }
+        })
+    }
+
+    /// How deep lists, dictionaries and the like nest in this value.
+    pub(crate) fn depth(&self) -> u32 {
+        match self {
+            Self::List(seq) | Self::Tuple(seq) => seq.depth + 1,
+            Self::Dict(dict) => dict.depth + 1,
+            Self::Object(object) => match &**object {
+                Object::View(_, dict) => dict.depth + 2,
+                Object::Iter(_, _, depth) | Object::Cycler { depth, .. } => depth + 1,
+                Object::Namespace { depth, .. } => depth.get() + 1,
+                Object::Method(receiver, _) => receiver.depth() + 1,
+                Object::Joiner { sep, .. } => sep.depth() + 1,
+                Object::Loop(l) => l.items.iter().map(Self::depth).max().unwrap_or(0) + 1,
+                _ => 1,
+            },
+            _ => 0,
+        }
+    }
+
+    pub(crate) fn check_depth(self) -> Res<Self> {
+        if self.depth() > MAX_DEPTH {
+            return limit("the template nests values too deep");
+        }
+        Ok(self)
+    }
+
+    pub(crate) fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::Str(s) | Self::Markup(s) => Some(s),
+            _ => None,
+        }
+    }
+
+    /// The integer this is, counting booleans.
+    pub(crate) fn as_int(&self) -> Option<i128> {
+        match self {
+            Self::Bool(b) => Some((*b).into()),
+            Self::Int(i) => Some(*i),
+            _ => None,
+        }
+    }
+
+    /// The number this is, counting booleans.
+    pub(crate) fn as_float(&self) -> Option<f64> {
+        match self {
+            Self::Float(f) => Some(*f),
+            _ => self.as_int().map(|i| i as f64),
+        }
+    }
+
+    /// `type(value).__name__`.
+    pub(crate) fn type_name(&self) -> &'static str {
+        match self {
+            Self::Undefined(_) => "Undefined",
+            Self::None => "NoneType",
+            Self::Bool(_) => "bool",
+            Self::Int(_) => "int",
+            Self::Float(_) => "float",
+            Self::Str(_) => "str",
+            Self::Markup(_) => "Markup",
+            Self::List(_) => "list",
+            Self::Tuple(_) => "tuple",
+            Self::Dict(_) => "dict",
+            Self::Object(object) => match &**object {
+                Object::View(ViewKind::Keys, _) => "dict_keys",
+                Object::View(ViewKind::Values, _) => "dict_values",
+                Object::View(ViewKind::Items, _) => "dict_items",
+                Object::Range { .. } => "range",
+                Object::Iter(_, name, _) => name,
+                Object::Namespace { .. } => "TemplateNamespace",
+                Object::Function(Function::Dict) => "TemplateDict",
+                Object::Function(Function::Namespace | Function::Cycler | Function::Joiner) => {
+                    "type"
+                }
+                Object::Function(_) => "function",
+                Object::Method(Self::Object(_), _) => "method",
+                Object::Method(..) => "builtin_function_or_method",
+                Object::Macro(_) => "Macro",
+                Object::Loop(_) => "LoopContext",
+                Object::Cycler { .. } => "Cycler",
+                Object::Joiner { .. } => "Joiner",
+            },
+        }
+    }
+
+    /// What Jinja2 calls the object in messages about missing attributes.
+    pub(crate) fn described(&self) -> &'static str {
+        match self {
+            Self::None => "None",
+            Self::Undefined(_) => "jinja2.runtime.Undefined object",
+            Self::Bool(_) => "bool object",
+            Self::Int(_) => "int object",
+            Self::Float(_) => "float object",
+            Self::Str(_) => "str object",
+            Self::Markup(_) => "markupsafe.Markup object",
+            Self::List(_) => "list object",
+            Self::Tuple(_) => "tuple object",
+            Self::Dict(_) => "dict object",
+            Self::Object(object) => match &**object {
+                Object::View(ViewKind::Keys, _) => "dict_keys object",
+                Object::View(ViewKind::Values, _) => "dict_values object",
+                Object::View(ViewKind::Items, _) => "dict_items object",
+                Object::Range { .. } => "range object",
+                Object::Iter(_, "list_reverseiterator", _) => "list_reverseiterator object",
+                Object::Iter(..) => "generator object",
+                Object::Namespace { .. } => {
+                    "transformers.utils.chat_template_utils.TemplateNamespace object"
+                }
+                Object::Function(Function::Dict) => {
+                    "transformers.utils.chat_template_utils.TemplateDict object"
+                }
+                Object::Function(Function::Namespace | Function::Cycler | Function::Joiner) => {
+                    "type object"
+                }
+                Object::Function(_) => "function object",
+                Object::Method(Self::Object(_), _) => "method object",
+                Object::Method(..) => "builtin_function_or_method object",
+                Object::Macro(_) => "jinja2.runtime.Macro object",
+                Object::Loop(_) => "jinja2.runtime.LoopContext object",
+                Object::Cycler { .. } => "jinja2.utils.Cycler object",
+                Object::Joiner { .. } => "jinja2.utils.Joiner object",
+            },
+        }
+    }
+
+    /// `bool(value)`.
+    pub(crate) fn truth(&self) -> bool {
+        match self {
+            Self::Undefined(_) | Self::None => false,
+            Self::Bool(b) => *b,
+            Self::Int(i) => *i != 0,
+            Self::Float(f) => *f != 0.0,
+            Self::Str(s) | Self::Markup(s) => !s.is_empty(),
+            Self::List(seq) | Self::Tuple(seq) => !seq.items.is_empty(),
+            Self::Dict(dict) => !dict.entries.is_empty(),
+            Self::Object(object) => match &**object {
+                Object::View(_, dict) => !dict.entries.is_empty(),
+                Object::Range { .. } => self.length().is_ok_and(|n| n > 0),
+                Object::Loop(l) => !l.items.is_empty(),
+                _ => true,
+            },
+        }
+    }
+
+    /// `len(value)`.
+    pub(crate) fn length(&self) -> Res<usize> {
+        Ok(match self {
+            Self::Undefined(_) => 0,
+            Self::Str(s) | Self::Markup(s) => s.chars().count(),
+            Self::List(seq) | Self::Tuple(seq) => seq.items.len(),
+            Self::Dict(dict) => dict.entries.len(),
+            Self::Object(object) => match &**object {
+                Object::View(_, dict) => dict.entries.len(),
+                Object::Loop(l) => l.items.len(),
+                Object::Range { start, stop, step } => range_length(*start, *stop, *step),
+                _ => return self.no_length(),
+            },
+            _ => return self.no_length(),
+        })
+    }
+
+    fn no_length<T>(&self) -> Res<T> {
+        type_error(format!(
+            "object of type '{}' has no len()",
+            self.type_name()
+        ))
+    }
+
+    pub(crate) fn is_iterable(&self) -> bool {
+        match self {
+            Self::None | Self::Bool(_) | Self::Int(_) | Self::Float(_) => false,
+            Self::Object(object) => matches!(
+                &**object,
+                Object::View(..) | Object::Range { .. } | Object::Iter(..) | Object::Loop(_)
+            ),
+            _ => true,
+        }
+    }
+
+    /// All items of an iterable; a generator is empty afterwards.
+    pub(crate) fn items(&self) -> Res<Vec<Self>> {
+        let (items, failure) = self.pending()?;
+        match failure {
+            Some(failure) => Err(failure),
+            None => Ok(items),
+        }
+    }
+
+    /// All items up to the one that fails.
+    pub(crate) fn pending(&self) -> Res<(Vec<Self>, Option<Box<super::Error>>)> {
+        let items = match self {
+            Self::Undefined(_) => Vec::new(),
+            Self::Str(s) => s
+                .chars()
+                .map(|c| Self::from(&*c.encode_utf8(&mut [0; 4])))
+                .collect(),
+            Self::Markup(s) => s
+                .chars()
+                .map(|c| Self::Markup((&*c.encode_utf8(&mut [0; 4])).into()))
+                .collect(),
+            Self::List(seq) | Self::Tuple(seq) => seq.items.clone(),
+            Self::Dict(dict) => dict.keys(),
+            Self::Object(object) => match &**object {
+                Object::View(kind, dict) => dict.view(*kind),
+                Object::Range { start, stop, step } => (0..range_length(*start, *stop, *step))
+                    .map(|i| Self::Int(i128::from(*start) + i128::from(*step) * i as i128))
+                    .collect(),
+                Object::Iter(pending, ..) => {
+                    let mut pending = pending.borrow_mut();
+                    let failure = pending.failure.take();
+                    return Ok((std::mem::take(&mut pending.items).into(), failure));
+                }
+                _ => return self.not_iterable(),
+            },
+            _ => return self.not_iterable(),
+        };
+        Ok((items, None))
+    }
+
+    /// The first item, leaving the others in a generator.
+    pub(crate) fn first(&self) -> Res<Option<Self>> {
+        if let Self::Object(object) = self {
+            if let Object::Iter(pending, ..) = &**object {
+                let mut pending = pending.borrow_mut();
+                return match pending.items.pop_front() {
+                    Some(item) => Ok(Some(item)),
+                    None => pending.failure.take().map_or(Ok(None), Err),
+                };
+            }
+        }
+        Ok(match self {
+            Self::List(seq) | Self::Tuple(seq) => seq.items.first().cloned(),
+            _ => self.items()?.into_iter().next(),
+        })
+    }
+
+    fn not_iterable<T>(&self) -> Res<T> {
+        type_error(format!("'{}' object is not iterable", self.type_name()))
+    }
+
+    /// The key under which a dictionary finds this value.
+    pub(crate) fn key(&self) -> Res<Key> {
+        Ok(match self {
+            Self::Undefined(_) => Key::Undefined,
+            Self::None => Key::None,
+            Self::Bool(b) => Key::Int((*b).into()),
+            Self::Int(i) => Key::Int(*i),
+            Self::Float(f) if f.fract() == 0.0 && f.abs() < 1e30 => Key::Int(*f as i128),
+            Self::Float(f) => Key::Bits(f.to_bits()),
+            Self::Str(s) | Self::Markup(s) => Key::Str(s.clone()),
+            Self::Tuple(seq) => Key::Tuple(seq.items.iter().map(Self::key).collect::<Res<_>>()?),
+            Self::List(_) | Self::Dict(_) => {
+                return type_error(format!("unhashable type: '{}'", self.type_name()));
+            }
+            Self::Object(object) => Key::Address(Rc::as_ptr(object) as usize),
+        })
+    }
+
+    /// `a == b`.
+    pub(crate) fn equals(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Undefined(_), Self::Undefined(_)) | (Self::None, Self::None) => true,
+            (Self::List(a), Self::List(b)) | (Self::Tuple(a), Self::Tuple(b)) => {
+                a.items.len() == b.items.len()
+                    && a.items.iter().zip(&b.items).all(|(a, b)| a.equals(b))
+            }
+            (Self::Dict(a), Self::Dict(b)) => {
+                a.entries.len() == b.entries.len()
+                    && a.entries.iter().all(|(k, v)| {
+                        b.get(k)
+                            .is_ok_and(|found| found.is_some_and(|w| v.equals(w)))
+                    })
+            }
+            (Self::Object(a), Self::Object(b)) => {
+                if let (Object::Range { .. }, Object::Range { .. }) = (&**a, &**b) {
+                    return matches!((self.items(), other.items()), (Ok(a), Ok(b)) if a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| a.equals(b)));
+                }
+                Rc::ptr_eq(a, b)
+            }
+            _ => match (self.as_str(), other.as_str()) {
+                (Some(a), Some(b)) => a == b,
+                (None, None) => match (self.as_int(), other.as_int()) {
+                    (Some(a), Some(b)) => a == b,
+                    _ => {
+                        matches!((self.as_float(), other.as_float()), (Some(a), Some(b)) if a == b)
+                    }
+                },
+                _ => false,
+            },
+        }
+    }
+
+    /// The order of two values; `None` for unordered floats. `op` is for the message.
+    pub(crate) fn order(&self, other: &Self, op: &str) -> Res<Option<Ordering>> {
+        if let Self::Undefined(u) = self {
+            return u.fail();
+        }
+        if let Self::Undefined(u) = other {
+            return u.fail();
+        }
+        match (self, other) {
+            (Self::List(a), Self::List(b)) | (Self::Tuple(a), Self::Tuple(b)) => {
+                for (a, b) in a.items.iter().zip(&b.items) {
+                    if !a.equals(b) {
+                        return a.order(b, op);
+                    }
+                }
+                return Ok(Some(a.items.len().cmp(&b.items.len())));
+            }
+            _ => {}
+        }
+        if let (Some(a), Some(b)) = (self.as_str(), other.as_str()) {
+            return Ok(Some(a.cmp(b)));
+        }
+        if let (Some(a), Some(b)) = (self.as_int(), other.as_int()) {
+            return Ok(Some(a.cmp(&b)));
+        }
+        if let (Some(a), Some(b)) = (self.as_float(), other.as_float()) {
+            return Ok(a.partial_cmp(&b));
+        }
+        type_error(format!(
+            "'{op}' not supported between instances of '{}' and '{}'",
+            self.type_name(),
+            other.type_name()
+        ))
+    }
+
+    /// `str(value)`, into `out`.
+    pub(crate) fn write(&self, out: &mut String) {
+        match self {
+            Self::Undefined(_) => {}
+            Self::Str(s) | Self::Markup(s) => out.push_str(s),
+            _ => self.write_repr(out, 0),
+        }
+    }
+
+    /// `str(value)`.
+    pub(crate) fn text(&self) -> Arc<str> {
+        if let Self::Str(s) | Self::Markup(s) = self {
+            return s.clone();
+        }
+        let mut out = String::new();
+        self.write(&mut out);
+        out.into()
+    }
+
+    /// `repr(value)`.
+    pub(crate) fn repr(&self) -> String {
+        let mut out = String::new();
+        self.write_repr(&mut out, 0);
+        out
+    }
+
+    fn write_repr(&self, out: &mut String, level: u32) {
+        // Namespaces can be chained deeper than their recorded depth says.
+        if level > 2 * MAX_DEPTH {
+            out.push_str("...");
+            return;
+        }
+        match self {
+            Self::Undefined(_) => out.push_str("Undefined"),
+            Self::None => out.push_str("None"),
+            Self::Bool(b) => out.push_str(if *b { "True" } else { "False" }),
+            Self::Int(i) => out.push_str(&i.to_string()),
+            Self::Float(f) => out.push_str(&repr_float(*f)),
+            Self::Str(s) => out.push_str(&repr_str(s)),
+            Self::Markup(s) => {
+                out.push_str("Markup(");
+                out.push_str(&repr_str(s));
+                out.push(')');
+            }
+            Self::List(seq) => write_items(out, level, "[", &seq.items, "]"),
+            Self::Tuple(seq) if seq.items.len() == 1 => {
+                write_items(out, level, "(", &seq.items, ",)")
+            }
+            Self::Tuple(seq) => write_items(out, level, "(", &seq.items, ")"),
+            Self::Dict(dict) => write_dict(out, level, &dict.entries),
+            Self::Object(object) => object.write_repr(self, out, level),
+        }
+    }
+}
+
+fn write_items(out: &mut String, level: u32, open: &str, items: &[Val], close: &str) {
+    out.push_str(open);
+    for (i, item) in items.iter().enumerate() {
+        if i > 0 {
+            out.push_str(", ");
+        }
+        item.write_repr(out, level + 1);
+    }
+    out.push_str(close);
+}
+
+fn write_dict(out: &mut String, level: u32, entries: &[(Val, Val)]) {
+    out.push('{');
+    for (i, (key, value)) in entries.iter().enumerate() {
+        if i > 0 {
+            out.push_str(", ");
+        }
+        key.write_repr(out, level + 1);
+        out.push_str(": ");
+        value.write_repr(out, level + 1);
+    }
+    out.push('}');
+}
+
+impl Object {
+    fn write_repr(&self, value: &Val, out: &mut String, level: u32) {
+        match self {
+            Self::View(kind, dict) => {
+                out.push_str(value.type_name());
+                write_items(out, level, "([", &dict.view(*kind), "])");
+            }
+            Self::Range {
+                start,
+                stop,
+                step: 1,
+            } => out.push_str(&format!("range({start}, {stop})")),
+            Self::Range { start, stop, step } => {
+                out.push_str(&format!("range({start}, {stop}, {step})"));
+            }
+            Self::Namespace { entries, .. } => {
+                out.push_str("<Namespace {");
+                match entries.try_borrow_mut() {
+                    Ok(entries) => {
+                        for (i, (name, value)) in entries.iter().enumerate() {
+                            if i > 0 {
+                                out.push_str(", ");
+                            }
+                            out.push_str(&repr_str(name));
+                            out.push_str(": ");
+                            value.write_repr(out, level + 1);
+                        }
+                    }
+                    // The namespace holds itself.
+                    Err(_) => out.push_str("..."),
+                }
+                out.push_str("}>");
+            }
+            Self::Macro(m) => match &m.definition.name {
+                Some(name) => out.push_str(&format!("<Macro {}>", repr_str(name))),
+                None => out.push_str("<Macro anonymous>"),
+            },
+            Self::Loop(l) => {
+                out.push_str(&format!(
+                    "<LoopContext {}/{}>",
+                    l.index.get() + 1,
+                    l.items.len()
+                ));
+            }
+            // Python prints an address here; there is none to match.
+            Self::Iter(..)
+            | Self::Method(..)
+            | Self::Function(_)
+            | Self::Cycler { .. }
+            | Self::Joiner { .. } => {
+                out.push_str(&format!("<{} object>", value.type_name()));
+            }
+        }
+    }
+}
+
+impl Seq {
+    fn new(items: Vec<Val>) -> Self {
+        let depth = items.iter().map(Val::depth).max().unwrap_or(0);
+        Self { items, depth }
+    }
+}
+
+/// `len(range(start, stop, step))`.
+pub(crate) fn range_length(start: i64, stop: i64, step: i64) -> usize {
+    let (start, stop, step) = (i128::from(start), i128::from(stop), i128::from(step));
+    let span = if step > 0 { stop - start } else { start - stop };
+    if span <= 0 {
+        0
+    } else {
+        ((span - 1) / step.abs() + 1) as usize
+    }
+}
