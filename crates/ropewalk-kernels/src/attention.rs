@@ -7,6 +7,7 @@
 //! number of threads give the same bits.
 #![allow(unsafe_code, reason = "threads write disjoint rows of one output")]
 
+mod few;
 mod plan;
 mod span;
 mod store;

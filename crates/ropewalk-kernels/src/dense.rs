@@ -16,6 +16,7 @@ use std::ops::Range;
 use crate::buffer::Buffer;
 use crate::micro::{self, PANEL, Tile};
 use crate::scratch::Scratch;
+use crate::simd::line::{Bf16, F16, F32};
 use crate::simd::{Kernel, Lanes, dispatch_usable};
 use crate::{Error, Format, Isa, Pool};
 
@@ -174,9 +175,9 @@ impl DenseMatrix {
         // SAFETY: forwarded to the caller.
         unsafe {
             match self.element {
-                Element::F32 => dispatch_usable(isa, strip::Run::<strip::F32>::new(strip)),
-                Element::F16 => dispatch_usable(isa, strip::Run::<strip::F16>::new(strip)),
-                Element::Bf16 => dispatch_usable(isa, strip::Run::<strip::Bf16>::new(strip)),
+                Element::F32 => dispatch_usable(isa, strip::Run::<F32>::new(strip)),
+                Element::F16 => dispatch_usable(isa, strip::Run::<F16>::new(strip)),
+                Element::Bf16 => dispatch_usable(isa, strip::Run::<Bf16>::new(strip)),
             }
         }
     }

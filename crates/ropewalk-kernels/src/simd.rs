@@ -9,7 +9,13 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+pub(crate) mod line;
 pub(crate) mod scalar;
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx2::transpose8;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx512::transpose16;
 
 use crate::Isa;
 
@@ -22,6 +28,8 @@ pub(crate) const LANES: usize = 16;
 /// Every method but those of the scalar tier may only run where the tier is available, which
 /// [`dispatch`] makes sure of; methods that take a pointer access that many elements of it.
 pub(crate) trait Lanes: Copy {
+    /// Whether the tier has 32 registers of 16 lanes (else 8 pairs of registers).
+    const WIDE: bool;
     unsafe fn splat(x: f32) -> Self;
     unsafe fn load(p: *const f32) -> Self;
     /// Loads `n <= 16` elements and zeros.
@@ -53,6 +61,8 @@ pub(crate) trait Lanes: Copy {
     unsafe fn deinterleave(self, b: Self) -> (Self, Self);
     /// Inverse of [`Self::deinterleave`].
     unsafe fn interleave(self, b: Self) -> (Self, Self);
+    /// Returns the columns of a 16 x 16 matrix given by rows.
+    unsafe fn transpose(rows: [Self; LANES]) -> [Self; LANES];
     unsafe fn load_f16(p: *const u16) -> Self;
     unsafe fn load_bf16(p: *const u16) -> Self;
     /// Rounds to nearest even.

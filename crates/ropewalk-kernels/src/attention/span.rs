@@ -1,6 +1,7 @@
 //! The arithmetic of one span of keys, and the merge of spans.
 use std::cell::RefCell;
 
+use super::few::{self, Few};
 use super::plan::{SPAN, Unit, partial_len, window_start};
 use super::{AttentionShape, KvRef, Sequence};
 use crate::Isa;
@@ -8,6 +9,7 @@ use crate::micro::{self, PANEL, Tile};
 use crate::ops::exp::exp;
 use crate::ops::softmax::{exp_row, max_row};
 use crate::scratch::Scratch;
+use crate::simd::line::{F16, F32, Line};
 use crate::simd::{Kernel, LANES, Lanes, dispatch_usable, scalar};
 
 thread_local! {
@@ -191,6 +193,17 @@ impl<'a> Work<'a> {
         let at = (self.unit.kv_head * self.seq.capacity + first) * dim;
         // SAFETY: `count` rows of the cache from `at`, checked by the caller; scratch as sized.
         unsafe {
+            if self.rows <= few::MAX_ROWS {
+                match (self.seq.k, self.seq.v) {
+                    (KvRef::F32(k), KvRef::F32(v)) => {
+                        return self.few::<F32>(room, span, count, partial, (k, v), at);
+                    }
+                    (KvRef::F16(k), KvRef::F16(v)) => {
+                        return self.few::<F16>(room, span, count, partial, (k, v), at);
+                    }
+                    _ => {}
+                }
+            }
             self.pack_keys(room, at, count);
             micro::block(
                 self.isa,
@@ -230,6 +243,35 @@ impl<'a> Work<'a> {
                     beta: 0.0,
                 },
             );
+        }
+    }
+
+    /// As [`Self::span`], for few rows.
+    unsafe fn few<E: Line>(
+        &self,
+        room: Room,
+        span: usize,
+        count: usize,
+        partial: Partial,
+        (keys, values): (&[E::Bits], &[E::Bits]),
+        at: usize,
+    ) {
+        let few = Few::<E> {
+            keys: keys.as_ptr().wrapping_add(at),
+            values: values.as_ptr().wrapping_add(at),
+            count,
+            dim: self.shape.head_dim,
+            q: room.q,
+            rows: self.rows,
+            scale: self.shape.scale,
+            scores: room.scores,
+            out: partial.values,
+        };
+        // SAFETY: forwarded to the caller.
+        unsafe {
+            dispatch_usable(self.isa, few::Scores(&few));
+            dispatch_usable(self.isa, Weights { work: self, room, span, count, partial });
+            dispatch_usable(self.isa, few::Values(&few));
         }
     }
 

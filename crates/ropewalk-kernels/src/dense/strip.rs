@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::{Output, TILE};
 use crate::micro;
+use crate::simd::line::{Line, prefetch};
 use crate::simd::{Kernel, Lanes};
 
 /// Most activation rows of [`Run`].
@@ -12,46 +13,6 @@ pub(super) const MAX_ROWS: usize = 4;
 const AHEAD: usize = 2048;
 /// Lines of a tile between two rounds of prefetches.
 const LINES: usize = 8;
-
-/// A weight format as lines of 16 lanes.
-pub(super) trait Line {
-    type Bits;
-    unsafe fn load<L: Lanes>(p: *const Self::Bits) -> L;
-}
-
-pub(super) struct F32;
-pub(super) struct F16;
-pub(super) struct Bf16;
-
-// SAFETY (all blocks below): the caller vouches for 16 elements.
-#[expect(clippy::undocumented_unsafe_blocks, reason = "one condition for all, stated above")]
-mod lines {
-    use super::*;
-
-    impl Line for F32 {
-        type Bits = f32;
-        #[inline(always)]
-        unsafe fn load<L: Lanes>(p: *const f32) -> L {
-            unsafe { L::load(p) }
-        }
-    }
-
-    impl Line for F16 {
-        type Bits = u16;
-        #[inline(always)]
-        unsafe fn load<L: Lanes>(p: *const u16) -> L {
-            unsafe { L::load_f16(p) }
-        }
-    }
-
-    impl Line for Bf16 {
-        type Bits = u16;
-        #[inline(always)]
-        unsafe fn load<L: Lanes>(p: *const u16) -> L {
-            unsafe { L::load_bf16(p) }
-        }
-    }
-}
 
 /// Operands: `m <= 4` rows of `x` times the rows of the weights in `tiles`.
 pub(super) struct Strip {
@@ -127,9 +88,7 @@ impl Strip {
                     let wrap = if offset + AHEAD >= tile_bytes { (T - 1) * tile_bytes } else { 0 };
                     for t in 0..T {
                         let ahead = first.wrapping_add(t * tile_bytes + offset + AHEAD + wrap);
-                        for line in 0..(LINES * TILE * size_of::<E::Bits>()).div_ceil(64) {
-                            prefetch(ahead.wrapping_add(line * 64));
-                        }
+                        prefetch(ahead, LINES * TILE * size_of::<E::Bits>());
                     }
                     if p + LINES <= end {
                         for _ in 0..LINES {
@@ -177,7 +136,7 @@ impl Strip {
             let mut w = [L::splat(0.0); T];
             for (t, w) in w.iter_mut().enumerate() {
                 let line = first.add(t * tile_bytes).cast::<E::Bits>().add(p * TILE);
-                *w = E::load(line);
+                *w = E::load::<L>(line);
             }
             for (i, acc) in acc.iter_mut().enumerate() {
                 let x = L::splat(*self.x.add(i * self.k + p));
@@ -187,17 +146,4 @@ impl Strip {
             }
         }
     }
-}
-
-/// Asks for a cache line; never faults.
-#[inline(always)]
-fn prefetch(p: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch of any address is only a hint.
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(p.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = p;
 }

@@ -7,8 +7,14 @@ pub(super) const ROWS: usize = 6;
 
 type Kernel = unsafe fn(&Tile);
 
-static KERNELS: [Kernel; ROWS] =
-    [kernel::<1>, kernel::<2>, kernel::<3>, kernel::<4>, kernel::<5>, kernel::<6>];
+static KERNELS: [Kernel; ROWS] = [
+    kernel::<1>,
+    kernel::<2>,
+    kernel::<3>,
+    kernel::<4>,
+    kernel::<5>,
+    kernel::<6>,
+];
 
 /// # Safety
 /// As [`super::tile`]; needs AVX2 and FMA.

@@ -47,7 +47,11 @@ unsafe fn kernel<const MR: usize>(t: &Tile) {
         for (j, &sum) in acc.iter().enumerate().take(t.cols) {
             // SAFETY: the caller vouches for MR rows of `cols` elements of `c`.
             let c = unsafe { &mut *t.c.wrapping_add(i * t.c_row + j) };
-            *c = if t.beta == 0.0 { t.alpha * sum } else { fmadd(t.alpha, sum, t.beta * *c) };
+            *c = if t.beta == 0.0 {
+                t.alpha * sum
+            } else {
+                fmadd(t.alpha, sum, t.beta * *c)
+            };
         }
     }
 }

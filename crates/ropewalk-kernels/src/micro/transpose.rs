@@ -47,7 +47,11 @@ unsafe fn portable(
         for i in 0..width {
             // SAFETY: inside the extents the caller vouches for.
             unsafe {
-                *dst.add(p * width + i) = if i < rows { *src.add(i * stride + p) } else { 0.0 };
+                *dst.add(p * width + i) = if i < rows {
+                    *src.add(i * stride + p)
+                } else {
+                    0.0
+                };
             }
         }
     }
@@ -56,6 +60,8 @@ unsafe fn portable(
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::*;
+
+    use crate::simd::{transpose8, transpose16};
 
     /// Transposes 16 by 16 blocks in registers.
     #[target_feature(enable = "avx512f")]
@@ -97,37 +103,6 @@ mod x86 {
         }
     }
 
-    #[target_feature(enable = "avx512f")]
-    #[inline]
-    fn transpose16(r: [__m512; 16]) -> [__m512; 16] {
-        let z = _mm512_setzero_ps();
-        let (mut a, mut b) = ([z; 16], [z; 16]);
-        for i in 0..8 {
-            a[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
-            a[2 * i + 1] = _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]);
-        }
-        for i in 0..4 {
-            for h in 0..2 {
-                let lo = _mm512_castps_pd(a[4 * i + h]);
-                let hi = _mm512_castps_pd(a[4 * i + 2 + h]);
-                b[4 * i + 2 * h] = _mm512_castpd_ps(_mm512_unpacklo_pd(lo, hi));
-                b[4 * i + 2 * h + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(lo, hi));
-            }
-        }
-        // b[4 g + c] holds, in its 128-bit lane l, rows 4 g .. 4 g + 4 of column 4 l + c.
-        for c in 0..4 {
-            let lo = _mm512_shuffle_f32x4::<0x88>(b[c], b[4 + c]);
-            let hi = _mm512_shuffle_f32x4::<0x88>(b[8 + c], b[12 + c]);
-            a[c] = _mm512_shuffle_f32x4::<0x88>(lo, hi);
-            a[8 + c] = _mm512_shuffle_f32x4::<0xdd>(lo, hi);
-            let lo = _mm512_shuffle_f32x4::<0xdd>(b[c], b[4 + c]);
-            let hi = _mm512_shuffle_f32x4::<0xdd>(b[8 + c], b[12 + c]);
-            a[4 + c] = _mm512_shuffle_f32x4::<0x88>(lo, hi);
-            a[12 + c] = _mm512_shuffle_f32x4::<0xdd>(lo, hi);
-        }
-        a
-    }
-
     /// Transposes 8 by 8 blocks in registers; `valid <= 8` lanes of each line are kept.
     ///
     /// Lines are stored whole in ascending order, so what spills past `valid` is overwritten by
@@ -142,7 +117,10 @@ mod x86 {
         width: usize,
         valid: usize,
     ) {
-        debug_assert!(valid == 8 || width <= 8, "a partial second half would spill");
+        debug_assert!(
+            valid == 8 || width <= 8,
+            "a partial second half would spill"
+        );
         let whole = k / 8 * 8;
         // SAFETY: loads stay inside existing rows, stores inside `k * width + 8`.
         unsafe {
@@ -161,31 +139,13 @@ mod x86 {
             }
             for p in whole..k {
                 for i in 0..valid {
-                    *dst.add(p * width + i) = if i < rows { *src.add(i * stride + p) } else { 0.0 };
+                    *dst.add(p * width + i) = if i < rows {
+                        *src.add(i * stride + p)
+                    } else {
+                        0.0
+                    };
                 }
             }
         }
-    }
-
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn transpose8(r: [__m256; 8]) -> [__m256; 8] {
-        let z = _mm256_setzero_ps();
-        let (mut a, mut b) = ([z; 8], [z; 8]);
-        for i in 0..4 {
-            a[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
-            a[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
-        }
-        for i in 0..2 {
-            b[4 * i] = _mm256_shuffle_ps::<0x44>(a[4 * i], a[4 * i + 2]);
-            b[4 * i + 1] = _mm256_shuffle_ps::<0xee>(a[4 * i], a[4 * i + 2]);
-            b[4 * i + 2] = _mm256_shuffle_ps::<0x44>(a[4 * i + 1], a[4 * i + 3]);
-            b[4 * i + 3] = _mm256_shuffle_ps::<0xee>(a[4 * i + 1], a[4 * i + 3]);
-        }
-        for c in 0..4 {
-            a[c] = _mm256_permute2f128_ps::<0x20>(b[c], b[4 + c]);
-            a[4 + c] = _mm256_permute2f128_ps::<0x31>(b[c], b[4 + c]);
-        }
-        a
     }
 }

@@ -45,10 +45,34 @@ unsafe fn round_bf16(x: __m256) -> __m128i {
     }
 }
 
+/// Returns the columns of an 8 x 8 matrix given by rows.
+#[target_feature(enable = "avx2")]
+#[inline]
+pub(crate) fn transpose8(r: [__m256; 8]) -> [__m256; 8] {
+    let z = _mm256_setzero_ps();
+    let (mut a, mut b) = ([z; 8], [z; 8]);
+    for i in 0..4 {
+        a[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+        a[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+    }
+    for i in 0..2 {
+        b[4 * i] = _mm256_shuffle_ps::<0x44>(a[4 * i], a[4 * i + 2]);
+        b[4 * i + 1] = _mm256_shuffle_ps::<0xee>(a[4 * i], a[4 * i + 2]);
+        b[4 * i + 2] = _mm256_shuffle_ps::<0x44>(a[4 * i + 1], a[4 * i + 3]);
+        b[4 * i + 3] = _mm256_shuffle_ps::<0xee>(a[4 * i + 1], a[4 * i + 3]);
+    }
+    for c in 0..4 {
+        a[c] = _mm256_permute2f128_ps::<0x20>(b[c], b[4 + c]);
+        a[4 + c] = _mm256_permute2f128_ps::<0x31>(b[c], b[4 + c]);
+    }
+    a
+}
+
 // SAFETY (all blocks below): the tier is available, and the caller vouches for the elements behind
 // a pointer.
 #[expect(clippy::undocumented_unsafe_blocks, reason = "one condition for all, stated above")]
 impl Lanes for Avx2 {
+    const WIDE: bool = false;
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
         unsafe { Self(_mm256_set1_ps(x), _mm256_set1_ps(x)) }
@@ -170,6 +194,17 @@ impl Lanes for Avx2 {
             )
         };
         (merge(self.0, b.0), merge(self.1, b.1))
+    }
+    #[inline(always)]
+    unsafe fn transpose(rows: [Self; 16]) -> [Self; 16] {
+        let quarter = |from: usize, high: bool| unsafe {
+            transpose8(std::array::from_fn(|i| {
+                let row = &rows[from + i];
+                if high { row.1 } else { row.0 }
+            }))
+        };
+        let (a, b, c, d) = (quarter(0, false), quarter(8, false), quarter(0, true), quarter(8, true));
+        std::array::from_fn(|i| if i < 8 { Self(a[i], b[i]) } else { Self(c[i - 8], d[i - 8]) })
     }
     #[inline(always)]
     unsafe fn load_f16(p: *const u16) -> Self {

@@ -17,10 +17,43 @@ unsafe fn indices(i: [i32; 16]) -> __m512i {
     unsafe { _mm512_loadu_si512(i.as_ptr().cast()) }
 }
 
+/// Returns the columns of a 16 x 16 matrix given by rows.
+#[target_feature(enable = "avx512f")]
+#[inline]
+pub(crate) fn transpose16(r: [__m512; 16]) -> [__m512; 16] {
+    let z = _mm512_setzero_ps();
+    let (mut a, mut b) = ([z; 16], [z; 16]);
+    for i in 0..8 {
+        a[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+        a[2 * i + 1] = _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+    }
+    for i in 0..4 {
+        for h in 0..2 {
+            let lo = _mm512_castps_pd(a[4 * i + h]);
+            let hi = _mm512_castps_pd(a[4 * i + 2 + h]);
+            b[4 * i + 2 * h] = _mm512_castpd_ps(_mm512_unpacklo_pd(lo, hi));
+            b[4 * i + 2 * h + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(lo, hi));
+        }
+    }
+    // b[4 g + c] holds, in its 128-bit lane l, rows 4 g .. 4 g + 4 of column 4 l + c.
+    for c in 0..4 {
+        let lo = _mm512_shuffle_f32x4::<0x88>(b[c], b[4 + c]);
+        let hi = _mm512_shuffle_f32x4::<0x88>(b[8 + c], b[12 + c]);
+        a[c] = _mm512_shuffle_f32x4::<0x88>(lo, hi);
+        a[8 + c] = _mm512_shuffle_f32x4::<0xdd>(lo, hi);
+        let lo = _mm512_shuffle_f32x4::<0xdd>(b[c], b[4 + c]);
+        let hi = _mm512_shuffle_f32x4::<0xdd>(b[8 + c], b[12 + c]);
+        a[4 + c] = _mm512_shuffle_f32x4::<0x88>(lo, hi);
+        a[12 + c] = _mm512_shuffle_f32x4::<0xdd>(lo, hi);
+    }
+    a
+}
+
 // SAFETY (all blocks below): the tier is available, and the caller vouches for the elements behind
 // a pointer.
 #[expect(clippy::undocumented_unsafe_blocks, reason = "one condition for all, stated above")]
 impl Lanes for Avx512 {
+    const WIDE: bool = true;
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
         Self(unsafe { _mm512_set1_ps(x) })
@@ -130,6 +163,10 @@ impl Lanes for Avx512 {
                 Self(_mm512_permutex2var_ps(self.0, high, b.0)),
             )
         }
+    }
+    #[inline(always)]
+    unsafe fn transpose(rows: [Self; 16]) -> [Self; 16] {
+        unsafe { transpose16(rows.map(|r| r.0)).map(Self) }
     }
     #[inline(always)]
     unsafe fn load_f16(p: *const u16) -> Self {

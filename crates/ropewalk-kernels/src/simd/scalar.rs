@@ -105,6 +105,7 @@ fn power(n: f32) -> f32 {
 // SAFETY (all blocks below): the caller vouches for the elements behind a pointer.
 #[expect(clippy::undocumented_unsafe_blocks, reason = "one condition for all, stated above")]
 impl Lanes for Scalar {
+    const WIDE: bool = false;
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
         Self([x; LANES])
@@ -194,6 +195,10 @@ impl Lanes for Scalar {
     unsafe fn interleave(self, b: Self) -> (Self, Self) {
         let at = |i: usize| if i % 2 == 0 { self.0[i / 2] } else { b.0[i / 2] };
         (Self(std::array::from_fn(at)), Self(std::array::from_fn(|i| at(LANES + i))))
+    }
+    #[inline(always)]
+    unsafe fn transpose(rows: [Self; LANES]) -> [Self; LANES] {
+        std::array::from_fn(|i| Self(std::array::from_fn(|j| rows[j].0[i])))
     }
     #[inline(always)]
     unsafe fn load_f16(p: *const u16) -> Self {
