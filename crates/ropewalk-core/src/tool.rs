@@ -247,12 +247,16 @@ crate::forward::forward! { T: Tool =>
 /// Parses arguments as the model wrote them; empty text and `null` count as `{}`.
 ///
 /// # Errors
-/// [`ToolError::InvalidArguments`] with the parser's message.
+/// [`ToolError::InvalidArguments`] with the parser's message. Anything but a JSON object is
+/// refused, although serde would read a struct from a list too.
 pub fn parse_arguments<A: DeserializeOwned>(arguments: &str) -> Result<A, ToolError> {
     let text = match arguments.trim() {
         "" | "null" => "{}",
         text => text,
     };
+    if !text.starts_with('{') {
+        return Err(ToolError::InvalidArguments("expected a JSON object".into()));
+    }
     serde_json::from_str(text).map_err(|e| ToolError::InvalidArguments(e.to_string()))
 }
 
