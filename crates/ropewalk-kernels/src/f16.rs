@@ -13,11 +13,6 @@ pub(crate) fn to_f32(bits: u16) -> f32 {
     }
 }
 
-/// Returns the value of two little-endian bytes.
-pub(crate) fn read(bytes: &[u8], at: usize) -> f32 {
-    to_f32(bits(bytes, at))
-}
-
 /// Returns two little-endian bytes as a bit pattern.
 pub(crate) fn bits(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes([bytes[at], bytes[at + 1]])

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 
 use crate::acts::{Acts, Need, Shared};
+use crate::dense::Output;
 use crate::matrix::{Kind, Matrix};
 use crate::quant::{dense_rows, scalar, tiles};
 use crate::{Error, Pool};
@@ -26,6 +27,9 @@ impl<'a> Job<'a> {
 /// Source bytes that one chunk of rows should read: long enough to stream, short enough to share.
 const CHUNK_BYTES: usize = 96 << 10;
 
+/// Rows of a chunk come in multiples of this: three tiles, which dense kernels take together.
+const GRAIN: usize = 3 * tiles::ROWS;
+
 /// The widest block of activation rows of any tier.
 const MAX_WIDTH: usize = 16;
 
@@ -40,7 +44,7 @@ struct Plan<'a> {
     /// First chunk of this job, and of the next.
     first: usize,
     end: usize,
-    /// Rows per chunk, a multiple of 16.
+    /// Rows per chunk, a multiple of [`GRAIN`].
     rows: usize,
 }
 
@@ -74,7 +78,7 @@ pub fn matmul(pool: &Pool, acts: &Acts, jobs: &mut [Job<'_>]) -> Result<(), Erro
             let rows = (CHUNK_BYTES / row_bytes)
                 .min(fair)
                 .max(1)
-                .next_multiple_of(tiles::ROWS);
+                .next_multiple_of(GRAIN);
             let first = chunks;
             chunks += n.div_ceil(rows);
             let out = Shared(job.out.as_mut_ptr());
@@ -166,10 +170,22 @@ fn execute(plan: &Plan<'_>, acts: &Acts, rows: std::ops::Range<usize>) {
                     None => decoded.fill(f32::NAN),
                 }
                 for i in 0..m {
-                    store(i, row, dense_rows::dot(&x[i * k..][..k], decoded));
+                    // SAFETY: `Matrix::from_rows` checked the tier.
+                    let value = unsafe { dense_rows::dot(w.isa(), &x[i * k..][..k], decoded) };
+                    store(i, row, value);
                 }
             }
         }),
+        Kind::Dense(dense) => {
+            let x = acts.float().unwrap_or_default();
+            let tiles = rows.start / tiles::ROWS..rows.end.div_ceil(tiles::ROWS);
+            let out = Output {
+                start: plan.out.get(),
+                stride: n,
+            };
+            // SAFETY: `Matrix::pack` checked the tier, `check` the sizes; chunks are disjoint.
+            unsafe { dense.mul_tiles(w.isa(), x, m, tiles, out) };
+        }
         Kind::Blocks {
             format,
             data,

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::acts::{Need, Shared};
 use crate::buffer::Buffer;
-use crate::quant::{Format, SUPER, dense_rows, tiles};
+use crate::dense::DenseMatrix;
+use crate::quant::{Format, SUPER, tiles};
 use crate::{Error, Isa, Pool};
 
 /// Bytes that outlive the matrix that reads them: a vector, or a part of a mapped file.
@@ -53,6 +54,8 @@ pub(crate) enum Kind {
         row_bytes: usize,
         decode: fn(&[u8], &mut [f32]),
     },
+    /// Unquantised weights.
+    Dense(DenseMatrix),
     /// ggml blocks as they are, for the scalar tier.
     Blocks {
         format: Format,
@@ -99,16 +102,8 @@ impl Matrix {
                 found: src.len(),
             });
         }
-        let kind = if let Some(decode) = dense_rows::decoder(format) {
-            let mut data = Vec::new();
-            data.try_reserve_exact(needed)
-                .map_err(|_| Error::OutOfMemory { bytes: needed })?;
-            data.extend_from_slice(src);
-            Kind::Rows {
-                source: Arc::new(data),
-                row_bytes,
-                decode,
-            }
+        let kind = if let Some(dense) = DenseMatrix::pack(format, src, n, k, pool) {
+            Kind::Dense(dense?)
         } else if let Some(layout) = tiles::layout(isa, format) {
             let strip_bytes = k.div_ceil(layout.cols) * layout.bytes;
             let total = n.div_ceil(tiles::ROWS).checked_mul(strip_bytes);
@@ -206,6 +201,7 @@ impl Matrix {
     pub fn bytes(&self) -> usize {
         match &self.kind {
             Kind::Rows { row_bytes, .. } => self.rows.saturating_mul(*row_bytes),
+            Kind::Dense(dense) => dense.bytes(),
             Kind::Blocks { data, .. } | Kind::Tiles { data, .. } => data.len(),
         }
     }
@@ -225,7 +221,7 @@ impl Matrix {
     /// Returns the form of activations that this matrix multiplies with.
     pub(crate) fn need(&self) -> Need {
         match &self.kind {
-            Kind::Rows { .. } => Need::Float,
+            Kind::Rows { .. } | Kind::Dense(_) => Need::Float,
             Kind::Blocks { format, .. } | Kind::Tiles { format, .. } => {
                 if format.block_size() == SUPER {
                     Need::Super

@@ -91,20 +91,134 @@ unsafe fn quantise<const N: usize, const SUMS: usize>(
     x: &[f32],
     out: &mut Quantised<N, SUMS>,
 ) {
-    debug_assert!(x.len() == N && SUMS * 16 == N);
-    let _ = isa;
-    quantise_scalar(x, out);
+    const { assert!(SUMS * 16 == N && N % 32 == 0) };
+    debug_assert_eq!(x.len(), N);
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the tier is available and `x` has `N` values.
+        Isa::Avx512Vnni if N > SMALL => unsafe { x86::quantise512(x, out) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Isa::Avx2 | Isa::AvxVnni | Isa::Avx512Vnni => unsafe { x86::quantise256(x, out) },
+        _ => quantise_scalar(x, out),
+    }
 }
 
-/// Stores the four-value groups of `q` as words.
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::{Quantised, scale};
+
+    /// Returns lanes 0 and 4 of the sums of each four lanes, when added twice with a shuffle.
+    macro_rules! sum_of_four {
+        ($x:expr, $shuffle:ident, $add:ident) => {{
+            let x = $x;
+            let x = $add(x, $shuffle::<0b10_11_00_01>(x));
+            $add(x, $shuffle::<0b01_00_11_10>(x))
+        }};
+    }
+
+    /// # Safety
+    /// The CPU has AVX-512 F and VNNI; `x` has `N` values.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+    pub(super) unsafe fn quantise512<const N: usize, const SUMS: usize>(
+        x: &[f32],
+        out: &mut Quantised<N, SUMS>,
+    ) {
+        // SAFETY: every load and store is inside `x` or `out`, which hold N values.
+        unsafe {
+            let load = |i: usize| _mm512_loadu_ps(x.as_ptr().add(16 * i));
+            let mut magnitude = _mm512_setzero_si512();
+            for i in 0..N / 16 {
+                let bits = _mm512_castps_si512(_mm512_abs_ps(load(i)));
+                magnitude = _mm512_max_epi32(magnitude, bits);
+            }
+            let (d, inverse) = scale(_mm512_reduce_max_epi32(magnitude).cast_unsigned());
+            out.d = d;
+            if inverse == 0.0 {
+                out.q.fill(0);
+                out.sums.fill(0);
+                return;
+            }
+            let inverse = _mm512_set1_ps(inverse);
+            for i in 0..N / 16 {
+                let q = _mm512_cvtps_epi32(_mm512_mul_ps(load(i), inverse));
+                _mm_store_si128(
+                    out.q.as_mut_ptr().add(16 * i).cast(),
+                    _mm512_cvtepi32_epi8(q),
+                );
+            }
+            let ones = _mm256_set1_epi8(1);
+            for i in 0..N / 32 {
+                let q = _mm256_load_si256(out.q.as_ptr().add(32 * i).cast());
+                let fours = _mm256_dpbusd_epi32(_mm256_setzero_si256(), ones, q);
+                let sums = sum_of_four!(fours, _mm256_shuffle_epi32, _mm256_add_epi32);
+                out.sums[2 * i] = _mm256_extract_epi32::<0>(sums) as i16;
+                out.sums[2 * i + 1] = _mm256_extract_epi32::<4>(sums) as i16;
+            }
+        }
+    }
+
+    /// # Safety
+    /// The CPU has AVX2; `x` has `N` values.
+    #[target_feature(enable = "avx2")]
+    pub(super) unsafe fn quantise256<const N: usize, const SUMS: usize>(
+        x: &[f32],
+        out: &mut Quantised<N, SUMS>,
+    ) {
+        // SAFETY: every load and store is inside `x` or `out`, which hold N values.
+        unsafe {
+            let load = |i: usize| _mm256_loadu_ps(x.as_ptr().add(8 * i));
+            let positive = _mm256_set1_epi32(0x7fff_ffff);
+            let mut magnitude = _mm256_setzero_si256();
+            for i in 0..N / 8 {
+                let bits = _mm256_and_si256(_mm256_castps_si256(load(i)), positive);
+                magnitude = _mm256_max_epi32(magnitude, bits);
+            }
+            let high = _mm256_extracti128_si256::<1>(magnitude);
+            let max = _mm_max_epi32(_mm256_castsi256_si128(magnitude), high);
+            let max = _mm_max_epi32(max, _mm_shuffle_epi32::<0b01_00_11_10>(max));
+            let max = _mm_max_epi32(max, _mm_shuffle_epi32::<0b10_11_00_01>(max));
+            let (d, inverse) = scale(_mm_cvtsi128_si32(max).cast_unsigned());
+            out.d = d;
+            if inverse == 0.0 {
+                out.q.fill(0);
+                out.sums.fill(0);
+                return;
+            }
+            let inverse = _mm256_set1_ps(inverse);
+            let (ones, pairs) = (_mm256_set1_epi8(1), _mm256_set1_epi16(1));
+            let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+            for i in 0..N / 32 {
+                let q = |j: usize| _mm256_cvtps_epi32(_mm256_mul_ps(load(4 * i + j), inverse));
+                let low = _mm256_packs_epi32(q(0), q(1));
+                let high = _mm256_packs_epi32(q(2), q(3));
+                // Packing works within 128-bit lanes; the permutation restores the order.
+                let q = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(low, high), order);
+                _mm256_store_si256(out.q.as_mut_ptr().add(32 * i).cast(), q);
+                let fours = _mm256_madd_epi16(_mm256_maddubs_epi16(ones, q), pairs);
+                let sums = sum_of_four!(fours, _mm256_shuffle_epi32, _mm256_add_epi32);
+                out.sums[2 * i] = _mm256_extract_epi32::<0>(sums) as i16;
+                out.sums[2 * i + 1] = _mm256_extract_epi32::<4>(sums) as i16;
+            }
+        }
+    }
+}
+
+/// Stores the four-value groups of `q` as words, `width` apart.
 ///
 /// # Safety
-/// `out` is valid for word `4 * i * width / 4` of every group.
+/// `out` is valid for word `i * width` of every group `i`.
+#[inline]
 unsafe fn store_groups(q: &[i8], width: usize, out: *mut i32) {
-    for (i, g) in q.chunks_exact(4).enumerate() {
-        let word = i32::from_le_bytes([g[0] as u8, g[1] as u8, g[2] as u8, g[3] as u8]);
-        // SAFETY: forwarded to the caller.
-        unsafe { out.add(i * width).write(word) };
+    // SAFETY: forwarded to the caller; `q` holds the groups.
+    unsafe {
+        let words = q.as_ptr().cast::<i32>();
+        for i in 0..q.len() / 4 {
+            // In memory order on every machine: kernels take the bytes of a word in order.
+            out.add(i * width).write(words.add(i).read_unaligned());
+        }
     }
 }
 
@@ -181,5 +295,70 @@ pub(crate) unsafe fn smalls(
             out.add(SMALL_SCALED_SUM * width)
                 .write(scaled.to_bits().cast_signed());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::random;
+
+    fn check<const N: usize, const SUMS: usize>(x: &[f32], what: &str) {
+        let mut want = Quantised::<N, SUMS>::ZERO;
+        quantise_scalar(x, &mut want);
+        for isa in Isa::available() {
+            let mut got = Quantised::<N, SUMS>::ZERO;
+            got.q.fill(9);
+            got.sums.fill(9);
+            // SAFETY: available.
+            unsafe { quantise(isa, x, &mut got) };
+            assert_eq!(got.d.to_bits(), want.d.to_bits(), "{what} {isa}");
+            assert_eq!(got.q, want.q, "{what} {isa}");
+            assert_eq!(got.sums, want.sums, "{what} {isa}");
+        }
+        for (sum, q) in want.sums.iter().zip(want.q.chunks(16)) {
+            assert_eq!(
+                i32::from(*sum),
+                q.iter().map(|&q| i32::from(q)).sum::<i32>()
+            );
+        }
+    }
+
+    #[test]
+    fn every_tier_quantises_to_the_same_integers() {
+        for seed in 0..50 {
+            let scale = [1.0, 1e-20, 3e30, 127.0][seed as usize % 4];
+            let x: Vec<f32> = random(seed, SUPER).iter().map(|v| v * scale).collect();
+            check::<SUPER, 16>(&x, "random");
+            check::<SMALL, 2>(&x[..SMALL], "random");
+        }
+    }
+
+    #[test]
+    fn ties_go_to_the_even_integer() {
+        // With a largest magnitude of 127 the inverse scale is exactly 1.
+        let mut x: Vec<f32> = (0..SUPER).map(|i| (i % 64) as f32 / 2.0 - 16.0).collect();
+        x[0] = -127.0;
+        check::<SUPER, 16>(&x, "ties");
+        let mut block = Quantised::<SUPER, 16>::ZERO;
+        quantise_scalar(&x, &mut block);
+        assert_eq!(block.q[..6], [-127, -16, -15, -14, -14, -14]);
+    }
+
+    #[test]
+    fn zero_tiny_and_broken_blocks() {
+        for bad in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut x = random(1, SUPER);
+            x[77] = bad;
+            check::<SUPER, 16>(&x, "broken");
+            let mut block = Quantised::<SUPER, 16>::ZERO;
+            quantise_scalar(&x, &mut block);
+            assert!(block.d.is_nan() && block.q == [0; SUPER]);
+        }
+        for tiny in [0.0, -0.0, 1e-31, f32::from_bits(1)] {
+            check::<SUPER, 16>(&[tiny; SUPER], "tiny");
+            check::<SMALL, 2>(&[tiny; SMALL], "tiny");
+        }
+        check::<SMALL, 2>(&[f32::MAX; SMALL], "huge");
     }
 }

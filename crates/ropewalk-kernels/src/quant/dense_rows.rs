@@ -1,55 +1,58 @@
-//! Row-at-a-time decoding and f32 dot products, for formats without a packed kernel.
+//! f32 dot products with rows that are decoded one at a time, for formats without a packed kernel.
+#![allow(unsafe_code, reason = "vector loads through raw pointers")]
 
-use super::Format;
-use crate::f16;
+use crate::Isa;
+use crate::simd::{Kernel, Lanes, dispatch_usable};
 
-/// Returns the decoder of an unquantised format.
-pub(crate) fn decoder(format: Format) -> Option<fn(&[u8], &mut [f32])> {
-    match format {
-        Format::F32 => Some(|src, dst| {
-            for (d, s) in dst.iter_mut().zip(src.chunks_exact(4)) {
-                *d = f32::from_le_bytes([s[0], s[1], s[2], s[3]]);
+/// Parallel vectors of sums.
+const CHAINS: usize = 4;
+/// Lanes of a vector.
+const WIDTH: usize = crate::simd::LANES;
+
+/// A dot product of two slices of one length.
+struct Dot<'a>(&'a [f32], &'a [f32]);
+
+impl Kernel for Dot<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) -> f32 {
+        let (a, b, n) = (
+            self.0.as_ptr(),
+            self.1.as_ptr(),
+            self.0.len().min(self.1.len()),
+        );
+        // SAFETY: all loads stay below `n` in both slices; the tier is the caller's promise.
+        unsafe {
+            let mut sums = [L::splat(0.0); CHAINS];
+            let mut i = 0;
+            while i + CHAINS * WIDTH <= n {
+                for (c, sum) in sums.iter_mut().enumerate() {
+                    let at = i + c * WIDTH;
+                    *sum = L::load(a.add(at)).fma(L::load(b.add(at)), *sum);
+                }
+                i += CHAINS * WIDTH;
             }
-        }),
-        Format::F16 => Some(|src, dst| {
-            for (i, d) in dst.iter_mut().enumerate() {
-                *d = f16::read(src, 2 * i);
+            for (c, sum) in sums.iter_mut().enumerate() {
+                let at = i + c * WIDTH;
+                if at < n {
+                    let rest = (n - at).min(WIDTH);
+                    let (a, b) = (L::load_part(a.add(at), rest), L::load_part(b.add(at), rest));
+                    *sum = a.fma(b, *sum);
+                }
             }
-        }),
-        Format::BF16 => Some(|src, dst| {
-            for (i, d) in dst.iter_mut().enumerate() {
-                *d = f32::from_bits(u32::from(f16::bits(src, 2 * i)) << 16);
-            }
-        }),
-        _ => None,
+            let [a, b, c, d] = sums;
+            a.add(b).add(c.add(d)).sum()
+        }
     }
 }
 
-/// Parallel chains of multiply-adds of a dot product.
-const LANES: usize = 32;
-
 /// Returns the f32 dot product of two slices of one length.
 ///
-/// Element `i` goes to chain `i % 32`; the chains are then added as a tree, halves onto halves.
-/// That order is the same on every tier.
-pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0.0f32; LANES];
-    let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let (a_rest, b_rest) = (a_chunks.remainder(), b_chunks.remainder());
-    for (a, b) in a_chunks.zip(b_chunks) {
-        for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
-            *lane = a.mul_add(*b, *lane);
-        }
-    }
-    for ((lane, a), b) in lanes.iter_mut().zip(a_rest).zip(b_rest) {
-        *lane = a.mul_add(*b, *lane);
-    }
-    let mut width = LANES;
-    while width > 1 {
-        width /= 2;
-        for i in 0..width {
-            lanes[i] += lanes[i + width];
-        }
-    }
-    lanes[0]
+/// # Safety
+/// The tier is available on this machine.
+pub(crate) unsafe fn dot(isa: Isa, a: &[f32], b: &[f32]) -> f32 {
+    debug_assert_eq!(a.len(), b.len());
+    // SAFETY: forwarded to the caller.
+    unsafe { dispatch_usable(isa, Dot(a, b)) }
 }

@@ -36,7 +36,7 @@ pub(crate) fn dot(format: Format, row: &[u8], acts: &[i32]) -> f32 {
 fn code_dot(codes: &[u8], words: &[i32]) -> i32 {
     let groups = codes.chunks_exact(4).zip(words);
     groups.fold(0, |sum, (c, w)| {
-        let q = w.to_le_bytes().map(u8::cast_signed);
+        let q = w.to_ne_bytes().map(u8::cast_signed);
         sum + (0..4)
             .map(|i| i32::from(c[i]) * i32::from(q[i]))
             .sum::<i32>()
