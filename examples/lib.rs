@@ -1,1 +1,122 @@
-//! Helpers shared by the examples.
+//! What the examples share: arguments and the model that ships with the repository.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use anyhow::{Context, Result, bail};
+
+/// The model in `data/`: a small instruct model trained by `train_tiny`, in GGUF, Q8_0.
+pub static TINY: &[u8] = include_bytes!("data/ropewalk-tiny.gguf");
+
+/// Command-line arguments: `--name value`, `--name=value` and `--switch`.
+pub struct Args {
+    values: Vec<(String, String)>,
+    switches: Vec<String>,
+}
+
+impl Args {
+    /// Reads the process's arguments; `usage` is printed for `--help` and names what is allowed.
+    ///
+    /// Options that take a value are written `--name VALUE` in `usage`, switches `--name` alone.
+    pub fn parse(usage: &str) -> Result<Self> {
+        Self::read(usage, std::env::args().skip(1))
+    }
+
+    fn read(usage: &str, args: impl IntoIterator<Item = String>) -> Result<Self> {
+        let mut out = Self { values: Vec::new(), switches: Vec::new() };
+        let mut args = args.into_iter();
+        while let Some(arg) = args.next() {
+            if arg == "--help" || arg == "-h" {
+                println!("{}", usage.trim());
+                std::process::exit(0);
+            }
+            let (name, inline) = match arg.split_once('=') {
+                Some((n, v)) => (n.to_owned(), Some(v.to_owned())),
+                None => (arg, None),
+            };
+            match (takes_value(usage, &name), inline) {
+                (None, _) => bail!("unknown argument `{name}`; --help lists what there is"),
+                (Some(false), None) => out.switches.push(name),
+                (Some(false), Some(_)) => bail!("`{name}` takes no value"),
+                (Some(true), Some(v)) => out.values.push((name, v)),
+                (Some(true), None) => {
+                    let v = args.next().with_context(|| format!("`{name}` needs a value"))?;
+                    out.values.push((name, v));
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    /// Returns whether a switch was given.
+    pub fn has(&self, name: &str) -> bool {
+        self.switches.iter().any(|s| s == name)
+    }
+
+    /// Returns the last value of an option.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.values.iter().rev().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+
+    /// Returns every value of an option.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.values.iter().filter(move |(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+
+    /// Returns a parsed value, or `default` when the option was not given.
+    pub fn get<T: FromStr>(&self, name: &str, default: T) -> Result<T>
+    where
+        T::Err: std::error::Error + Send + Sync + 'static,
+    {
+        self.optional(name).map(|v| v.unwrap_or(default))
+    }
+
+    /// Returns a parsed value.
+    pub fn optional<T: FromStr>(&self, name: &str) -> Result<Option<T>>
+    where
+        T::Err: std::error::Error + Send + Sync + 'static,
+    {
+        let parse = |v: &str| v.parse().with_context(|| format!("`{name} {v}`"));
+        self.text(name).map(parse).transpose()
+    }
+
+    /// Returns an option as a path.
+    pub fn path(&self, name: &str) -> Option<PathBuf> {
+        self.text(name).map(|v| Path::new(v).to_owned())
+    }
+}
+
+/// Looks an option up in the usage text: `Some(true)` when an upper-case word follows it.
+fn takes_value(usage: &str, name: &str) -> Option<bool> {
+    let words: Vec<&str> =
+        usage.split(|c: char| c.is_whitespace() || "[](),`".contains(c)).collect();
+    let at = words.iter().position(|w| name.starts_with("--") && *w == name)?;
+    let next = words.get(at + 1).copied().unwrap_or_default();
+    Some(next.starts_with(|c: char| c.is_ascii_uppercase()) && !next.contains(char::is_lowercase))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const USAGE: &str = "usage: [--model FILE] [--n N] [--raw]\n --raw  as it is";
+
+    fn read(args: &[&str]) -> Result<Args> {
+        Args::read(USAGE, args.iter().map(|&s| s.to_owned()))
+    }
+
+    #[test]
+    fn options_switches_and_mistakes() {
+        let a = read(&["--model=x", "--n", "3", "--raw"]).unwrap();
+        assert_eq!((a.text("--model"), a.get("--n", 1).unwrap(), a.has("--raw")), (Some("x"), 3, true));
+        assert_eq!(read(&[]).unwrap().get("--n", 1).unwrap(), 1);
+        for (args, error) in [
+            (&["--nope"][..], "unknown argument `--nope`; --help lists what there is"),
+            (&["--n"], "`--n` needs a value"),
+            (&["--raw=1"], "`--raw` takes no value"),
+        ] {
+            assert_eq!(read(args).err().unwrap().to_string(), error);
+        }
+        assert!(read(&["--n", "x"]).unwrap().get("--n", 1).is_err());
+    }
+}

@@ -1,1 +1,38 @@
-//! Strands of LLM engineering in Rust: one crate that re-exports the ropewalk family under features
+//! Strands of LLM engineering in Rust, made to be twisted together.
+//!
+//! This crate re-exports the family under one name. Each module is a crate of its own and can be
+//! used alone; the features decide which are there.
+//!
+//! | feature | module | what it is for |
+//! | --- | --- | --- |
+//! | *(always)* | [`core`] | messages, requests, streams, errors, the model and tool traits |
+//! | `tokens` (default) | `tokens` | tokenizers, chat templates, tool-call parsing |
+//! | `gguf` | `gguf` | GGUF files, read and written |
+//! | `kernels` | `kernels` | CPU kernels and the thread pool |
+//! | `local` | `local`, `spec` | language models in this process |
+//! | `train` | `train` | training from scratch (pulls in candle) |
+//! | `full` | all | every portable feature |
+//!
+//! Code is written against [`core::ChatModel`], so it does not change when the model does:
+//!
+//! ```
+//! use ropewalk::core::{ChatModel, ChatModelExt, Result};
+//!
+//! async fn headline(model: &dyn ChatModel, text: &str) -> Result<String> {
+//!     model.ask(format!("A headline of six words for:\n{text}")).await
+//! }
+//! ```
+
+pub use ropewalk_core as core;
+#[cfg(feature = "gguf")]
+pub use ropewalk_gguf as gguf;
+#[cfg(feature = "kernels")]
+pub use ropewalk_kernels as kernels;
+#[cfg(feature = "local")]
+pub use ropewalk_local as local;
+#[cfg(feature = "local")]
+pub use ropewalk_spec as spec;
+#[cfg(feature = "tokens")]
+pub use ropewalk_tokens as tokens;
+#[cfg(feature = "train")]
+pub use ropewalk_train as train;

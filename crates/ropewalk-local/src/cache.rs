@@ -1,0 +1,142 @@
+//! The keys and values of the tokens seen so far.
+
+use ropewalk_spec::ModelSpec;
+
+/// How keys and values are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum CacheType {
+    /// 32-bit floats: exact, 4 bytes per value.
+    F32,
+    /// 16-bit floats: 2 bytes per value, as llama.cpp does by default.
+    #[default]
+    F16,
+}
+
+/// One tensor of the cache, `[kv_heads, capacity, head_dim]`.
+#[derive(Debug, Clone)]
+pub(crate) enum Store {
+    F32(Vec<f32>),
+    /// IEEE half-precision bits.
+    F16(Vec<u16>),
+}
+
+impl Store {
+    // Zeroed pages are given by the system when first touched, so a long context costs memory
+    // only as far as it is used.
+    fn new(kind: CacheType, len: usize) -> Self {
+        match kind {
+            CacheType::F32 => Self::F32(vec![0.0; len]),
+            CacheType::F16 => Self::F16(vec![0; len]),
+        }
+    }
+
+    /// Copies the first `used` of every `stride` values into fresh pages.
+    fn copy_used(&self, stride: usize, used: usize) -> Self {
+        fn copy<T: Copy>(from: &[T], mut to: Vec<T>, stride: usize, used: usize) -> Vec<T> {
+            let heads = to.chunks_exact_mut(stride).zip(from.chunks_exact(stride));
+            heads.for_each(|(to, from)| to[..used].copy_from_slice(&from[..used]));
+            to
+        }
+        match self {
+            Self::F32(x) => Self::F32(copy(x, vec![0.0; x.len()], stride, used)),
+            Self::F16(x) => Self::F16(copy(x, vec![0; x.len()], stride, used)),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct LayerCache {
+    pub(crate) k: Store,
+    pub(crate) v: Store,
+}
+
+/// The state of one sequence: its tokens, and keys and values for each layer.
+///
+/// Tokens are appended in place by [`Model::forward`](crate::Model::forward).
+#[derive(Debug)]
+pub struct Cache {
+    pub(crate) layers: Vec<LayerCache>,
+    pub(crate) tokens: Vec<u32>,
+    capacity: usize,
+    head_dim: usize,
+    bytes_per_token: usize,
+}
+
+impl Clone for Cache {
+    /// Copies what is stored, not the room that is still free.
+    fn clone(&self) -> Self {
+        let (stride, used) = (self.capacity * self.head_dim, self.len() * self.head_dim);
+        let layer = |l: &LayerCache| LayerCache {
+            k: l.k.copy_used(stride, used),
+            v: l.v.copy_used(stride, used),
+        };
+        Self {
+            layers: self.layers.iter().map(layer).collect(),
+            tokens: self.tokens.clone(),
+            ..*self
+        }
+    }
+}
+
+impl Cache {
+    pub(crate) fn new(spec: &ModelSpec, kind: CacheType, capacity: usize) -> Self {
+        let width = spec.kv_heads * spec.head_dim;
+        let layer = || LayerCache {
+            k: Store::new(kind, width * capacity),
+            v: Store::new(kind, width * capacity),
+        };
+        let size = if kind == CacheType::F32 { 4 } else { 2 };
+        Self {
+            layers: (0..spec.layers).map(|_| layer()).collect(),
+            tokens: Vec::new(),
+            capacity,
+            head_dim: spec.head_dim,
+            bytes_per_token: 2 * size * width * spec.layers,
+        }
+    }
+
+    /// Returns the tokens whose keys and values are stored.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// Returns the number of stored tokens.
+    pub fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Returns whether no token is stored.
+    pub fn is_empty(&self) -> bool {
+        self.tokens.is_empty()
+    }
+
+    /// Returns how many tokens fit.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Returns the bytes that the stored tokens take.
+    pub fn bytes(&self) -> usize {
+        self.bytes_for(self.len())
+    }
+
+    pub(crate) fn bytes_for(&self, tokens: usize) -> usize {
+        self.bytes_per_token * tokens
+    }
+
+    /// Forgets all but the first `len` tokens.
+    pub fn truncate(&mut self, len: usize) {
+        self.tokens.truncate(len);
+    }
+
+    /// Forgets all tokens.
+    pub fn clear(&mut self) {
+        self.tokens.clear();
+    }
+
+    /// Returns how many tokens at the beginning of `ids` are stored already.
+    pub fn common_prefix(&self, ids: &[u32]) -> usize {
+        self.tokens.iter().zip(ids).take_while(|(a, b)| a == b).count()
+    }
+}

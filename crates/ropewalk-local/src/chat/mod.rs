@@ -1,0 +1,315 @@
+//! Messages in, messages out.
+
+mod prompt;
+mod run;
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use futures_channel::{mpsc, oneshot};
+use ropewalk_core::{
+    Capabilities, ChatModel, ChatRequest, ChatResponse, ChatStream, Error, ErrorKind, StreamEvent,
+};
+use ropewalk_gguf::Gguf;
+use ropewalk_tokens::Tokenizer;
+use ropewalk_tokens::template::{ChatTemplate, DateTime};
+
+use crate::sample::SamplerOptions;
+use crate::{Cache, LoadOptions, Model, Timings, load, vocab};
+
+/// Name of this provider in responses and errors.
+pub const PROVIDER: &str = "local";
+
+/// Caches of finished requests that are kept for prompts with the same beginning.
+const IDLE_CACHES: usize = 4;
+
+/// A model with its tokenizer and chat template: a [`ChatModel`] in this process.
+///
+/// Cloning is cheap; clones share weights. Requests may run at the same time from any threads:
+/// each has its own cache and random numbers, so its reply does not depend on the others.
+///
+/// ```no_run
+/// use ropewalk_core::ChatRequest;
+/// use ropewalk_local::LocalModel;
+/// use std::ops::ControlFlow;
+///
+/// // Without any async runtime:
+/// let model = LocalModel::open("model.gguf")?;
+/// let reply = model.respond(&ChatRequest::new().user("Hello"), &mut |_| ControlFlow::Continue(()))?;
+/// println!("{} ({:.0} tokens/s)", reply.response.text(), reply.timings.decode_rate());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct LocalModel {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    model: Arc<Model>,
+    tokenizer: Tokenizer,
+    template: Option<Arc<ChatTemplate>>,
+    name: String,
+    sampler: SamplerOptions,
+    now: Option<DateTime>,
+    idle: Arc<Mutex<Vec<Cache>>>,
+}
+
+/// What [`LocalModel::respond`] returns.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Reply {
+    /// The reply, as any chat model gives it.
+    pub response: ChatResponse,
+    /// How long its parts took.
+    pub timings: Timings,
+}
+
+impl LocalModel {
+    /// Loads a GGUF file or a Hugging Face directory with default options.
+    ///
+    /// # Errors
+    /// As [`open_with`](Self::open_with).
+    pub fn open(path: impl AsRef<Path>) -> crate::Result<Self> {
+        Self::open_with(path, &LoadOptions::default())
+    }
+
+    /// Loads a GGUF file or a Hugging Face directory.
+    ///
+    /// # Errors
+    /// As [`Model::open`]; also when there is no tokenizer, or the chat template cannot be read.
+    pub fn open_with(path: impl AsRef<Path>, options: &LoadOptions) -> crate::Result<Self> {
+        let path = path.as_ref();
+        let files = load::open(path)?;
+        let tokenizer = match &files.gguf {
+            Some(gguf) => vocab::tokenizer(path, gguf)?,
+            None => Tokenizer::from_dir(path).map_err(tokenizer_error(path))?,
+        };
+        Self::assemble(path, files, tokenizer, options)
+    }
+
+    /// Loads from a GGUF file that is open already, such as one embedded in the program.
+    ///
+    /// # Errors
+    /// As [`open_with`](Self::open_with).
+    pub fn from_gguf(gguf: Arc<Gguf>, options: &LoadOptions) -> crate::Result<Self> {
+        let path = Path::new("embedded GGUF");
+        let tokenizer = vocab::tokenizer(path, &gguf)?;
+        Self::assemble(path, load::gguf(path, gguf)?, tokenizer, options)
+    }
+
+    fn assemble(
+        path: &Path,
+        files: load::Files,
+        tokenizer: Tokenizer,
+        options: &LoadOptions,
+    ) -> crate::Result<Self> {
+        let named = files.gguf.as_ref().and_then(|g| g.metadata().str("general.name").ok()?);
+        let stem = || path.file_stem().map(|s| s.to_string_lossy().into_owned());
+        let name = named.map(str::to_owned).or_else(stem).unwrap_or_default();
+        let template = match tokenizer.chat_template() {
+            Some(source) => {
+                let template = ChatTemplate::new(source).map_err(|e| crate::Error::Tokenizer {
+                    context: format!("{}: the chat template cannot be read", path.display()),
+                    source: Box::new(e),
+                })?;
+                Some(Arc::new(template))
+            }
+            None => None,
+        };
+        let mut model = Model::assemble(path, files, options)?;
+        model.add_stop_ids(tokenizer.end_ids().iter().copied());
+        Ok(Self {
+            inner: Arc::new(Inner {
+                model: Arc::new(model),
+                tokenizer,
+                template,
+                name,
+                sampler: SamplerOptions::default(),
+                now: None,
+                idle: Arc::default(),
+            }),
+        })
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Inner)) -> Self {
+        let old = &*self.inner;
+        let mut inner = Inner {
+            model: Arc::clone(&old.model),
+            tokenizer: old.tokenizer.clone(),
+            template: old.template.clone(),
+            name: old.name.clone(),
+            sampler: old.sampler.clone(),
+            now: old.now,
+            idle: Arc::clone(&old.idle),
+        };
+        change(&mut inner);
+        self.inner = Arc::new(inner);
+        self
+    }
+
+    /// Sets how tokens are chosen where a request does not say.
+    #[must_use]
+    pub fn with_sampler(self, sampler: SamplerOptions) -> Self {
+        self.with(|inner| inner.sampler = sampler)
+    }
+
+    /// Sets the name that responses carry.
+    #[must_use]
+    pub fn with_name(self, name: impl Into<String>) -> Self {
+        self.with(|inner| inner.name = name.into())
+    }
+
+    /// Sets the date that chat templates may print; without one they print their default.
+    #[must_use]
+    pub fn with_date(self, now: DateTime) -> Self {
+        self.with(|inner| inner.now = Some(now))
+    }
+
+    /// Sets another chat template.
+    ///
+    /// # Errors
+    /// When the template cannot be read.
+    pub fn with_template(self, source: &str) -> crate::Result<Self> {
+        let template = ChatTemplate::new(source).map_err(|e| crate::Error::Tokenizer {
+            context: "the chat template cannot be read".to_owned(),
+            source: Box::new(e),
+        })?;
+        Ok(self.with(|inner| inner.template = Some(Arc::new(template))))
+    }
+
+    /// Returns the name that responses carry.
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// Returns the decoder below.
+    pub fn model(&self) -> &Model {
+        &self.inner.model
+    }
+
+    /// Returns the tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.inner.tokenizer
+    }
+
+    /// Returns the prompt that a request becomes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidRequest`] with the template's own message where it refuses the
+    /// messages; [`ErrorKind::Configuration`] when the model has no chat template.
+    pub fn render(&self, request: &ChatRequest) -> ropewalk_core::Result<String> {
+        self.inner.render(request)
+    }
+
+    /// Answers a request on this thread; `on_event` sees the reply as it comes.
+    ///
+    /// `Break` ends the reply; what came so far is returned with the finish reason `cancelled`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidRequest`], [`ErrorKind::ContextLengthExceeded`],
+    /// [`ErrorKind::Unsupported`], [`ErrorKind::Timeout`] or [`ErrorKind::Inference`].
+    pub fn respond(
+        &self,
+        request: &ChatRequest,
+        on_event: &mut dyn FnMut(&StreamEvent) -> ControlFlow<()>,
+    ) -> ropewalk_core::Result<Reply> {
+        self.inner.run(self.inner.prepare(request)?, on_event)
+    }
+}
+
+pub(crate) fn tokenizer_error<E: std::error::Error + Send + Sync + 'static>(
+    path: &Path,
+) -> impl Fn(E) -> crate::Error + '_ {
+    move |e| crate::Error::Tokenizer {
+        context: format!("{}: cannot load the tokenizer", path.display()),
+        source: Box::new(e),
+    }
+}
+
+impl Inner {
+    /// Takes the idle cache that shares the longest beginning with a prompt.
+    fn take_cache(&self, ids: &[u32]) -> Cache {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let best = idle
+            .iter()
+            .enumerate()
+            .map(|(i, c)| (c.common_prefix(ids), i))
+            .filter(|&(shared, _)| shared > 0)
+            .max();
+        match best {
+            Some((_, i)) => idle.swap_remove(i),
+            None => self.model.new_cache(),
+        }
+    }
+
+    fn put_cache(&self, cache: Cache) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() >= IDLE_CACHES {
+            idle.remove(0);
+        }
+        idle.push(cache);
+    }
+}
+
+#[async_trait]
+impl ChatModel for LocalModel {
+    fn provider(&self) -> &str {
+        PROVIDER
+    }
+
+    fn model(&self) -> &str {
+        &self.inner.name
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let mut can = Capabilities::default();
+        can.tools = self.inner.template.is_some();
+        can.parallel_tools = can.tools;
+        can.sampling = true;
+        can.streaming = true;
+        can.context_window = Some(self.inner.model.context() as u64);
+        can.max_output = can.context_window;
+        can
+    }
+
+    async fn chat(&self, request: &ChatRequest) -> ropewalk_core::Result<ChatResponse> {
+        self.stream(request).await?.collect().await
+    }
+
+    /// Runs generation on a thread of its own; dropping the stream ends it.
+    async fn stream(&self, request: &ChatRequest) -> ropewalk_core::Result<ChatStream> {
+        let (accepted, outcome) = oneshot::channel();
+        let (events, stream) = mpsc::unbounded();
+        let (inner, request) = (Arc::clone(&self.inner), request.clone());
+        let work = move || {
+            let job = match inner.prepare(&request) {
+                Ok(job) => job,
+                Err(e) => return drop(accepted.send(Err(e))),
+            };
+            if accepted.send(Ok(())).is_err() {
+                return;
+            }
+            let mut forward = |event: &StreamEvent| match events.unbounded_send(Ok(event.clone())) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            };
+            if let Err(e) = inner.run(job, &mut forward) {
+                // The reader may have gone; then there is nobody to tell.
+                drop(events.unbounded_send(Err(e)));
+            }
+        };
+        let gone = |e: std::io::Error| Error::inference(e).with_provider(PROVIDER);
+        std::thread::Builder::new().name("ropewalk-local".into()).spawn(work).map_err(gone)?;
+        outcome.await.map_err(|_| {
+            Error::new(ErrorKind::Inference, "the generation thread ended").with_provider(PROVIDER)
+        })??;
+        Ok(ChatStream::new(stream))
+    }
+
+    async fn count_tokens(&self, request: &ChatRequest) -> ropewalk_core::Result<Option<u64>> {
+        Ok(Some(self.inner.encode(&self.inner.render(request)?)?.len() as u64))
+    }
+}

@@ -1,0 +1,43 @@
+//! From messages to token ids.
+
+use ropewalk_core::{ChatRequest, Error, ErrorKind, Result, ToolChoice};
+use ropewalk_tokens::template::TemplateInput;
+
+use super::{Inner, PROVIDER};
+
+impl Inner {
+    pub(super) fn render(&self, request: &ChatRequest) -> Result<String> {
+        let template = self.template.as_ref().ok_or_else(|| {
+            super::run::failed(crate::Error::NoTemplate { model: self.name.clone() })
+        })?;
+        let mut input = TemplateInput::from_messages(&request.messages)
+            .with_generation_prompt(true);
+        for (name, token) in [
+            ("bos_token", self.tokenizer.bos_token()),
+            ("eos_token", self.tokenizer.eos_token()),
+        ] {
+            if let Some(token) = token {
+                input = input.with_special_token(name, token);
+            }
+        }
+        if !request.tools.is_empty() && request.tool_choice != ToolChoice::None {
+            input = input.with_tool_specs(&request.tools);
+        }
+        if let Some(now) = self.now {
+            input = input.with_now(now);
+        }
+        template.render(&input).map_err(|e| {
+            let message = format!("the chat template refused the messages: {e}");
+            Error::new(ErrorKind::InvalidRequest, message).with_provider(PROVIDER).with_source(e)
+        })
+    }
+
+    pub(super) fn encode(&self, prompt: &str) -> Result<Vec<u32>> {
+        // Templates write the beginning-of-text token themselves.
+        self.tokenizer.encode(prompt, false).map_err(|e| {
+            Error::new(ErrorKind::Inference, "the prompt cannot be tokenized")
+                .with_provider(PROVIDER)
+                .with_source(e)
+        })
+    }
+}

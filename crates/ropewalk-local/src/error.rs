@@ -1,0 +1,109 @@
+//! What can go wrong with a local model.
+
+use std::path::PathBuf;
+
+/// Result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a local model could not be loaded or run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The path leads to nothing that can be loaded.
+    #[error("{path}: {reason}")]
+    Path {
+        /// What was asked for.
+        path: PathBuf,
+        /// Why it cannot be used and what to give instead.
+        reason: String,
+    },
+    /// A file or configuration could not be read.
+    #[error("{path}: cannot load the model")]
+    Load {
+        /// The model.
+        path: PathBuf,
+        /// What was wrong with it.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A tensor could not be read.
+    #[error(transparent)]
+    Tensor(#[from] ropewalk_spec::Error),
+    /// A weight that the architecture needs is not in the file.
+    #[error("tensor `{name}` is missing; the file is incomplete or of another architecture")]
+    MissingTensor {
+        /// Name in the file's own layout.
+        name: String,
+    },
+    /// A weight has another shape than the configuration says.
+    #[error("tensor `{name}` has shape {found:?}, the configuration needs {wanted:?}")]
+    Shape {
+        /// Name in the file's own layout.
+        name: String,
+        /// Shape in the file, rows first.
+        found: Vec<usize>,
+        /// Shape that the configuration gives.
+        wanted: Vec<usize>,
+    },
+    /// A weight is stored in a type that has no kernel.
+    #[error("tensor `{name}` is stored as {ty}, which cannot be run; convert the model to another type")]
+    TensorType {
+        /// Name in the file's own layout.
+        name: String,
+        /// The type.
+        ty: String,
+    },
+    /// The prompt and what should follow do not fit the context.
+    #[error("{wanted} tokens do not fit the context of {limit}; shorten the prompt or raise the context length")]
+    Context {
+        /// Tokens that were asked for.
+        wanted: usize,
+        /// Tokens that fit.
+        limit: usize,
+    },
+    /// There is nothing to run.
+    #[error("the prompt is empty; give at least one token")]
+    EmptyPrompt,
+    /// A token id is not in the vocabulary.
+    #[error("token id {id} is not in the vocabulary of {vocab}")]
+    TokenId {
+        /// The id.
+        id: u32,
+        /// Size of the vocabulary.
+        vocab: usize,
+    },
+    /// An option is out of range.
+    #[error("{name} is {value}; use {allowed}")]
+    Option {
+        /// Name of the option.
+        name: &'static str,
+        /// What was given.
+        value: String,
+        /// What is allowed.
+        allowed: &'static str,
+    },
+    /// No token can come next.
+    #[error("no token can come next: all {vocab} scores are -inf or not a number")]
+    NoCandidates {
+        /// Size of the row of scores.
+        vocab: usize,
+    },
+    /// The tokenizer or its template failed.
+    #[error("{context}")]
+    Tokenizer {
+        /// What was being done.
+        context: String,
+        /// Why it failed.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The model has no chat template.
+    #[error("{model} has no chat template; use plain generation or give a template")]
+    NoTemplate {
+        /// The model.
+        model: String,
+    },
+    /// A kernel refused its input; this is a bug worth reporting.
+    #[error("kernel failed")]
+    Kernel(#[from] ropewalk_kernels::Error),
+}

@@ -1,0 +1,322 @@
+//! Ids in, ids out: the generation loop, without tokenizer or async runtime.
+
+use std::time::{Duration, Instant};
+
+use crate::sample::{Sampled, Sampler, SamplerOptions};
+use crate::{Cache, Error, Model, Result, Step};
+
+/// What to generate.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct GenerateOptions {
+    /// At most this many tokens; `None` means until the context is full.
+    pub max_tokens: Option<usize>,
+    /// How tokens are chosen.
+    pub sampler: SamplerOptions,
+    /// Ids that end generation; `None` means those the model names.
+    pub stop_ids: Option<Vec<u32>>,
+    /// Report log probabilities, with this many alternatives.
+    pub logprobs: Option<usize>,
+}
+
+impl GenerateOptions {
+    /// Returns greedy generation of at most `max_tokens` tokens.
+    pub fn greedy(max_tokens: usize) -> Self {
+        Self { max_tokens: Some(max_tokens), ..Self::default() }
+    }
+
+    /// Sets how tokens are chosen.
+    #[must_use]
+    pub fn with_sampler(mut self, sampler: SamplerOptions) -> Self {
+        self.sampler = sampler;
+        self
+    }
+
+    /// Sets the ids that end generation; an empty list means none.
+    #[must_use]
+    pub fn with_stop_ids(mut self, ids: impl Into<Vec<u32>>) -> Self {
+        self.stop_ids = Some(ids.into());
+        self
+    }
+
+    /// Reports log probabilities, with `top` alternatives for each token.
+    #[must_use]
+    pub fn with_logprobs(mut self, top: usize) -> Self {
+        self.logprobs = Some(top);
+        self
+    }
+}
+
+/// Why generation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Finish {
+    /// The model chose an id that ends generation.
+    Stop(
+        /// That id.
+        u32,
+    ),
+    /// The limit of [`GenerateOptions::max_tokens`] was reached.
+    MaxTokens,
+    /// The context is full.
+    Context,
+}
+
+/// How long the parts of a generation took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Timings {
+    /// Tokens of the prompt, with those found in the cache.
+    pub prompt_tokens: usize,
+    /// Tokens of the prompt that were in the cache already.
+    pub cached_tokens: usize,
+    /// Time for the rest of the prompt.
+    pub prefill: Duration,
+    /// Tokens that were generated.
+    pub generated_tokens: usize,
+    /// Time for the forward passes after the first token.
+    pub decode: Duration,
+    /// Number of those passes.
+    pub decode_steps: usize,
+}
+
+impl Timings {
+    /// Returns prompt tokens per second, without those found in the cache.
+    pub fn prefill_rate(&self) -> f64 {
+        rate(self.prompt_tokens - self.cached_tokens, self.prefill)
+    }
+
+    /// Returns generated tokens per second.
+    pub fn decode_rate(&self) -> f64 {
+        rate(self.decode_steps, self.decode)
+    }
+}
+
+fn rate(n: usize, time: Duration) -> f64 {
+    if time.is_zero() { 0.0 } else { n as f64 / time.as_secs_f64() }
+}
+
+/// One running generation: an iterator over the tokens.
+///
+/// ```no_run
+/// use ropewalk_local::{GenerateOptions, Generation, LoadOptions, Model};
+///
+/// let model = Model::open("model.gguf", &LoadOptions::default())?;
+/// let mut cache = model.new_cache();
+/// let mut tokens = Generation::new(&model, &mut cache, &[1, 42], &GenerateOptions::greedy(8))?;
+/// for token in &mut tokens {
+///     println!("{}", token?.id);
+/// }
+/// println!("{:?}, {:.1} tokens/s", tokens.finish(), tokens.timings().decode_rate());
+/// # Ok::<(), ropewalk_local::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Generation<'m> {
+    model: &'m Model,
+    cache: &'m mut Cache,
+    sampler: Sampler,
+    options: GenerateOptions,
+    history: Vec<u32>,
+    logits: Vec<f32>,
+    last: Option<u32>,
+    finish: Option<Finish>,
+    failed: bool,
+    timings: Timings,
+}
+
+impl<'m> Generation<'m> {
+    /// Runs the prompt; what `cache` shares with it at the beginning is not computed again.
+    ///
+    /// # Errors
+    /// [`Error::EmptyPrompt`], [`Error::TokenId`], [`Error::Context`] or [`Error::Option`].
+    pub fn new(
+        model: &'m Model,
+        cache: &'m mut Cache,
+        prompt: &[u32],
+        options: &GenerateOptions,
+    ) -> Result<Self> {
+        let sampler = Sampler::new(&options.sampler)?;
+        let start = Instant::now();
+        // The last token always runs again: its logits are not stored.
+        let cached = cache.common_prefix(prompt).min(prompt.len().saturating_sub(1));
+        cache.truncate(cached);
+        let logits = model.forward(cache, &prompt[cached..])?;
+        let timings = Timings {
+            prompt_tokens: prompt.len(),
+            cached_tokens: cached,
+            prefill: start.elapsed(),
+            ..Timings::default()
+        };
+        Ok(Self {
+            model,
+            cache,
+            sampler,
+            options: options.clone(),
+            history: prompt.to_vec(),
+            logits,
+            last: None,
+            finish: None,
+            failed: false,
+            timings,
+        })
+    }
+
+    /// Returns why generation ended; `None` while it runs.
+    pub fn finish(&self) -> Option<Finish> {
+        self.finish
+    }
+
+    /// Returns the times so far.
+    pub fn timings(&self) -> Timings {
+        self.timings
+    }
+
+    /// Returns the scores that the next token will be chosen from, `[vocab]`.
+    pub fn logits(&self) -> &[f32] {
+        &self.logits
+    }
+
+    fn step(&mut self) -> Result<Option<Sampled>> {
+        if self.options.max_tokens.is_some_and(|n| self.timings.generated_tokens >= n) {
+            self.finish = Some(Finish::MaxTokens);
+            return Ok(None);
+        }
+        if let Some(last) = self.last.take() {
+            if self.cache.len() == self.cache.capacity() {
+                self.finish = Some(Finish::Context);
+                return Ok(None);
+            }
+            let start = Instant::now();
+            self.logits = self.model.forward(self.cache, &[last])?;
+            self.timings.decode += start.elapsed();
+            self.timings.decode_steps += 1;
+        }
+        let token = self.sampler.sample(&self.history, &self.logits, self.options.logprobs)?;
+        if self.options.stop_ids.as_deref().unwrap_or(self.model.stop_ids()).contains(&token.id) {
+            self.finish = Some(Finish::Stop(token.id));
+            return Ok(None);
+        }
+        self.timings.generated_tokens += 1;
+        self.history.push(token.id);
+        self.last = Some(token.id);
+        Ok(Some(token))
+    }
+}
+
+impl Iterator for Generation<'_> {
+    type Item = Result<Sampled>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.finish.is_some() || self.failed {
+            return None;
+        }
+        let token = self.step().transpose();
+        self.failed = matches!(token, Some(Err(_)));
+        token
+    }
+}
+
+/// What one sequence of [`generate_n`] became.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Output {
+    /// The tokens.
+    pub tokens: Vec<Sampled>,
+    /// Why it ended.
+    pub finish: Finish,
+}
+
+impl Output {
+    /// Returns the ids of the tokens.
+    pub fn ids(&self) -> Vec<u32> {
+        self.tokens.iter().map(|t| t.id).collect()
+    }
+}
+
+/// Generates `n` continuations of one prompt; the i-th uses the seed plus i.
+///
+/// The prompt runs once and the sequences run together, one forward pass per step. Each is the
+/// same as it would be alone.
+///
+/// # Errors
+/// As [`Generation::new`].
+pub fn generate_n(
+    model: &Model,
+    prompt: &[u32],
+    options: &GenerateOptions,
+    n: usize,
+) -> Result<Vec<Output>> {
+    let mut first = model.new_cache();
+    let logits = model.forward(&mut first, prompt)?;
+    let mut running = Vec::with_capacity(n);
+    for i in 0..n as u64 {
+        let mut sampler = options.sampler.clone();
+        sampler.seed = sampler.seed.wrapping_add(i);
+        running.push(Running {
+            cache: first.clone(),
+            sampler: Sampler::new(&sampler)?,
+            history: prompt.to_vec(),
+            tokens: Vec::new(),
+            finish: None,
+        });
+    }
+    drop(first);
+    let stop_ids = options.stop_ids.as_deref().unwrap_or(model.stop_ids());
+    let mut logits: Vec<Vec<f32>> = vec![logits; n];
+    loop {
+        let active = running.iter_mut().filter(|r| r.finish.is_none());
+        for (r, row) in active.zip(&logits) {
+            r.choose(row, stop_ids, options)?;
+        }
+        let mut active: Vec<&mut Running> =
+            running.iter_mut().filter(|r| r.finish.is_none()).collect();
+        if active.is_empty() {
+            break;
+        }
+        let last: Vec<[u32; 1]> =
+            active.iter().map(|r| [r.history.last().copied().unwrap_or_default()]).collect();
+        let mut steps: Vec<Step<'_>> = active
+            .iter_mut()
+            .zip(&last)
+            .map(|(r, id)| Step::new(&mut r.cache, id))
+            .collect();
+        logits = model.forward_batch(&mut steps)?;
+    }
+    let done = |r: Running| Output { tokens: r.tokens, finish: r.finish.unwrap_or(Finish::MaxTokens) };
+    Ok(running.into_iter().map(done).collect())
+}
+
+struct Running {
+    cache: Cache,
+    sampler: Sampler,
+    history: Vec<u32>,
+    tokens: Vec<Sampled>,
+    finish: Option<Finish>,
+}
+
+impl Running {
+    fn choose(&mut self, logits: &[f32], stop: &[u32], options: &GenerateOptions) -> Result<()> {
+        if options.max_tokens.is_some_and(|n| self.tokens.len() >= n) {
+            self.finish = Some(Finish::MaxTokens);
+            return Ok(());
+        }
+        let token = self.sampler.sample(&self.history, logits, options.logprobs)?;
+        if stop.contains(&token.id) {
+            self.finish = Some(Finish::Stop(token.id));
+            return Ok(());
+        }
+        self.history.push(token.id);
+        self.tokens.push(token);
+        if self.cache.len() == self.cache.capacity() {
+            self.finish = Some(Finish::Context);
+        } else if options.max_tokens.is_some_and(|n| self.tokens.len() >= n) {
+            self.finish = Some(Finish::MaxTokens);
+        }
+        Ok(())
+    }
+}
+
+// A prompt that is empty is refused by `Model::forward`; this keeps the variant in one place.
+pub(crate) fn refuse_empty(ids: &[u32]) -> Result<()> {
+    if ids.is_empty() { Err(Error::EmptyPrompt) } else { Ok(()) }
+}

@@ -1,0 +1,367 @@
+//! A loaded model: token ids in, logits out.
+
+use std::borrow::Cow;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ropewalk_gguf::Gguf;
+use ropewalk_kernels::{Isa, Pool};
+use ropewalk_spec::{Footprint, ModelSpec, RopeScaling};
+
+use crate::decoder::{Decoder, Scratch, Span};
+use crate::generate::refuse_empty;
+use crate::rope::length_class;
+use crate::{Cache, CacheType, Error, Result, load};
+
+/// Reports how many of how many tensors are loaded.
+pub type LoadProgress = Arc<dyn Fn(usize, usize) + Send + Sync>;
+
+/// How to load and run a model.
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub struct LoadOptions {
+    /// Threads that compute; `None` means as many as the process may use.
+    pub threads: Option<NonZeroUsize>,
+    /// Tokens that one sequence may hold; `None` means what the model was made for, at most 4,096.
+    pub context: Option<usize>,
+    /// How keys and values are stored.
+    pub cache: CacheType,
+    /// Instruction set; `None` means the best of this machine.
+    pub isa: Option<Isa>,
+    /// Called after each tensor.
+    pub progress: Option<LoadProgress>,
+}
+
+impl std::fmt::Debug for LoadOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LoadOptions")
+            .field("threads", &self.threads)
+            .field("context", &self.context)
+            .field("cache", &self.cache)
+            .field("isa", &self.isa)
+            .finish_non_exhaustive()
+    }
+}
+
+impl LoadOptions {
+    /// Sets the number of threads.
+    #[must_use]
+    pub fn with_threads(mut self, threads: NonZeroUsize) -> Self {
+        self.threads = Some(threads);
+        self
+    }
+
+    /// Sets how many tokens one sequence may hold.
+    #[must_use]
+    pub fn with_context(mut self, tokens: usize) -> Self {
+        self.context = Some(tokens);
+        self
+    }
+
+    /// Sets how keys and values are stored.
+    #[must_use]
+    pub fn with_cache(mut self, kind: CacheType) -> Self {
+        self.cache = kind;
+        self
+    }
+
+    /// Sets the instruction set.
+    #[must_use]
+    pub fn with_isa(mut self, isa: Isa) -> Self {
+        self.isa = Some(isa);
+        self
+    }
+
+    /// Reports progress while loading.
+    #[must_use]
+    pub fn with_progress(mut self, f: impl Fn(usize, usize) + Send + Sync + 'static) -> Self {
+        self.progress = Some(Arc::new(f));
+        self
+    }
+}
+
+/// One sequence of a forward pass.
+#[derive(Debug)]
+pub struct Step<'a> {
+    pub(crate) cache: &'a mut Cache,
+    pub(crate) ids: &'a [u32],
+    pub(crate) all: bool,
+}
+
+impl<'a> Step<'a> {
+    /// Appends `ids` to the sequence of `cache` and asks for the logits after the last one.
+    pub fn new(cache: &'a mut Cache, ids: &'a [u32]) -> Self {
+        Self { cache, ids, all: false }
+    }
+
+    /// Asks for the logits after every id.
+    #[must_use]
+    pub fn with_all_logits(mut self) -> Self {
+        self.all = true;
+        self
+    }
+}
+
+/// A decoder with its weights packed for this machine.
+///
+/// It is shared by reference between threads; forward passes take turns.
+#[derive(Debug)]
+pub struct Model {
+    path: PathBuf,
+    decoder: Decoder,
+    context: usize,
+    cache: CacheType,
+    isa: Isa,
+    threads: usize,
+    stop_ids: Vec<u32>,
+    executor: Mutex<Executor>,
+}
+
+#[derive(Debug)]
+struct Executor {
+    pool: Pool,
+    scratch: Scratch,
+}
+
+/// What is left to run of a step.
+struct Run<'a> {
+    cache: &'a mut Cache,
+    /// Tokens in the cache before `ids`.
+    before: usize,
+    ids: Cow<'a, [u32]>,
+    /// Tokens in the cache afterwards.
+    total: usize,
+    /// The first position whose logits are asked for.
+    first_logits: usize,
+}
+
+/// Rows that one pass takes at most; longer prompts run in several passes.
+const ROWS_PER_PASS: usize = 512;
+/// Context of a model that was made for a longer one, unless asked for.
+const DEFAULT_CONTEXT: usize = 4096;
+
+impl Model {
+    /// Loads a GGUF file (one file, or any part of a split one) or a Hugging Face directory.
+    ///
+    /// # Errors
+    /// One line that names the file and what is wrong: a path that is neither, an unsupported
+    /// architecture or tensor type, a missing tensor, a shape mismatch, a truncated file.
+    pub fn open(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Self> {
+        let path = path.as_ref();
+        Self::assemble(path, load::open(path)?, options)
+    }
+
+    /// Loads from a GGUF file that is open already, such as one embedded in the program.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn from_gguf(gguf: Arc<Gguf>, options: &LoadOptions) -> Result<Self> {
+        let path = Path::new("GGUF");
+        Self::assemble(path, load::gguf(path, gguf)?, options)
+    }
+
+    pub(crate) fn assemble(path: &Path, files: load::Files, options: &LoadOptions) -> Result<Self> {
+        let threads = options.threads.unwrap_or_else(|| {
+            std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+        });
+        let isa = options.isa.unwrap_or_else(Isa::best);
+        if !isa.is_available() {
+            return Err(Error::Option {
+                name: "instruction set",
+                value: format!("{isa:?}"),
+                allowed: "one that this machine has",
+            });
+        }
+        let context = options.context.unwrap_or(files.spec.max_positions.min(DEFAULT_CONTEXT));
+        if context == 0 || context > files.spec.max_positions {
+            return Err(Error::Context { wanted: context, limit: files.spec.max_positions });
+        }
+        let pool = Pool::new(threads);
+        let decoder = load::decoder(files, isa, &pool, options.progress.as_ref())?;
+        Ok(Self {
+            path: path.to_owned(),
+            context,
+            cache: options.cache,
+            isa,
+            threads: threads.get(),
+            stop_ids: decoder.spec.eos_ids.clone(),
+            executor: Mutex::new(Executor { pool, scratch: Scratch::default() }),
+            decoder,
+        })
+    }
+
+    /// Returns what the model is, from its configuration.
+    pub fn spec(&self) -> &ModelSpec {
+        &self.decoder.spec
+    }
+
+    /// Returns where the model was loaded from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns how many tokens one sequence may hold.
+    pub fn context(&self) -> usize {
+        self.context
+    }
+
+    /// Returns the instruction set in use.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// Returns the number of threads that compute.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Returns the ids that end a generation unless others are given.
+    pub fn stop_ids(&self) -> &[u32] {
+        &self.stop_ids
+    }
+
+    pub(crate) fn add_stop_ids(&mut self, ids: impl IntoIterator<Item = u32>) {
+        for id in ids {
+            if !self.stop_ids.contains(&id) {
+                self.stop_ids.push(id);
+            }
+        }
+    }
+
+    /// Returns the module tree with shapes, as PyTorch prints it.
+    pub fn describe(&self) -> String {
+        ropewalk_spec::describe(self.spec())
+    }
+
+    /// Returns the number of parameters and their size in several types.
+    pub fn memory(&self) -> Footprint {
+        ropewalk_spec::memory(self.spec())
+    }
+
+    /// Returns the bytes of the packed weights, without the embedding table.
+    pub fn weight_bytes(&self) -> usize {
+        self.decoder.weight_bytes()
+    }
+
+    /// Returns the bytes that one decoding step reads with `tokens` in the cache.
+    ///
+    /// This divided by the machine's read bandwidth is the least time a token can take.
+    pub fn bytes_per_step(&self, tokens: usize) -> usize {
+        self.weight_bytes() + self.new_cache_of(0).bytes_for(tokens)
+    }
+
+    /// Returns an empty cache for one sequence.
+    pub fn new_cache(&self) -> Cache {
+        self.new_cache_of(self.context)
+    }
+
+    fn new_cache_of(&self, capacity: usize) -> Cache {
+        Cache::new(self.spec(), self.cache, capacity)
+    }
+
+    /// Appends `ids` to a sequence and returns the logits after the last one, `[vocab]`.
+    ///
+    /// # Errors
+    /// [`Error::EmptyPrompt`], [`Error::TokenId`] or [`Error::Context`]; the cache is then as before.
+    pub fn forward(&self, cache: &mut Cache, ids: &[u32]) -> Result<Vec<f32>> {
+        let mut rows = self.forward_batch(&mut [Step::new(cache, ids)])?;
+        Ok(rows.pop().unwrap_or_default())
+    }
+
+    /// Appends `ids` to a sequence and returns the logits after each, `[ids, vocab]`.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn forward_all(&self, cache: &mut Cache, ids: &[u32]) -> Result<Vec<f32>> {
+        let mut rows = self.forward_batch(&mut [Step::new(cache, ids).with_all_logits()])?;
+        Ok(rows.pop().unwrap_or_default())
+    }
+
+    /// Runs several sequences together; each gives the bits that it would give alone.
+    ///
+    /// Returns for each step its logits: `[vocab]`, or `[ids, vocab]` where all were asked for.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward); no cache has changed then.
+    pub fn forward_batch(&self, steps: &mut [Step<'_>]) -> Result<Vec<Vec<f32>>> {
+        let vocab = self.spec().vocab_size;
+        for step in steps.iter() {
+            refuse_empty(step.ids)?;
+            if let Some(&id) = step.ids.iter().find(|&&id| id as usize >= vocab) {
+                return Err(Error::TokenId { id, vocab });
+            }
+            let wanted = step.cache.len() + step.ids.len();
+            if wanted > step.cache.capacity() {
+                return Err(Error::Context { wanted, limit: step.cache.capacity() });
+            }
+        }
+        let mut runs: Vec<Run<'_>> = steps.iter_mut().map(|s| self.start(s)).collect();
+        let result = self.finish(&mut runs);
+        if result.is_err() {
+            for run in &mut runs {
+                run.cache.truncate(run.before);
+            }
+        }
+        result
+    }
+
+    /// Says what a step has to run: its ids, or everything again when the sequence grows past the
+    /// length from which on other RoPE frequencies hold for all of its keys.
+    fn start<'a>(&self, step: &'a mut Step<'_>) -> Run<'a> {
+        let before = step.cache.len();
+        let total = before + step.ids.len();
+        let rope = &self.spec().rope;
+        let again = !step.cache.is_empty()
+            && matches!(rope.scaling, RopeScaling::LongRope { .. })
+            && length_class(rope, before) != length_class(rope, total);
+        let ids = if again {
+            let ids = [step.cache.tokens(), step.ids].concat();
+            step.cache.clear();
+            Cow::Owned(ids)
+        } else {
+            Cow::Borrowed(step.ids)
+        };
+        let first_logits = if step.all { before } else { total - 1 };
+        Run { before: step.cache.len(), cache: &mut *step.cache, ids, total, first_logits }
+    }
+
+    fn finish(&self, runs: &mut [Run<'_>]) -> Result<Vec<Vec<f32>>> {
+        let mut executor = self.executor();
+        let Executor { pool, scratch } = &mut *executor;
+        let mut out: Vec<Vec<f32>> = vec![Vec::new(); runs.len()];
+        loop {
+            let mut room = ROWS_PER_PASS;
+            let mut spans = Vec::new();
+            let mut owners = Vec::new();
+            for (i, run) in runs.iter_mut().enumerate() {
+                let at = run.cache.len();
+                let done = at - run.before;
+                let take = (run.ids.len() - done).min(room);
+                if take == 0 {
+                    continue;
+                }
+                room -= take;
+                owners.push(i);
+                spans.push(Span {
+                    cache: &mut *run.cache,
+                    ids: &run.ids[done..done + take],
+                    total: run.total,
+                    skip_logits: run.first_logits.saturating_sub(at).min(take),
+                });
+            }
+            if spans.is_empty() {
+                return Ok(out);
+            }
+            let rows = self.decoder.pass(pool, self.isa, scratch, &mut spans)?;
+            for (i, row) in owners.into_iter().zip(rows) {
+                out[i].extend(row);
+            }
+        }
+    }
+
+    fn executor(&self) -> MutexGuard<'_, Executor> {
+        // A panic in a pass leaves only scratch space behind, which the next pass overwrites.
+        self.executor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,154 @@
+//! The stages of the sampler chain.
+
+use std::collections::HashMap;
+
+use super::Candidates;
+
+/// One step of the chain: it sees the tokens so far and changes the candidates.
+pub trait LogitsProcessor: Send + std::fmt::Debug {
+    /// Rescales or removes candidates; `history` is the prompt and what was generated so far.
+    fn apply(&mut self, history: &[u32], candidates: &mut Candidates);
+}
+
+/// Adds a constant to the scores of some tokens; `-inf` bans one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogitBias(
+    /// Token id and what is added to its score.
+    pub Vec<(u32, f32)>,
+);
+
+impl LogitsProcessor for LogitBias {
+    fn apply(&mut self, _: &[u32], candidates: &mut Candidates) {
+        for &(id, bias) in &self.0 {
+            candidates.adjust(id, |x| *x += bias);
+        }
+    }
+}
+
+/// Lowers the scores of tokens that were used already.
+///
+/// Repetition divides positive scores and multiplies negative ones (Keskar et al. 2019, CTRL,
+/// section 4.1; `RepetitionPenaltyLogitsProcessor` in transformers). Frequency is taken off per
+/// use and presence once (the OpenAI definition).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Penalties {
+    /// Factor for used tokens; 1 does nothing.
+    pub repetition: f32,
+    /// Taken off per use; 0 does nothing.
+    pub frequency: f32,
+    /// Taken off once; 0 does nothing.
+    pub presence: f32,
+    /// How many of the latest tokens count; `None` means all.
+    pub last_n: Option<usize>,
+}
+
+impl LogitsProcessor for Penalties {
+    fn apply(&mut self, history: &[u32], candidates: &mut Candidates) {
+        let start = self.last_n.map_or(0, |n| history.len().saturating_sub(n));
+        let mut counts: HashMap<u32, u32> = HashMap::new();
+        for &id in history.get(start..).unwrap_or_default() {
+            *counts.entry(id).or_default() += 1;
+        }
+        for (id, n) in counts {
+            candidates.adjust(id, |x| {
+                *x = if *x < 0.0 { *x * self.repetition } else { *x / self.repetition };
+                *x -= n as f32 * self.frequency + self.presence;
+            });
+        }
+    }
+}
+
+/// Keeps the `k` best candidates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TopK(
+    /// How many stay; at least one does.
+    pub usize,
+);
+
+impl LogitsProcessor for TopK {
+    fn apply(&mut self, _: &[u32], candidates: &mut Candidates) {
+        candidates.keep_best(self.0);
+    }
+}
+
+/// Keeps the smallest set of best candidates whose probabilities reach `p`
+/// (Holtzman et al. 2019, "The Curious Case of Neural Text Degeneration", section 3.1).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TopP(
+    /// The mass to keep, `0.0..=1.0`.
+    pub f32,
+);
+
+impl LogitsProcessor for TopP {
+    fn apply(&mut self, _: &[u32], candidates: &mut Candidates) {
+        candidates.sort();
+        let mut sum = 0.0;
+        let mut keep = 0;
+        for p in candidates.probabilities() {
+            sum += p;
+            keep += 1;
+            if sum >= f64::from(self.0) {
+                break;
+            }
+        }
+        candidates.truncate(keep);
+    }
+}
+
+/// Keeps candidates at least `p` times as probable as the best one
+/// (Nguyen et al. 2024, "Turning Up the Heat: Min-p Sampling").
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MinP(
+    /// The share of the best probability, `0.0..=1.0`.
+    pub f32,
+);
+
+impl LogitsProcessor for MinP {
+    fn apply(&mut self, _: &[u32], candidates: &mut Candidates) {
+        let Some(best) = candidates.best() else { return };
+        let floor = best.logit + self.0.ln();
+        candidates.retain(|c| c.logit >= floor);
+    }
+}
+
+/// Keeps the candidates whose surprise is nearest to the entropy, up to a mass
+/// (Meister et al. 2022, "Locally Typical Sampling", algorithm 1).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Typical(
+    /// The mass to keep, `0.0..=1.0`.
+    pub f32,
+);
+
+impl LogitsProcessor for Typical {
+    fn apply(&mut self, _: &[u32], candidates: &mut Candidates) {
+        let p = candidates.probabilities();
+        let entropy: f64 = p.iter().filter(|&&p| p > 0.0).map(|&p| -p * p.ln()).sum();
+        let distance = |i: usize| (-p[i].ln() - entropy).abs();
+        let mut order: Vec<usize> = (0..p.len()).collect();
+        order.sort_by(|&a, &b| distance(a).total_cmp(&distance(b)));
+        let mut sum = 0.0;
+        let below = order
+            .iter()
+            .take_while(|&&i| {
+                sum += p[i];
+                sum < f64::from(self.0)
+            })
+            .count();
+        order.truncate(below + 1);
+        candidates.select(&order);
+    }
+}
+
+/// Divides all scores by a temperature above 0.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Temperature(
+    /// Below 1 sharpens, above 1 flattens.
+    pub f32,
+);
+
+impl LogitsProcessor for Temperature {
+    fn apply(&mut self, _: &[u32], candidates: &mut Candidates) {
+        let t = self.0;
+        candidates.rescale(|c| c.logit /= t);
+    }
+}

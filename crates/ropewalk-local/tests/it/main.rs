@@ -1,0 +1,8 @@
+//! Integration tests of the engine.
+
+mod bad_input;
+mod families;
+mod golden;
+mod laws;
+mod packed;
+mod stories;

@@ -1,0 +1,95 @@
+//! Packed types against f32 weights of the same values.
+
+use ropewalk_gguf::TensorType;
+use ropewalk_kernels::Isa;
+use ropewalk_local::{CacheType, LoadOptions, Model};
+
+use crate::families::{exact, from_gguf};
+use crate::golden::{GoldenCase, cases};
+
+/// Every type that the quantiser writes.
+const TYPES: [TensorType; 12] = [
+    TensorType::F16,
+    TensorType::BF16,
+    TensorType::Q8_0,
+    TensorType::Q4_0,
+    TensorType::Q4_1,
+    TensorType::Q5_0,
+    TensorType::Q5_1,
+    TensorType::Q2_K,
+    TensorType::Q3_K,
+    TensorType::Q4_K,
+    TensorType::Q5_K,
+    TensorType::Q6_K,
+];
+
+fn logits(model: &Model) -> Vec<f32> {
+    let ids = ropewalk_spec::testing::prompt(11, 24, model.spec().vocab_size);
+    model.forward_all(&mut model.new_cache(), &ids).unwrap()
+}
+
+/// Root of the mean squared difference, relative to that of the values.
+fn error(found: &[f32], want: &[f32]) -> f64 {
+    let square = |x: f32| f64::from(x) * f64::from(x);
+    let difference: f64 = found.iter().zip(want).map(|(a, b)| square(a - b)).sum();
+    (difference / want.iter().copied().map(square).sum::<f64>()).sqrt()
+}
+
+#[test]
+fn packed_weights_compute_what_their_values_say() {
+    for case in cases().into_iter().filter(GoldenCase::is_wide) {
+        for ty in TYPES {
+            let want = logits(&from_gguf(case.model.gguf_dequantized(|_| ty).unwrap(), &exact()));
+            let found = logits(&from_gguf(case.model.gguf(|_| ty).unwrap(), &exact()));
+            // Float weights differ by summation alone. Other types round activations to 8 bits
+            // per block of 32 or 256: with a largest value of 3 standard deviations that is
+            // 3 / 127 / sqrt(12) = 0.7 % noise per product, and there are seven per layer.
+            let limit = if ty.block_size() == 1 { 1e-5 } else { 0.05 };
+            let e = error(&found, &want);
+            assert!(e <= limit, "{} {ty}: relative error {e:.2e}", case.name);
+            assert!(ty.block_size() == 1 || e > 0.0, "{} {ty}: nothing was packed", case.name);
+        }
+    }
+}
+
+#[test]
+fn instruction_sets_agree() {
+    let tiers = Isa::available();
+    for case in cases().into_iter().filter(GoldenCase::is_wide) {
+        for ty in TYPES {
+            let bytes = case.model.gguf(|_| ty).unwrap();
+            let run = |isa: Isa| {
+                let options = LoadOptions::default().with_isa(isa).with_cache(CacheType::F32);
+                logits(&from_gguf(bytes.clone(), &options))
+            };
+            let want = run(Isa::Scalar);
+            for &isa in &tiers {
+                let found = run(isa);
+                let largest = want.iter().fold(0f32, |m, x| m.max(x.abs()));
+                // An activation on the edge between two 8-bit values may fall to either side
+                // where sums before it differ in their last bit; each such step is worth up to
+                // 1/127 of a block's largest value.
+                let tolerance = if ty.block_size() == 1 { 2e-5 } else { 1e-2 } * largest;
+                for (row, want) in found.chunks_exact(320).zip(want.chunks_exact(320)) {
+                    let best = |x: &[f32]| {
+                        (0..x.len()).max_by(|&a, &b| x[a].total_cmp(&x[b])).unwrap()
+                    };
+                    let first = want[best(want)];
+                    let second = want.iter().copied().filter(|x| *x < first).fold(f32::MIN, f32::max);
+                    if first - second > 10.0 * tolerance {
+                        assert_eq!(best(row), best(want), "{} {ty} {}", case.name, isa.name());
+                    }
+                    for (a, b) in row.iter().zip(want) {
+                        let label = format!("{} {ty} {}", case.name, isa.name());
+                        assert!((a - b).abs() <= tolerance, "{label}: {a} is not {b}");
+                    }
+                }
+            }
+        }
+    }
+    for isa in [Isa::Avx2, Isa::AvxVnni, Isa::Avx512Vnni] {
+        if !tiers.contains(&isa) {
+            println!("not run: {} is not on this machine", isa.name());
+        }
+    }
+}
