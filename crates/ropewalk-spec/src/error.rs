@@ -130,3 +130,14 @@ pub enum Error {
     #[error(transparent)]
     Gguf(#[from] ropewalk_gguf::Error),
 }
+
+impl From<Error> for ropewalk_core::Error {
+    /// A path that cannot be read is a configuration error; what a file says, one of inference.
+    fn from(error: Error) -> Self {
+        let kind = match error {
+            Error::Io { .. } => ropewalk_core::ErrorKind::Configuration,
+            _ => ropewalk_core::ErrorKind::Inference,
+        };
+        Self::new(kind, error.to_string()).with_source(error)
+    }
+}

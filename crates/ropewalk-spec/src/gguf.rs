@@ -68,23 +68,25 @@ impl ModelSpec {
         let head_dim = match keys.optional("attention.key_length")? {
             Some(n) => n,
             None if heads > 0 && hidden % heads == 0 => hidden / heads,
-            None => return keys.fail(format!("{hidden} features do not split into {heads} heads")),
+            None => {
+                return Keys::fail(format!("{hidden} features do not split into {heads} heads"));
+            }
         };
         if let Some(n) = keys
             .optional("attention.value_length")?
             .filter(|&n| n != head_dim)
         {
-            return keys.fail(format!(
+            return Keys::fail(format!(
                 "keys have {head_dim} features per head, values have {n}"
             ));
         }
         if layers > 1 << 10 {
-            return keys.fail(format!("{layers} layers are more than 1024"));
+            return Keys::fail(format!("{layers} layers are more than 1024"));
         }
         let shape = |name: &str| gguf.tensor(name).map(|t| t.info.shape());
         let vocab_size = match shape("token_embd.weight").as_deref() {
             Some([vocab, _]) => *vocab,
-            Some(_) => return keys.fail("token_embd.weight is not a matrix".to_owned()),
+            Some(_) => return Keys::fail("token_embd.weight is not a matrix".to_owned()),
             None => {
                 return Err(Error::MissingTensor {
                     name: "token_embd.weight".to_owned(),
@@ -147,7 +149,7 @@ impl Keys<'_> {
         }
     }
 
-    fn fail<T>(&self, problem: String) -> Result<T> {
+    fn fail<T>(problem: String) -> Result<T> {
         Err(Error::Inconsistent {
             file: FILE.to_owned(),
             problem,
@@ -171,10 +173,10 @@ impl Keys<'_> {
 fn eos_ids(meta: &Metadata) -> Result<Vec<u32>> {
     let mut ids = Vec::new();
     for name in ["eos", "eot", "eom"] {
-        if let Some(id) = meta.u32(&format!("tokenizer.ggml.{name}_token_id"))? {
-            if !ids.contains(&id) {
-                ids.push(id);
-            }
+        if let Some(id) = meta.u32(&format!("tokenizer.ggml.{name}_token_id"))?
+            && !ids.contains(&id)
+        {
+            ids.push(id);
         }
     }
     Ok(ids)
@@ -257,7 +259,7 @@ fn rope(gguf: &Gguf, keys: &Keys<'_>, head_dim: usize, max_positions: usize) -> 
         }
         (kind, ..) => {
             let kind = kind.unwrap_or("none");
-            return keys.fail(format!(
+            return Keys::fail(format!(
                 "rope type `{kind}` does not go with the rope tensors of the file"
             ));
         }

@@ -24,7 +24,7 @@
 //! assert_eq!(k.name, "model.layers.0.self_attn.qkv_proj.weight");
 //! assert_eq!((k.rows, k.shape), (48..72, vec![24, 48]));
 //!
-//! assert_eq!(memory(&spec).parameters, 73_680);
+//! assert_eq!(memory(&spec).parameters, 73_584);
 //! assert!(describe(&spec).contains("(0-1): 2 x Phi3DecoderLayer("));
 //! # Ok::<(), ropewalk_spec::Error>(())
 //! ```

@@ -238,7 +238,7 @@ impl ModelSpec {
                 ));
             }
         }
-        if self.heads % self.kv_heads != 0 {
+        if !self.heads.is_multiple_of(self.kv_heads) {
             return fail(format!(
                 "{} heads cannot be shared among {} key-value heads",
                 self.heads, self.kv_heads

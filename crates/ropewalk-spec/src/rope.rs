@@ -107,7 +107,7 @@ impl RopeSpec {
         let positive = |name: &str, v: f32| {
             (!(v.is_finite() && v > 0.0)).then(|| format!("the rope {name} is {v}, not above zero"))
         };
-        if self.dims == 0 || self.dims % 2 != 0 {
+        if self.dims == 0 || !self.dims.is_multiple_of(2) {
             return Some(format!(
                 "{} rotated features per head is not an even number",
                 self.dims

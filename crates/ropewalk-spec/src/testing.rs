@@ -16,9 +16,9 @@
 //!     "max_position_embeddings": 64, "rms_norm_eps": 1e-5, "hidden_act": "silu",
 //! });
 //! let model = Seeded::new(ModelSpec::from_hf(&config)?, 7);
-//! let file = Gguf::from_bytes(model.gguf(|_| TensorType::Q8_0)?)?;
-//! let spec = ModelSpec::from_gguf(&file)?;
-//! let q = spec.read(&GgufSource::new(file), Role::Q, Some(0))?.unwrap();
+//! let source = GgufSource::new(Gguf::from_bytes(model.gguf(|_| TensorType::Q8_0)?)?);
+//! let spec = ModelSpec::from_gguf(source.gguf())?;
+//! let q = spec.read(&source, Role::Q, Some(0))?.unwrap();
 //! assert_eq!((q.shape, q.ty), (vec![64, 64], TensorType::Q8_0));
 //! # Ok::<(), ropewalk_spec::Error>(())
 //! ```

@@ -109,7 +109,7 @@ impl<'a> Object<'a> {
         // Some tools write whole numbers as floats.
         let whole = value.as_u64().or_else(|| {
             let float = value.as_f64()?;
-            (float >= 0.0 && float < 1e15 && float.fract() == 0.0).then_some(float as u64)
+            ((0.0..1e15).contains(&float) && float.fract() == 0.0).then_some(float as u64)
         });
         match whole.and_then(|n| usize::try_from(n).ok()) {
             Some(n) => Ok(Some(n)),

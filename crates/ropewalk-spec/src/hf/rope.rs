@@ -33,13 +33,10 @@ pub(super) fn read(
     max_positions: usize,
 ) -> Result<RopeSpec> {
     let about_rope = |key: &str| key.starts_with("rope") || key.contains("rotary");
-    if let Some(key) = config
-        .keys()
-        .find(|k| about_rope(k) && !TOP_LEVEL.contains(k))
-    {
-        if config.present(key).is_some() {
-            return Err(config.unread_rope(key));
-        }
+    let unread =
+        |key: &&str| about_rope(key) && !TOP_LEVEL.contains(key) && config.present(key).is_some();
+    if let Some(key) = config.keys().find(unread) {
+        return Err(config.unread_rope(key));
     }
     let context = Context {
         config: *config,

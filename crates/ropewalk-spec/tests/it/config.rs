@@ -323,7 +323,7 @@ fn rope_settings_that_nothing_reads_are_refused() {
     // Null and the value that changes nothing are fine.
     let config = tiny_with(
         "Llama",
-        json!({"rope_scaling": null, "rope_interleaved": null, "partial_rotary_factor": 1.0}),
+        json!({"rope_scaling": null, "rope_interleaved": null, "rope_aaa": null, "partial_rotary_factor": 1.0}),
     );
     assert!(ModelSpec::from_hf(&config).is_ok());
 }
