@@ -4,6 +4,7 @@ use std::arch::x86_64::*;
 use super::Lanes;
 
 #[derive(Clone, Copy)]
+#[repr(transparent)]
 pub(crate) struct Avx512(__m512);
 
 #[inline(always)]
@@ -166,7 +167,11 @@ impl Lanes for Avx512 {
     }
     #[inline(always)]
     unsafe fn transpose(rows: [Self; 16]) -> [Self; 16] {
-        unsafe { transpose16(rows.map(|r| r.0)).map(Self) }
+        // SAFETY: the type is a transparent wrapper.
+        unsafe {
+            let rows = std::mem::transmute::<[Self; 16], [__m512; 16]>(rows);
+            std::mem::transmute::<[__m512; 16], [Self; 16]>(transpose16(rows))
+        }
     }
     #[inline(always)]
     unsafe fn load_f16(p: *const u16) -> Self {
