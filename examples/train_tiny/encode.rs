@@ -74,9 +74,7 @@ pub fn pieces(c: &Conversation, generate: bool) -> Vec<(String, f32)> {
             Role::Tool => {
                 let open = if i > 0 && same(i - 1) { "" } else { "<|im_start|>user" };
                 let close = if same(i + 1) { "" } else { "<|im_end|>\n" };
-                add(format!("{open}\n<tool_response>\n"), 0.0);
-                add(text.clone(), 0.0);
-                add(format!("\n</tool_response>{close}"), 0.0);
+                add(format!("{open}\n<tool_response>\n{text}\n</tool_response>{close}"), 0.0);
             }
             Role::Assistant => {
                 add("<|im_start|>assistant\n".to_owned(), 0.0);
@@ -118,6 +116,8 @@ pub struct World {
     pub seed: u64,
     /// Tokens of one update, at most.
     pub tokens: usize,
+    /// Updates with many copying exercises at the beginning of the run.
+    pub drill_steps: u64,
     /// Longest conversation kept, in tokens.
     pub longest: usize,
 }
@@ -126,7 +126,8 @@ impl BatchSource for World {
     fn docs(&self, step: u64) -> ropewalk::train::Result<Vec<Doc>> {
         let (mut out, mut total) = (Vec::new(), 0);
         for i in 0..4096 {
-            let c = world::conversation(self.seed, step * 4096 + i);
+            let drills = if step < self.drill_steps { 0.6 } else { 0.04 };
+            let c = world::conversation(self.seed, step * 4096 + i, drills);
             let mut d = doc(&self.tok, &c).map_err(|e| ropewalk::train::TrainError::Batch(e.to_string()))?;
             d.truncate(self.longest);
             total += d.ids.len() - 1;
@@ -143,9 +144,10 @@ impl BatchSource for World {
         let mut eat = |bytes: &[u8]| bytes.iter().for_each(|b| h = (h ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3));
         eat(&self.seed.to_le_bytes());
         eat(&(self.tokens as u64).to_le_bytes());
+        eat(&self.drill_steps.to_le_bytes());
         eat(&(self.longest as u64).to_le_bytes());
         for i in 0..64 {
-            let c = world::conversation(self.seed, i);
+            let c = world::conversation(self.seed, i, 0.04);
             let ids = doc(&self.tok, &c).map(|d| d.ids).unwrap_or_default();
             ids.iter().for_each(|id| eat(&id.to_le_bytes()));
         }

@@ -80,6 +80,14 @@ fn price_case(rng: &mut Rng, unseen: Unseen) -> Case {
     Case { c, right: Box::new(move |r| calls(r).is_some_and(|v| v == [city.as_str()])) }
 }
 
+/// How many of `n` calls are right where training saw neither the phrasing nor the city.
+pub fn unseen_calls(model: &dyn Greedy, tok: &Tokenizer, seed: u64, n: usize) -> Result<usize> {
+    let cases: Vec<Case> = (0..n).map(|i| price_case(&mut Rng::new(seed, 1, i as u64), Unseen { phrasing: true, city: true })).collect();
+    let prompts: Vec<_> = cases.iter().map(|c| encode::prompt(tok, &c.c)).collect::<Result<_>>()?;
+    let replies = model.replies(&prompts)?;
+    Ok(cases.iter().zip(&replies).filter(|(c, r)| (c.right)(r)).count())
+}
+
 /// All figures, `n` cases each.
 pub fn run(model: &dyn Greedy, tok: &Tokenizer, seed: u64, n: usize) -> Result<Vec<Score>> {
     let mut out = Vec::new();

@@ -30,6 +30,7 @@ struct Args {
     lr: f64,
     threads: usize,
     every: u64,
+    drills: u64,
     cases: usize,
     resume: bool,
     eval: bool,
@@ -37,7 +38,7 @@ struct Args {
 }
 
 fn args() -> Result<Args> {
-    let mut a = Args { out: "target/train_tiny".into(), steps: 3000, tokens: 4096, lr: 2e-3, threads: 0, every: 200, cases: 400, resume: false, eval: false, sample: 0 };
+    let mut a = Args { out: "target/train_tiny".into(), steps: 3000, tokens: 4096, lr: 2e-3, threads: 0, every: 200, drills: 300, cases: 400, resume: false, eval: false, sample: 0 };
     let mut it = std::env::args().skip(1);
     while let Some(flag) = it.next() {
         let mut value = || it.next().with_context(|| format!("{flag} needs a value"));
@@ -47,6 +48,7 @@ fn args() -> Result<Args> {
             "--tokens" => a.tokens = value()?.parse()?,
             "--lr" => a.lr = value()?.parse()?,
             "--threads" => a.threads = value()?.parse()?,
+            "--drills" => a.drills = value()?.parse()?,
             "--every" => a.every = value()?.parse()?,
             "--cases" => a.cases = value()?.parse()?,
             "--sample" => a.sample = value()?.parse()?,
@@ -73,7 +75,7 @@ fn main() -> Result<()> {
     if a.sample > 0 {
         return sample(&tok, a.sample);
     }
-    let data = encode::World { tok: tok.clone(), seed: SEED, tokens: a.tokens, longest: 512 };
+    let data = encode::World { tok: tok.clone(), seed: SEED, tokens: a.tokens, drill_steps: a.drills, longest: 512 };
     let compute = Compute::new(a.threads);
     let checkpoint = a.out.join("checkpoint");
     if a.eval {
@@ -90,7 +92,7 @@ fn main() -> Result<()> {
         Trainer::new(lm, settings, &data)
     };
     trainer.log_to(&a.out.join("metrics.jsonl"))?;
-    let held: Vec<_> = (0..96).map(|i| encode::doc(&tok, &world::conversation(SEED + 1, i))).collect::<Result<_>>()?;
+    let held: Vec<_> = (0..96).map(|i| encode::doc(&tok, &world::conversation(SEED + 1, i, 0.04))).collect::<Result<_>>()?;
     let (mut loss, mut tokens, mut clock) = (0.0, 0, Instant::now());
     while !trainer.finished() {
         let r = trainer.advance(&data)?;
@@ -104,7 +106,8 @@ fn main() -> Result<()> {
         }
         if r.step % a.every == 0 || trainer.finished() {
             trainer.save(&checkpoint)?;
-            println!("step {:5}  held-out loss {:.4}", r.step, trainer.model().evaluate(&held)?);
+            let calls = eval::unseen_calls(&eval::Own { lm: trainer.model(), tok: &tok }, &tok, SEED + 3, 48)?;
+            println!("step {:5}  held-out loss {:.4}  tool calls, phrasing and city unseen: {calls} of 48", r.step, trainer.model().evaluate(&held)?);
             clock = Instant::now();
         }
     }
@@ -130,7 +133,7 @@ fn write(path: &Path, text: &str) -> Result<()> {
 fn sample(tok: &Tokenizer, n: u64) -> Result<()> {
     let mut lengths = Vec::new();
     for i in 0..1000 {
-        let c = world::conversation(SEED, i);
+        let c = world::conversation(SEED, i, 0.04);
         let d = encode::doc(tok, &c)?;
         ensure!(d.ids == tok.encode(&encode::text(&c, false), false)?, "the parts of a conversation tokenize differently from the whole");
         if i < n {

@@ -85,7 +85,7 @@ fn capital(s: &str) -> String {
 fn made_up(rng: &mut Rng) -> String {
     let held: HashSet<&str> = cities::HELD.iter().copied().collect();
     loop {
-        let mut word = |rng: &mut Rng| {
+        let word = |rng: &mut Rng| {
             let mut w = String::new();
             for _ in 0..1 + rng.below(3) + rng.below(2) {
                 w.push_str(one(rng, cities::ONSET));
@@ -161,25 +161,12 @@ fn system(rng: &mut Rng) -> Option<String> {
     Some(text.replace("$W", one(rng, AIRLINES)))
 }
 
-/// The tool definition the examples use.
-pub const TOOL: &str = r#"{"type": "function", "function": {"name": "get_ticket_price", "description": "Get the price of a return ticket to the destination city.", "parameters": {"type": "object", "properties": {"destination_city": {"type": "string", "description": "The city that the customer wants to travel to"}}, "required": ["destination_city"]}}}"#;
+/// The tool as the chat template shows it to the model: name and parameters.
+pub const TOOL: &str = r#"{"name": "get_ticket_price", "parameters": ["destination_city"]}"#;
 
 fn tool(rng: &mut Rng) -> String {
-    let mut t = TOOL.to_owned();
-    if rng.chance(0.3) {
-        t = t.replace("The city that the customer wants to travel to", one(rng, &["The destination city", "Name of the city", "City", "Where the customer wants to go"]));
-    }
-    if rng.chance(0.3) {
-        let d = one(rng, &["Get the price of a ticket.", "Returns the ticket price for a city.", "Get the price of a return ticket to the destination city. Call this whenever you need to know the ticket price, for example when a customer asks 'How much is a ticket to this city'", "Ticket prices", "Look up a ticket price"]);
-        t = t.replace("Get the price of a return ticket to the destination city.", d);
-    }
-    if rng.chance(0.15) {
-        t = t.replace(r#", "description": "The city that the customer wants to travel to""#, "");
-    }
-    if rng.chance(0.25) {
-        t = t.replace(r#""required": ["destination_city"]"#, r#""required": ["destination_city"], "additionalProperties": false"#);
-    }
-    t
+    let name = one(rng, &["destination_city", "destination_city", "destination_city", "destination_city", "city", "destination"]);
+    TOOL.replace("destination_city", name)
 }
 
 /// The text of a call for one city.
@@ -299,6 +286,12 @@ pub enum Known {
     Talk,
 }
 
+/// A call with the parameter's name as the conversation's tool has it.
+fn named(c: &Conversation, call: String) -> String {
+    let name = c.tool.as_deref().and_then(|t| t.split('"').nth(7)).unwrap_or("destination_city");
+    call.replace("\"destination_city\"", &format!("\"{name}\""))
+}
+
 fn add_price(rng: &mut Rng, c: &mut Conversation, question: String, city: &str) {
     c.turns.push((Role::User, question));
     add_call(rng, c, city);
@@ -309,7 +302,8 @@ fn add_call(rng: &mut Rng, c: &mut Conversation, city: &str) {
         c.turns.push((Role::Assistant, say(rng, ph::NO_TOOL)));
         return;
     }
-    c.turns.push((Role::Assistant, call(city)));
+    let call = named(c, call(city));
+    c.turns.push((Role::Assistant, call));
     if rng.chance(0.15) {
         c.turns.push((Role::Tool, tool_unknown(rng, city)));
         c.turns.push((Role::Assistant, say(rng, ph::NO_PRICE).replace("$C", city)));
@@ -334,7 +328,8 @@ fn add_both(rng: &mut Rng, c: &mut Conversation) {
         c.turns.push((Role::Assistant, say(rng, ph::NO_TOOL)));
         return;
     }
-    c.turns.push((Role::Assistant, format!("{}\n{}", call(&a), call(&b))));
+    let calls = named(c, format!("{}\n{}", call(&a), call(&b)));
+    c.turns.push((Role::Assistant, calls));
     let (p, q) = (price(rng), price(rng));
     let style = rng.clone();
     c.turns.push((Role::Tool, tool_result(&mut style.clone(), &a, &p)));
@@ -386,11 +381,27 @@ fn exchange(rng: &mut Rng, c: &mut Conversation) {
     }
 }
 
-/// Training conversation number `index` under `seed`.
-pub fn conversation(seed: u64, index: u64) -> Conversation {
+/// Asks for words to be repeated: a dense exercise in copying names.
+fn drill(rng: &mut Rng) -> Conversation {
+    let mut c = Conversation::default();
+    for _ in 0..1 + rng.below(2) {
+        let words: Vec<String> = (0..1 + rng.below(3)).map(|_| city(rng, false)).collect();
+        let list = words.join(", ");
+        let frame = say(rng, &["{Repeat|Say|Write|Echo}{| after me}: $C", "{Can you|Please|Could you} {repeat|say|spell|write} $C{?|.|}", "{Say|Repeat} $C{.||!| again.}"]);
+        c.turns.push((Role::User, frame.replace("$C", &list)));
+        c.turns.push((Role::Assistant, list));
+    }
+    c
+}
+
+/// Training conversation number `index` under `seed`; `drills` is the share of copying exercises.
+pub fn conversation(seed: u64, index: u64, drills: f32) -> Conversation {
     let mut rng = Rng::new(seed, 0xC04, index);
+    if rng.chance(drills) {
+        return drill(&mut rng);
+    }
     let mut c = Conversation { system: system(&mut rng), tool: None, turns: Vec::new() };
-    if rng.chance(0.65) {
+    if rng.chance(0.8) {
         c.tool = Some(tool(&mut rng));
     }
     for _ in 0..1 + rng.below(3) + rng.below(2) {
@@ -478,6 +489,9 @@ pub fn corpus(seed: u64, size: u64) -> Vec<String> {
         add(price_question(r, false, ""));
         add(say(r, ph::NEXT).replace("$C", ""));
         add(unknown_question(r, false));
+        if index % 8 == 0 {
+            add(drill(r).turns.remove(0).1);
+        }
         let kinds = [Known::Topic, Known::Project, Known::Desk, Known::Talk];
         let kind = rng.pick(&kinds).copied().unwrap_or(Known::Talk);
         let r = &mut rng;

@@ -194,8 +194,7 @@ impl Lm {
             let a = ops::attention(c, &qkv, self.config.attention(), &self.rope, &batch.starts)?;
             x = (x + ops::linear(c, &a, self.var(at + 2))?)?;
             let n = ops::rms_norm(c, &x, self.var(at + 3), eps)?;
-            let m = ops::swiglu(c, &ops::linear(c, &n, self.var(at + 4))?)?;
-            x = (x + ops::linear(c, &m, self.var(at + 5))?)?;
+            x = (x + ops::mlp(c, &n, self.var(at + 4), self.var(at + 5))?)?;
         }
         Ok(ops::rms_norm(c, &x, self.var(1 + 6 * self.config.layers), eps)?)
     }
