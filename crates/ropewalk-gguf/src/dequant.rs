@@ -3,13 +3,13 @@
 
 mod blocks32;
 mod k_quants;
+mod tables;
 
 use crate::float::{bf16_to_f32, f16_to_f32};
 use crate::{Error, Result, TensorType};
 
-/// Types that [`dequantize`] converts, for error messages.
-const SUPPORTED: &str =
-    "F32, F16, BF16, F64, I8, I16, I32, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q8_1, Q2_K to Q6_K, Q8_K";
+/// Types to convert to, for error messages: those that are read and written.
+const SUPPORTED: &str = "F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K to Q6_K";
 
 /// Returns the function that converts whole blocks of `ty`, or `None` for a type without one.
 ///
@@ -38,6 +38,12 @@ pub fn dequantizer(ty: TensorType) -> Option<fn(&[u8], &mut [f32])> {
         TensorType::Q5_K => k_quants::q5_k,
         TensorType::Q6_K => k_quants::q6_k,
         TensorType::Q8_K => k_quants::q8_k,
+        TensorType::IQ4_NL => tables::iq4_nl,
+        TensorType::IQ4_XS => tables::iq4_xs,
+        TensorType::MXFP4 => tables::mxfp4,
+        TensorType::NVFP4 => tables::nvfp4,
+        TensorType::TQ1_0 => tables::tq1_0,
+        TensorType::TQ2_0 => tables::tq2_0,
         _ => return None,
     })
 }
@@ -96,4 +102,16 @@ plain! {
 #[inline(always)]
 fn factor<const N: usize>(block: &[u8; N], at: usize) -> f32 {
     f16_to_f32(u16::from_le_bytes([block[at], block[at + 1]]))
+}
+
+/// Runs `convert` on each block of `N` bytes and its `M` values.
+#[inline(always)]
+fn each<const N: usize, const M: usize>(
+    bytes: &[u8],
+    out: &mut [f32],
+    convert: impl Fn(&[u8; N], &mut [f32; M]),
+) {
+    for (block, y) in bytes.as_chunks().0.iter().zip(out.as_chunks_mut().0) {
+        convert(block, y);
+    }
 }

@@ -40,8 +40,9 @@
 //! | F32, F16, BF16 | yes | yes |
 //! | Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 | equal to ggml | equal to ggml |
 //! | Q2_K, Q3_K, Q4_K, Q5_K, Q6_K | equal to ggml | own scale search |
+//! | IQ4_NL, IQ4_XS, MXFP4, NVFP4, TQ1_0, TQ2_0 | equal to ggml | no |
 //! | Q8_1, Q8_K, F64, I8, I16, I32 | yes | no |
-//! | I64, IQ\*, TQ\*, MXFP4, NVFP4, Q1_0 | no (listed and sized only) | no |
+//! | IQ1_S to IQ3_S, Q1_0, I64 | no (listed and sized only) | no |
 //!
 //! # Features
 //!

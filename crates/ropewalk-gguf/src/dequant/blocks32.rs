@@ -1,15 +1,7 @@
 //! The formats with blocks of 32: value `j` sits in the low half of byte `j`, value `j + 16` in the
 //! high half.
 
-use super::factor;
-
-/// Runs `convert` on each block of `N` bytes and its 32 values.
-#[inline(always)]
-fn each<const N: usize>(bytes: &[u8], out: &mut [f32], convert: impl Fn(&[u8; N], &mut [f32; 32])) {
-    for (block, y) in bytes.as_chunks().0.iter().zip(out.as_chunks_mut().0) {
-        convert(block, y);
-    }
-}
+use super::{each, factor};
 
 /// Spreads the 32 bits of `mask` over bytes: byte `j` is bit `j`, times 16.
 #[inline(always)]
@@ -23,7 +15,7 @@ fn fifth_bits(mask: [u8; 4]) -> [u8; 32] {
 
 /// f16 scale, 16 bytes: `d * (q - 8)`.
 pub(super) fn q4_0(bytes: &[u8], out: &mut [f32]) {
-    each(bytes, out, |block: &[u8; 18], y| {
+    each(bytes, out, |block: &[u8; 18], y: &mut [f32; 32]| {
         let d = factor(block, 0);
         for j in 0..16 {
             let q = block[2 + j];
@@ -35,7 +27,7 @@ pub(super) fn q4_0(bytes: &[u8], out: &mut [f32]) {
 
 /// f16 scale, f16 minimum, 16 bytes: `d * q + m`.
 pub(super) fn q4_1(bytes: &[u8], out: &mut [f32]) {
-    each(bytes, out, |block: &[u8; 20], y| {
+    each(bytes, out, |block: &[u8; 20], y: &mut [f32; 32]| {
         let (d, m) = (factor(block, 0), factor(block, 2));
         for j in 0..16 {
             let q = block[4 + j];
@@ -47,7 +39,7 @@ pub(super) fn q4_1(bytes: &[u8], out: &mut [f32]) {
 
 /// f16 scale, 32 fifth bits, 16 bytes: `d * (q - 16)`.
 pub(super) fn q5_0(bytes: &[u8], out: &mut [f32]) {
-    each(bytes, out, |block: &[u8; 22], y| {
+    each(bytes, out, |block: &[u8; 22], y: &mut [f32; 32]| {
         let d = factor(block, 0);
         let high = fifth_bits([block[2], block[3], block[4], block[5]]);
         for j in 0..16 {
@@ -60,7 +52,7 @@ pub(super) fn q5_0(bytes: &[u8], out: &mut [f32]) {
 
 /// f16 scale, f16 minimum, 32 fifth bits, 16 bytes: `d * q + m`.
 pub(super) fn q5_1(bytes: &[u8], out: &mut [f32]) {
-    each(bytes, out, |block: &[u8; 24], y| {
+    each(bytes, out, |block: &[u8; 24], y: &mut [f32; 32]| {
         let (d, m) = (factor(block, 0), factor(block, 2));
         let high = fifth_bits([block[4], block[5], block[6], block[7]]);
         for j in 0..16 {
@@ -73,7 +65,7 @@ pub(super) fn q5_1(bytes: &[u8], out: &mut [f32]) {
 
 /// f16 scale, 32 signed bytes: `q * d`.
 pub(super) fn q8_0(bytes: &[u8], out: &mut [f32]) {
-    each(bytes, out, |block: &[u8; 34], y| {
+    each(bytes, out, |block: &[u8; 34], y: &mut [f32; 32]| {
         let d = factor(block, 0);
         for j in 0..32 {
             y[j] = f32::from(block[2 + j] as i8) * d;
@@ -83,7 +75,7 @@ pub(super) fn q8_0(bytes: &[u8], out: &mut [f32]) {
 
 /// f16 scale, f16 scaled sum (not needed here), 32 signed bytes: `q * d`.
 pub(super) fn q8_1(bytes: &[u8], out: &mut [f32]) {
-    each(bytes, out, |block: &[u8; 36], y| {
+    each(bytes, out, |block: &[u8; 36], y: &mut [f32; 32]| {
         let d = factor(block, 0);
         for j in 0..32 {
             y[j] = f32::from(block[4 + j] as i8) * d;

@@ -1,24 +1,12 @@
 //! The formats with super-blocks of 256 (`QK_K`).
 
-use super::factor;
+use super::{each, factor};
 use crate::pack::scale_min;
-
-/// Runs `convert` on each super-block of `N` bytes and its 256 values.
-#[inline(always)]
-fn each<const N: usize>(
-    bytes: &[u8],
-    out: &mut [f32],
-    convert: impl Fn(&[u8; N], &mut [f32; 256]),
-) {
-    for (block, y) in bytes.as_chunks().0.iter().zip(out.as_chunks_mut().0) {
-        convert(block, y);
-    }
-}
 
 /// 16 bytes of scales (low half) and minimums (high half), 64 bytes of 2-bit values, f16 factors of
 /// scales and minimums: `d * sc * q - dmin * m` per 16 values.
 pub(super) fn q2_k(bytes: &[u8], out: &mut [f32]) {
-    each(bytes, out, |block: &[u8; 84], y| {
+    each(bytes, out, |block: &[u8; 84], y: &mut [f32; 256]| {
         let (d, dmin) = (factor(block, 80), factor(block, 82));
         for (half, y) in y.as_chunks_mut::<128>().0.iter_mut().enumerate() {
             let qs = &block[16 + 32 * half..][..32];
@@ -37,7 +25,7 @@ pub(super) fn q2_k(bytes: &[u8], out: &mut [f32]) {
 /// 32 bytes of third bits, 64 bytes of 2-bit values, 12 bytes of 6-bit scales, f16 factor:
 /// `d * (sc - 32) * q` per 16 values, where `q` is 4 lower when its third bit is clear.
 pub(super) fn q3_k(bytes: &[u8], out: &mut [f32]) {
-    each(bytes, out, |block: &[u8; 110], y| {
+    each(bytes, out, |block: &[u8; 110], y: &mut [f32; 256]| {
         let d = factor(block, 108);
         let scales: &[u8; 12] = block[96..].first_chunk().unwrap_or(&[0; 12]);
         let hmask = &block[..32];
@@ -65,7 +53,7 @@ pub(super) fn q3_k(bytes: &[u8], out: &mut [f32]) {
 /// f16 factors of scales and minimums, 12 bytes of 6-bit scales and minimums, 128 bytes:
 /// `d * sc * q - dmin * m` per 32 values.
 pub(super) fn q4_k(bytes: &[u8], out: &mut [f32]) {
-    each(bytes, out, |block: &[u8; 144], y| {
+    each(bytes, out, |block: &[u8; 144], y: &mut [f32; 256]| {
         let (d, dmin) = (factor(block, 0), factor(block, 2));
         let (scales, mins) = scale_min(block[4..].first_chunk().unwrap_or(&[0; 12]));
         for (pair, y) in y.as_chunks_mut::<64>().0.iter_mut().enumerate() {
@@ -83,7 +71,7 @@ pub(super) fn q4_k(bytes: &[u8], out: &mut [f32]) {
 
 /// As [`q4_k`] with 32 bytes of fifth bits before the 128 bytes.
 pub(super) fn q5_k(bytes: &[u8], out: &mut [f32]) {
-    each(bytes, out, |block: &[u8; 176], y| {
+    each(bytes, out, |block: &[u8; 176], y: &mut [f32; 256]| {
         let (d, dmin) = (factor(block, 0), factor(block, 2));
         let (scales, mins) = scale_min(block[4..].first_chunk().unwrap_or(&[0; 12]));
         let qh = &block[16..48];
@@ -104,7 +92,7 @@ pub(super) fn q5_k(bytes: &[u8], out: &mut [f32]) {
 /// 128 bytes of low halves, 64 bytes of upper bit pairs, 16 signed scales, f16 factor:
 /// `d * sc * (q - 32)` per 16 values.
 pub(super) fn q6_k(bytes: &[u8], out: &mut [f32]) {
-    each(bytes, out, |block: &[u8; 210], y| {
+    each(bytes, out, |block: &[u8; 210], y: &mut [f32; 256]| {
         let d = factor(block, 208);
         for (half, y) in y.as_chunks_mut::<128>().0.iter_mut().enumerate() {
             let (ql, qh) = (&block[64 * half..][..64], &block[128 + 32 * half..][..32]);
@@ -125,7 +113,7 @@ pub(super) fn q6_k(bytes: &[u8], out: &mut [f32]) {
 
 /// f32 scale, 256 signed bytes, 16 sums (not needed here): `d * q`.
 pub(super) fn q8_k(bytes: &[u8], out: &mut [f32]) {
-    each(bytes, out, |block: &[u8; 292], y| {
+    each(bytes, out, |block: &[u8; 292], y: &mut [f32; 256]| {
         let d = f32::from_le_bytes([block[0], block[1], block[2], block[3]]);
         for l in 0..256 {
             y[l] = d * f32::from(block[4 + l] as i8);

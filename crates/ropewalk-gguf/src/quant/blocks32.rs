@@ -12,17 +12,42 @@ fn inverse(d: f32) -> f32 {
     if d == 0.0 { 0.0 } else { 1.0 / d }
 }
 
+/// Folds in eight lanes, which become SIMD code, then across them.
+fn fold(x: &[f32; 32], with: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut lanes = [x[0]; 8];
+    for x in x.as_chunks::<8>().0 {
+        for (lane, &x) in lanes.iter_mut().zip(x) {
+            *lane = with(*lane, x);
+        }
+    }
+    lanes.into_iter().fold(x[0], with)
+}
+
+/// Returns the largest magnitude.
+fn largest(x: &[f32; 32]) -> f32 {
+    fold(x, |a, b| a.abs().max(b.abs())).abs()
+}
+
 /// Returns the value of largest magnitude with its sign; the first of equals.
 fn peak(x: &[f32; 32]) -> f32 {
-    x.iter().fold(
-        0.0,
-        |peak: f32, &v| if v.abs() > peak.abs() { v } else { peak },
-    )
+    let largest = largest(x);
+    x.iter()
+        .copied()
+        .find(|x| x.abs() == largest)
+        .unwrap_or_default()
 }
 
 fn bounds(x: &[f32; 32]) -> (f32, f32) {
-    x.iter()
-        .fold((f32::MAX, f32::MIN), |(lo, hi), &v| (lo.min(v), hi.max(v)))
+    // Comparisons map to single instructions; `f32::min` would also look after NaN.
+    (
+        fold(x, |a, b| if b < a { b } else { a }),
+        fold(x, |a, b| if b > a { b } else { a }),
+    )
+}
+
+/// Truncates to `0..=top`, as a conversion to an unsigned byte in C does for these arguments.
+fn level(x: f32, top: i32) -> u8 {
+    (x as i32).clamp(0, top) as u8
 }
 
 /// Joins value `j` and value `j + 16` in byte `j`, four bits each.
@@ -45,7 +70,7 @@ pub(super) fn q4_0(x: &[f32], out: &mut [u8]) {
     each(x, out, |x, block: &mut [u8; 18]| {
         let d = peak(x) / -8.0;
         let id = inverse(d);
-        let q = x.map(|x| ((x * id + 8.5) as u8).min(15));
+        let q = x.map(|x| level(x * id + 8.5, 15));
         block[..2].copy_from_slice(&f32_to_f16(d).to_le_bytes());
         pack_halves(&q, &mut block[2..]);
     });
@@ -56,7 +81,7 @@ pub(super) fn q4_1(x: &[f32], out: &mut [u8]) {
         let (lo, hi) = bounds(x);
         let d = (hi - lo) / 15.0;
         let id = inverse(d);
-        let q = x.map(|x| (((x - lo) * id + 0.5) as u8).min(15));
+        let q = x.map(|x| level((x - lo) * id + 0.5, 15));
         block[..2].copy_from_slice(&f32_to_f16(d).to_le_bytes());
         block[2..4].copy_from_slice(&f32_to_f16(lo).to_le_bytes());
         pack_halves(&q, &mut block[4..]);
@@ -67,7 +92,7 @@ pub(super) fn q5_0(x: &[f32], out: &mut [u8]) {
     each(x, out, |x, block: &mut [u8; 22]| {
         let d = peak(x) / -16.0;
         let id = inverse(d);
-        let q = x.map(|x| ((x * id + 16.5) as u8).min(31));
+        let q = x.map(|x| level(x * id + 16.5, 31));
         block[..2].copy_from_slice(&f32_to_f16(d).to_le_bytes());
         pack_fifth_bits(&q, &mut block[2..6]);
         pack_halves(&q, &mut block[6..]);
@@ -79,7 +104,7 @@ pub(super) fn q5_1(x: &[f32], out: &mut [u8]) {
         let (lo, hi) = bounds(x);
         let d = (hi - lo) / 31.0;
         let id = inverse(d);
-        let q = x.map(|x| (((x - lo) * id + 0.5) as u8).min(31));
+        let q = x.map(|x| level((x - lo) * id + 0.5, 31));
         block[..2].copy_from_slice(&f32_to_f16(d).to_le_bytes());
         block[2..4].copy_from_slice(&f32_to_f16(lo).to_le_bytes());
         pack_fifth_bits(&q, &mut block[4..8]);
@@ -89,7 +114,7 @@ pub(super) fn q5_1(x: &[f32], out: &mut [u8]) {
 
 pub(super) fn q8_0(x: &[f32], out: &mut [u8]) {
     each(x, out, |x, block: &mut [u8; 34]| {
-        let d = peak(x).abs() / 127.0;
+        let d = largest(x) / 127.0;
         let id = inverse(d);
         block[..2].copy_from_slice(&f32_to_f16(d).to_le_bytes());
         for (byte, x) in block[2..].iter_mut().zip(x) {

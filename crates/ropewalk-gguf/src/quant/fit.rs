@@ -7,8 +7,8 @@
 //! large weight multiplies its activation's error more often than it is drowned by others.
 
 /// Steps of the grid on either side of the covering step size, and their width in levels.
-const STEPS: i32 = 9;
-const STEP: f32 = 0.1;
+const STEPS: i32 = 4;
+const STEP: f32 = 0.22;
 /// Rounds of rounding and solving after the grid.
 const REFINEMENTS: usize = 3;
 
@@ -19,9 +19,23 @@ pub(super) struct Affine {
     pub(super) min: f32,
 }
 
+/// Sums `f` over `0..N` in eight lanes. One running sum would be a chain of dependent additions,
+/// which the compiler must not reorder. `N` is a multiple of eight.
+#[inline(always)]
+fn sum<const N: usize>(f: impl Fn(usize) -> f32) -> f32 {
+    let mut lanes = [0.0; 8];
+    for start in (0..N).step_by(8) {
+        for (lane, total) in lanes.iter_mut().enumerate() {
+            *total += f(start + lane);
+        }
+    }
+    let [a, b, c, d, e, f, g, h] = lanes;
+    ((a + e) + (c + g)) + ((b + f) + (d + h))
+}
+
 /// Returns the weights of the errors.
 pub(super) fn importance<const N: usize>(x: &[f32; N]) -> [f32; N] {
-    let rms = (x.iter().map(|x| x * x).sum::<f32>() / N as f32).sqrt();
+    let rms = (sum::<N>(|i| x[i] * x[i]) / N as f32).sqrt();
     x.map(|x| rms + x.abs())
 }
 
@@ -32,7 +46,10 @@ pub(super) fn importance<const N: usize>(x: &[f32; N]) -> [f32; N] {
 #[inline(always)]
 pub(super) fn round_within(x: f32, lo: f32, hi: f32) -> f32 {
     const MAGIC: f32 = 12_582_912.0;
-    (x.max(lo).min(hi) + MAGIC) - MAGIC
+    // As comparisons, NaN becomes `lo` and each bound is one instruction.
+    let x = if x > lo { x } else { lo };
+    let x = if x < hi { x } else { hi };
+    (x + MAGIC) - MAGIC
 }
 
 /// Returns levels `0..=top` of `x` under `fit`.
@@ -54,12 +71,10 @@ pub(super) fn affine_error<const N: usize>(
     q: &[f32; N],
     fit: Affine,
 ) -> f32 {
-    let mut error = 0.0;
-    for i in 0..N {
+    sum::<N>(|i| {
         let e = fit.scale * q[i] - fit.min - x[i];
-        error += w[i] * e * e;
-    }
-    error
+        w[i] * e * e
+    })
 }
 
 /// Finds a fit with `scale >= 0` and `min >= 0` for levels `0..=top`.
@@ -77,8 +92,9 @@ pub(super) fn fit_affine<const N: usize>(x: &[f32; N], w: &[f32; N], top: f32) -
         min: -lo,
     };
     let mut best_error = affine_error(x, w, &affine_levels(x, best, top), best);
+    let totals = [sum::<N>(|i| w[i]), sum::<N>(|i| w[i] * x[i])];
     let mut improve = |q: &[f32; N]| -> Option<Affine> {
-        let fit = solve_affine(x, w, q)?;
+        let fit = solve_affine(x, w, totals, q)?;
         let error = affine_error(x, w, q, fit);
         if error >= best_error {
             return None;
@@ -100,17 +116,16 @@ pub(super) fn fit_affine<const N: usize>(x: &[f32; N], w: &[f32; N], top: f32) -
 }
 
 /// Solves for scale and offset of given levels; with an offset that would have the wrong sign, for
-/// the scale alone.
-fn solve_affine<const N: usize>(x: &[f32; N], w: &[f32; N], q: &[f32; N]) -> Option<Affine> {
-    let (mut sw, mut sq, mut sqq, mut sx, mut sxq) = (0.0, 0.0, 0.0, 0.0, 0.0);
-    for i in 0..N {
-        let (wx, wq) = (w[i] * x[i], w[i] * q[i]);
-        sw += w[i];
-        sq += wq;
-        sqq += wq * q[i];
-        sx += wx;
-        sxq += wx * q[i];
-    }
+/// the scale alone. `totals` are the sums of `w` and of `w x`.
+fn solve_affine<const N: usize>(
+    x: &[f32; N],
+    w: &[f32; N],
+    totals: [f32; 2],
+    q: &[f32; N],
+) -> Option<Affine> {
+    let [sw, sx] = totals;
+    let (sq, sqq) = (sum::<N>(|i| w[i] * q[i]), sum::<N>(|i| w[i] * q[i] * q[i]));
+    let sxq = sum::<N>(|i| w[i] * x[i] * q[i]);
     let determinant = sw * sqq - sq * sq;
     if determinant <= 0.0 {
         return None;
@@ -149,12 +164,8 @@ pub(super) fn fit_symmetric<const N: usize>(x: &[f32; N], w: &[f32; N], n: f32) 
     // With the best scale for levels q, the error falls by (sum w x q)^2 / (sum w q^2).
     let mut best = (0.0, peak / -n);
     let mut improve = |q: &[f32; N]| -> Option<f32> {
-        let (mut sxq, mut sqq) = (0.0, 0.0);
-        for i in 0..N {
-            let wq = w[i] * q[i];
-            sxq += wq * x[i];
-            sqq += wq * q[i];
-        }
+        let sxq = sum::<N>(|i| w[i] * q[i] * x[i]);
+        let sqq = sum::<N>(|i| w[i] * q[i] * q[i]);
         let (gain, scale) = (sxq * sxq / sqq, sxq / sqq);
         if gain > best.0 && scale.is_finite() {
             best = (gain, scale);

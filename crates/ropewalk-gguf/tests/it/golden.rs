@@ -44,7 +44,7 @@ fn dequantised_values_equal_the_reference_bit_for_bit() {
         }
         types += 1;
     }
-    assert_eq!(types, 13);
+    assert_eq!(types, 19);
 }
 
 #[test]
