@@ -213,7 +213,7 @@ fn unusable_values_are_named() {
         ),
     ];
     for (family, changes, expected) in cases {
-        let message = refusal(&tiny_with(family, changes.clone()));
+        let message = refusal(&tiny_with(family, &changes));
         assert!(message.contains(expected), "{changes}: {message}");
         assert!(message.starts_with("config.json: "), "{message}");
     }
@@ -317,7 +317,7 @@ fn rope_settings_that_nothing_reads_are_refused() {
         ),
     ];
     for (family, changes, expected) in cases {
-        let message = refusal(&tiny_with(family, changes.clone()));
+        let message = refusal(&tiny_with(family, &changes));
         assert!(message.contains(expected), "{changes}: {message}");
     }
     // Null and the value that changes nothing are fine.

@@ -1,5 +1,7 @@
 //! The recorded answers of transformers.
 
+use std::borrow::Borrow;
+
 use ropewalk_spec::ModelSpec;
 use serde_json::{Map, Value, json};
 
@@ -56,9 +58,9 @@ pub(crate) fn tiny(family: &str) -> Value {
 }
 
 /// The same with some keys set; null removes nothing but reads as absent.
-pub(crate) fn tiny_with(family: &str, changes: Value) -> Value {
+pub(crate) fn tiny_with(family: &str, changes: impl Borrow<Value>) -> Value {
     let mut config = tiny(family);
-    for (key, value) in changes.as_object().unwrap() {
+    for (key, value) in changes.borrow().as_object().unwrap() {
         config[key] = value.clone();
     }
     config

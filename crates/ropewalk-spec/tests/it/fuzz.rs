@@ -47,7 +47,8 @@ proptest! {
     fn configurations(which in 0_usize..16, changes in proptest::collection::vec((any::<prop::sample::Index>(), value()), 1..4)) {
         let mut config = all().swap_remove(which).new;
         for (index, value) in changes {
-            let key = index.get(&config.as_object().unwrap().keys().collect::<Vec<_>>()).to_string();
+            let keys: Vec<String> = config.as_object().unwrap().keys().cloned().collect();
+            let key = index.get(&keys).clone();
             config[key] = value;
         }
         if let Ok(spec) = ModelSpec::from_hf(&config) {
