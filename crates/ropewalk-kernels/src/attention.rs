@@ -138,7 +138,14 @@ pub fn attention(
     out: &mut [f32],
     scratch: &mut AttentionScratch,
 ) -> Result<(), Error> {
-    let mut seqs = [AttentionSeq { q, first_pos, k, v, capacity, out }];
+    let mut seqs = [AttentionSeq {
+        q,
+        first_pos,
+        k,
+        v,
+        capacity,
+        out,
+    }];
     attention_batch(pool, isa, shape, &mut seqs, scratch)
 }
 
@@ -181,7 +188,11 @@ pub fn attention_batch(
         .iter_mut()
         .map(|seq| check_sequence(shape, width, seq))
         .collect::<Result<_, Error>>()?;
-    let AttentionScratch { units, partials, pending } = scratch;
+    let AttentionScratch {
+        units,
+        partials,
+        pending,
+    } = scratch;
     let split = plan::plan(shape, &seqs, pool.threads().get(), units);
     if partials.len() < split.partials {
         partials.resize(split.partials, 0.0);
@@ -212,14 +223,30 @@ pub fn attention_batch(
 
 /// Returns the width of a query row.
 fn check_shape(shape: &AttentionShape) -> Result<usize, Error> {
-    let AttentionShape { q_heads, kv_heads, head_dim, .. } = *shape;
+    let AttentionShape {
+        q_heads,
+        kv_heads,
+        head_dim,
+        ..
+    } = *shape;
     if kv_heads == 0 || q_heads == 0 || q_heads % kv_heads != 0 {
-        let needed = q_heads.checked_next_multiple_of(kv_heads).unwrap_or(1).max(1);
-        return Err(Error::Length { what: "query heads", needed, found: q_heads });
+        let needed = q_heads
+            .checked_next_multiple_of(kv_heads)
+            .unwrap_or(1)
+            .max(1);
+        return Err(Error::Length {
+            what: "query heads",
+            needed,
+            found: q_heads,
+        });
     }
     match q_heads.checked_mul(head_dim) {
         Some(width) if width > 0 => Ok(width),
-        _ => Err(Error::Length { what: "attention head", needed: 1, found: head_dim }),
+        _ => Err(Error::Length {
+            what: "attention head",
+            needed: 1,
+            found: head_dim,
+        }),
     }
 }
 
@@ -229,23 +256,42 @@ fn check_sequence<'a>(
     seq: &'a mut AttentionSeq<'_>,
 ) -> Result<Sequence<'a>, Error> {
     let same = |what, needed, found| {
-        if needed == found { Ok(()) } else { Err(Error::Length { what, needed, found }) }
+        if needed == found {
+            Ok(())
+        } else {
+            Err(Error::Length {
+                what,
+                needed,
+                found,
+            })
+        }
     };
     let m = seq.q.len() / width;
     same("attention queries", m * width, seq.q.len())?;
     same("attention output", seq.q.len(), seq.out.len())?;
     let end = seq.first_pos.saturating_add(m);
     if end > seq.capacity {
-        return Err(Error::Length { what: "attention cache", needed: end, found: seq.capacity });
+        return Err(Error::Length {
+            what: "attention cache",
+            needed: end,
+            found: seq.capacity,
+        });
     }
     let needed = shape
         .kv_heads
         .checked_mul(seq.capacity)
         .and_then(|n| n.checked_mul(shape.head_dim))
         .unwrap_or(usize::MAX);
-    for (what, found) in [("attention keys", seq.k.len()), ("attention values", seq.v.len())] {
+    for (what, found) in [
+        ("attention keys", seq.k.len()),
+        ("attention values", seq.v.len()),
+    ] {
         if found < needed {
-            return Err(Error::Length { what, needed, found });
+            return Err(Error::Length {
+                what,
+                needed,
+                found,
+            });
         }
     }
     Ok(Sequence {

@@ -92,11 +92,19 @@ impl DenseMatrix {
         k: usize,
         pool: &Pool,
     ) -> Result<Self, Error> {
-        let too_large = || Error::TooLarge { format: format.name(), rows: n, cols: k };
+        let too_large = || Error::TooLarge {
+            format: format.name(),
+            rows: n,
+            cols: k,
+        };
         let row = k.checked_mul(element.bytes()).ok_or_else(too_large)?;
         let needed = n.checked_mul(row).ok_or_else(too_large)?;
         if src.len() != needed {
-            return Err(Error::Length { what: "dense weights", needed, found: src.len() });
+            return Err(Error::Length {
+                what: "dense weights",
+                needed,
+                found: src.len(),
+            });
         }
         let tile = row.checked_mul(TILE).ok_or_else(too_large)?;
         let total = n.div_ceil(TILE).checked_mul(tile).ok_or_else(too_large)?;
@@ -113,7 +121,12 @@ impl DenseMatrix {
                 }
             });
         }
-        Ok(Self { n, k, element, data })
+        Ok(Self {
+            n,
+            k,
+            element,
+            data,
+        })
     }
 
     /// Returns the number of tiles of 16 rows.
@@ -202,7 +215,15 @@ impl DenseMatrix {
                         for v in 0..count {
                             let (src, dst) = (half.add(at(first + v)), room.add(v * kc * TILE));
                             let bf16 = self.element == Element::Bf16;
-                            dispatch_usable(isa, Widen { src, dst, lines: kc, bf16 });
+                            dispatch_usable(
+                                isa,
+                                Widen {
+                                    src,
+                                    dst,
+                                    lines: kc,
+                                    bf16,
+                                },
+                            );
                         }
                         (room.cast_const(), kc * TILE)
                     };
@@ -247,7 +268,11 @@ impl Kernel for Widen {
             // SAFETY: the caller vouches for `lines` lines on both sides.
             unsafe {
                 let src = self.src.add(i * TILE);
-                let line = if self.bf16 { L::load_bf16(src) } else { L::load_f16(src) };
+                let line = if self.bf16 {
+                    L::load_bf16(src)
+                } else {
+                    L::load_f16(src)
+                };
                 line.store(self.dst.add(i * TILE));
             }
         }

@@ -2,7 +2,10 @@
 //!
 //! Each runs on the calling thread. A row's result depends on the tier and the row alone, so the
 //! caller may cut work by rows (and element-wise work anywhere) without changing a bit.
-#![allow(unsafe_code, reason = "kernels over raw lanes; the public functions check every length")]
+#![allow(
+    unsafe_code,
+    reason = "kernels over raw lanes; the public functions check every length"
+)]
 
 mod activation;
 mod convert;
@@ -25,7 +28,15 @@ use crate::Error;
 
 /// Checks that an operand has the length another one fixes.
 fn same_length(what: &'static str, needed: usize, found: usize) -> Result<(), Error> {
-    if needed == found { Ok(()) } else { Err(Error::Length { what, needed, found }) }
+    if needed == found {
+        Ok(())
+    } else {
+        Err(Error::Length {
+            what,
+            needed,
+            found,
+        })
+    }
 }
 
 /// Checks that rows of `width` fill a slice.
@@ -34,5 +45,9 @@ fn whole_rows(what: &'static str, len: usize, width: usize) -> Result<(), Error>
         return Ok(());
     }
     let needed = len.checked_next_multiple_of(width).unwrap_or(0);
-    Err(Error::Length { what, needed, found: len })
+    Err(Error::Length {
+        what,
+        needed,
+        found: len,
+    })
 }

@@ -4,7 +4,10 @@
 //! multiplication", and Van Zee and van de Geijn 2015 (BLIS). The inner dimension is cut at places
 //! that depend on `k` alone and every element is summed by one chain per cut, so the result is
 //! bit-identical for any number of threads.
-#![allow(unsafe_code, reason = "raw pointers let threads write disjoint parts of one matrix")]
+#![allow(
+    unsafe_code,
+    reason = "raw pointers let threads write disjoint parts of one matrix"
+)]
 
 mod blocked;
 #[cfg(test)]
@@ -29,14 +32,26 @@ impl<'a> Operand<'a> {
         rows: usize,
         cols: usize,
     ) -> Result<Self, Error> {
-        let (stored_rows, stored_cols) = if transposed { (cols, rows) } else { (rows, cols) };
+        let (stored_rows, stored_cols) = if transposed {
+            (cols, rows)
+        } else {
+            (rows, cols)
+        };
         check_extent(what, data.len(), stride, stored_rows, stored_cols)?;
-        Ok(Self { data, stride, transposed })
+        Ok(Self {
+            data,
+            stride,
+            transposed,
+        })
     }
 
     /// Returns the element strides of (row, column) of the operand as it enters the product.
     fn strides(&self) -> (usize, usize) {
-        if self.transposed { (1, self.stride) } else { (self.stride, 1) }
+        if self.transposed {
+            (1, self.stride)
+        } else {
+            (self.stride, 1)
+        }
     }
 }
 
@@ -52,12 +67,22 @@ pub(crate) fn check_extent(
         return Ok(());
     }
     if stride < cols {
-        return Err(Error::Length { what, needed: cols, found: stride });
+        return Err(Error::Length {
+            what,
+            needed: cols,
+            found: stride,
+        });
     }
-    let needed = (rows - 1).checked_mul(stride).and_then(|n| n.checked_add(cols));
+    let needed = (rows - 1)
+        .checked_mul(stride)
+        .and_then(|n| n.checked_add(cols));
     match needed {
         Some(needed) if needed <= len => Ok(()),
-        _ => Err(Error::Length { what, needed: needed.unwrap_or(usize::MAX), found: len }),
+        _ => Err(Error::Length {
+            what,
+            needed: needed.unwrap_or(usize::MAX),
+            found: len,
+        }),
     }
 }
 
@@ -134,7 +159,10 @@ pub fn sgemm(
 ///
 /// # Errors
 /// [`Error::Length`] as for [`sgemm`], and when the matrices of `c` overlap.
-#[expect(clippy::too_many_arguments, reason = "the BLAS signature with batch strides")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the BLAS signature with batch strides"
+)]
 pub fn sgemm_batched(
     pool: &Pool,
     isa: Isa,
@@ -161,8 +189,12 @@ pub fn sgemm_batched(
     }
     let last = batch - 1;
     let tail = |what, len: usize, stride: usize| {
-        let offset = last.checked_mul(stride).unwrap_or(usize::MAX);
-        len.checked_sub(offset).ok_or(Error::Length { what, needed: offset, found: len })
+        let offset = last.saturating_mul(stride);
+        len.checked_sub(offset).ok_or(Error::Length {
+            what,
+            needed: offset,
+            found: len,
+        })
     };
     let (a_tail, b_tail, c_tail) = (
         tail("sgemm_batched a", a.len(), a_stride)?,
@@ -174,7 +206,11 @@ pub fn sgemm_batched(
     check_extent("sgemm_batched c", c_tail, ldc, m, n)?;
     let extent = (m - 1) * ldc + n;
     if last > 0 && c_stride < extent {
-        return Err(Error::Length { what: "sgemm_batched c stride", needed: extent, found: c_stride });
+        return Err(Error::Length {
+            what: "sgemm_batched c stride",
+            needed: extent,
+            found: c_stride,
+        });
     }
     let first = blocked::Product {
         isa: isa.usable(),

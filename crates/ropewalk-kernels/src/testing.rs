@@ -21,6 +21,9 @@ pub(crate) fn close(got: &[f32], want: &[f32], relative: f32, what: &str) {
     assert_eq!(got.len(), want.len(), "{what}: lengths");
     let size = want.iter().fold(1e-30f32, |m, x| m.max(x.abs()));
     for (i, (g, w)) in got.iter().zip(want).enumerate() {
-        assert!((g - w).abs() <= relative * size, "{what} element {i}: {g} instead of {w}");
+        assert!(
+            (g - w).abs() <= relative * size,
+            "{what} element {i}: {g} instead of {w}"
+        );
     }
 }

@@ -87,7 +87,8 @@ impl<E: Line> Few<E> {
             let ahead = if key + AHEAD < self.count {
                 self.keys.wrapping_add((key + AHEAD) * dim)
             } else {
-                self.values.wrapping_add((key + AHEAD).saturating_sub(self.count) * dim)
+                self.values
+                    .wrapping_add((key + AHEAD).saturating_sub(self.count) * dim)
             };
             // SAFETY: `present` keys from `key`, `rows` queries.
             unsafe {
@@ -121,7 +122,9 @@ impl<E: Line> Few<E> {
                 }
                 let scale = L::splat(self.scale);
                 for (r, acc) in acc.iter().enumerate().take(self.rows) {
-                    scale.mul(*acc).store_part(self.scores.add(r * SPAN + key), present);
+                    scale
+                        .mul(*acc)
+                        .store_part(self.scores.add(r * SPAN + key), present);
                 }
             }
         }
@@ -185,7 +188,11 @@ impl<E: Line> Few<E> {
                 let mut values = [L::splat(0.0); C];
                 for (c, value) in values.iter_mut().enumerate() {
                     let p = start.add(c * LANES);
-                    *value = if width == LANES { E::load(p) } else { E::load_part(p, width) };
+                    *value = if width == LANES {
+                        E::load(p)
+                    } else {
+                        E::load_part(p, width)
+                    };
                 }
                 for (r, acc) in acc.iter_mut().enumerate() {
                     let weight = L::splat(*self.scores.add(row(r) * SPAN + key));
@@ -200,7 +207,11 @@ impl<E: Line> Few<E> {
                 }
                 for (c, acc) in acc.iter().enumerate() {
                     let p = self.out.add((first + r) * dim + d + c * LANES);
-                    if width == LANES { acc.store(p) } else { acc.store_part(p, width) }
+                    if width == LANES {
+                        acc.store(p);
+                    } else {
+                        acc.store_part(p, width);
+                    }
                 }
             }
         }

@@ -47,7 +47,9 @@ pub(super) struct Splits {
 
 /// Returns the first position a query at `pos` sees.
 pub(super) fn window_start(shape: &AttentionShape, pos: usize) -> usize {
-    shape.window.map_or(0, |window| (pos + 1).saturating_sub(window))
+    shape
+        .window
+        .map_or(0, |window| (pos + 1).saturating_sub(window))
 }
 
 /// Returns the floats that the partial results of one span take: per row a maximum, a sum and
@@ -67,9 +69,16 @@ pub(super) fn plan(
     let per_tile = (ROWS / group).max(1);
     let mut splits = Splits::default();
     units.clear();
-    let tiles: usize = seqs.iter().map(|s| s.m.div_ceil(per_tile) * shape.kv_heads).sum();
+    let tiles: usize = seqs
+        .iter()
+        .map(|s| s.m.div_ceil(per_tile) * shape.kv_heads)
+        .sum();
     // How many units each tile should give; 1 leaves tiles whole.
-    let pieces = if threads == 1 { 1 } else { (UNITS * threads).div_ceil(tiles.max(1)) };
+    let pieces = if threads == 1 {
+        1
+    } else {
+        (UNITS * threads).div_ceil(tiles.max(1))
+    };
     for (seq, s) in seqs.iter().enumerate() {
         for kv_head in 0..shape.kv_heads {
             for query in (0..s.m).step_by(per_tile) {
@@ -77,7 +86,15 @@ pub(super) fn plan(
                 let span = window_start(shape, s.first_pos + query) / SPAN;
                 let end = (s.first_pos + query + queries).div_ceil(SPAN);
                 let pieces = pieces.min(end - span);
-                let whole = Unit { seq, kv_head, query, queries, span, end, split: None };
+                let whole = Unit {
+                    seq,
+                    kv_head,
+                    query,
+                    queries,
+                    span,
+                    end,
+                    split: None,
+                };
                 if pieces < 2 {
                     units.push(whole);
                     continue;
@@ -90,8 +107,19 @@ pub(super) fn plan(
                     let from = (end - span) * piece / pieces;
                     let to = (end - span) * (piece + 1) / pieces;
                     let partials = first + from * each;
-                    let split = Some(Split { partials, first, pending, span, end });
-                    units.push(Unit { span: span + from, end: span + to, split, ..whole.clone() });
+                    let split = Some(Split {
+                        partials,
+                        first,
+                        pending,
+                        span,
+                        end,
+                    });
+                    units.push(Unit {
+                        span: span + from,
+                        end: span + to,
+                        split,
+                        ..whole.clone()
+                    });
                 }
             }
         }

@@ -72,7 +72,14 @@ impl<'a> Work<'a> {
         unit: &'a Unit,
     ) -> Self {
         let group = shape.q_heads / shape.kv_heads;
-        Self { isa, shape, seq, unit, group, rows: unit.queries * group }
+        Self {
+            isa,
+            shape,
+            seq,
+            unit,
+            group,
+            rows: unit.queries * group,
+        }
     }
 
     /// Computes the output rows of the unit, span after span.
@@ -158,12 +165,22 @@ impl<'a> Work<'a> {
             next = next.wrapping_add(size);
             start
         });
-        Room { q, keys, values, wide, scores, partial, running }
+        Room {
+            q,
+            keys,
+            values,
+            wide,
+            scores,
+            partial,
+            running,
+        }
     }
 
     /// Copies the unit's queries to consecutive rows.
     unsafe fn gather(&self, room: Room) {
-        let AttentionShape { q_heads, head_dim, .. } = *self.shape;
+        let AttentionShape {
+            q_heads, head_dim, ..
+        } = *self.shape;
         let width = self.group * head_dim;
         for i in 0..self.unit.queries {
             let query = (self.unit.query + i) * q_heads * head_dim;
@@ -223,7 +240,16 @@ impl<'a> Work<'a> {
                     beta: 0.0,
                 },
             );
-            dispatch_usable(self.isa, Weights { work: self, room, span, count, partial });
+            dispatch_usable(
+                self.isa,
+                Weights {
+                    work: self,
+                    room,
+                    span,
+                    count,
+                    partial,
+                },
+            );
             let (b, b_step) = self.values(room, at, count);
             micro::block(
                 self.isa,
@@ -270,7 +296,16 @@ impl<'a> Work<'a> {
         // SAFETY: forwarded to the caller.
         unsafe {
             dispatch_usable(self.isa, few::Scores(&few));
-            dispatch_usable(self.isa, Weights { work: self, room, span, count, partial });
+            dispatch_usable(
+                self.isa,
+                Weights {
+                    work: self,
+                    room,
+                    span,
+                    count,
+                    partial,
+                },
+            );
             dispatch_usable(self.isa, few::Values(&few));
         }
     }
@@ -287,7 +322,16 @@ impl<'a> Work<'a> {
                     KvRef::F32(k) => k.as_ptr().add(from),
                     KvRef::F16(k) => {
                         let (src, dst) = (k.as_ptr().add(from), room.wide);
-                        dispatch_usable(self.isa, Widen { src, dst, rows: 1, dim: rows * dim, step: 0 });
+                        dispatch_usable(
+                            self.isa,
+                            Widen {
+                                src,
+                                dst,
+                                rows: 1,
+                                dim: rows * dim,
+                                step: 0,
+                            },
+                        );
                         room.wide.cast_const()
                     }
                 };
@@ -313,7 +357,16 @@ impl<'a> Work<'a> {
                 }
                 KvRef::F16(v) => {
                     let (src, dst) = (v.as_ptr().add(at), room.values);
-                    dispatch_usable(self.isa, Widen { src, dst, rows: count, dim, step });
+                    dispatch_usable(
+                        self.isa,
+                        Widen {
+                            src,
+                            dst,
+                            rows: count,
+                            dim,
+                            step,
+                        },
+                    );
                     (room.values, step)
                 }
             }
@@ -323,12 +376,24 @@ impl<'a> Work<'a> {
     /// Merges a span into the running results.
     unsafe fn join(&self, span: usize, partial: Partial, running: Partial) {
         // SAFETY: forwarded to the caller.
-        unsafe { dispatch_usable(self.isa, Join { work: self, span, partial, running }) };
+        unsafe {
+            dispatch_usable(
+                self.isa,
+                Join {
+                    work: self,
+                    span,
+                    partial,
+                    running,
+                },
+            );
+        };
     }
 
     /// Writes the quotients of weighted values and sums.
     unsafe fn finish(&self, running: Partial) {
-        let AttentionShape { q_heads, head_dim, .. } = *self.shape;
+        let AttentionShape {
+            q_heads, head_dim, ..
+        } = *self.shape;
         for row in 0..self.rows {
             let query = self.unit.query + row / self.group;
             let head = self.unit.kv_head * self.group + row % self.group;
@@ -393,11 +458,19 @@ unsafe fn soften<L: Lanes>(scores: &mut [f32], cap: f32) {
         for piece in scores.chunks_mut(LANES) {
             let p = piece.as_mut_ptr();
             let whole = piece.len() == LANES;
-            let x = if whole { L::load(p) } else { L::load_part(p, piece.len()) };
+            let x = if whole {
+                L::load(p)
+            } else {
+                L::load_part(p, piece.len())
+            };
             // tanh u = 1 - 2 / (1 + e^(2 u))
             let quotient = L::splat(2.0).div(L::splat(1.0).add(exp(x.mul(twice))));
             let y = cap.mul(L::splat(1.0).sub(quotient));
-            if whole { y.store(p) } else { y.store_part(p, piece.len()) }
+            if whole {
+                y.store(p);
+            } else {
+                y.store_part(p, piece.len());
+            }
         }
     }
 }
@@ -451,7 +524,9 @@ impl Kernel for Join<'_> {
                 if i < dim {
                     let rest = dim - i;
                     let scaled = L::load_part(from.add(i), rest).mul(new);
-                    L::load_part(to.add(i), rest).fma(old, scaled).store_part(to.add(i), rest);
+                    L::load_part(to.add(i), rest)
+                        .fma(old, scaled)
+                        .store_part(to.add(i), rest);
                 }
             }
         }

@@ -29,26 +29,40 @@ pub fn kv_store(
     capacity: usize,
     cache: KvMut<'_>,
 ) -> Result<(), Error> {
-    let AttentionShape { kv_heads, head_dim, .. } = *shape;
+    let AttentionShape {
+        kv_heads, head_dim, ..
+    } = *shape;
     let width = kv_heads.saturating_mul(head_dim);
     if !rows.len().is_multiple_of(width) {
         let needed = rows.len().checked_next_multiple_of(width).unwrap_or(0);
-        return Err(Error::Length { what: "cache rows", needed, found: rows.len() });
+        return Err(Error::Length {
+            what: "cache rows",
+            needed,
+            found: rows.len(),
+        });
     }
     if width == 0 {
         return Ok(());
     }
     let end = first_pos.saturating_add(rows.len() / width);
     if end > capacity {
-        return Err(Error::Length { what: "cache capacity", needed: end, found: capacity });
+        return Err(Error::Length {
+            what: "cache capacity",
+            needed: end,
+            found: capacity,
+        });
     }
-    let needed = width.checked_mul(capacity).unwrap_or(usize::MAX);
+    let needed = width.saturating_mul(capacity);
     let found = match &cache {
         KvMut::F32(cache) => cache.len(),
         KvMut::F16(cache) => cache.len(),
     };
     if found < needed {
-        return Err(Error::Length { what: "cache", needed, found });
+        return Err(Error::Length {
+            what: "cache",
+            needed,
+            found,
+        });
     }
     let place = |i: usize, head: usize| (head * capacity + first_pos + i) * head_dim;
     match cache {

@@ -25,9 +25,20 @@ struct Data {
 impl Case {
     fn new(q_heads: usize, kv_heads: usize, head_dim: usize, len: usize, m: usize) -> Self {
         let scale = 1.0 / (head_dim as f32).sqrt();
-        let shape =
-            AttentionShape { q_heads, kv_heads, head_dim, scale, window: None, softcap: None };
-        Self { shape, len, m, half: false }
+        let shape = AttentionShape {
+            q_heads,
+            kv_heads,
+            head_dim,
+            scale,
+            window: None,
+            softcap: None,
+        };
+        Self {
+            shape,
+            len,
+            m,
+            half: false,
+        }
     }
 
     fn width(&self) -> usize {
@@ -38,7 +49,10 @@ impl Case {
         let capacity = self.len + 3;
         let n = self.shape.kv_heads * capacity * self.shape.head_dim;
         // Scores spread over several units, so that the maximum matters.
-        let q = random(1, self.m * self.width()).iter().map(|x| x * 4.0).collect();
+        let q = random(1, self.m * self.width())
+            .iter()
+            .map(|x| x * 4.0)
+            .collect();
         let (mut k, mut v) = (random(2, n), random(3, n));
         // What lies behind the last query must not be read.
         for (cache, _) in [(&mut k, 0), (&mut v, 1)] {
@@ -53,7 +67,14 @@ impl Case {
             ops::f16_to_f32(Isa::Scalar, &k16, &mut k).unwrap();
             ops::f16_to_f32(Isa::Scalar, &v16, &mut v).unwrap();
         }
-        Data { capacity, q, k, v, k16, v16 }
+        Data {
+            capacity,
+            q,
+            k,
+            v,
+            k16,
+            v16,
+        }
     }
 
     /// Runs queries `from..to` of the case.
@@ -69,14 +90,30 @@ impl Case {
         let first_pos = self.len - self.m + from;
         let mut scratch = AttentionScratch::new();
         attention(
-            &pool, isa, &self.shape, q, first_pos, k, v, data.capacity, &mut out, &mut scratch,
+            &pool,
+            isa,
+            &self.shape,
+            q,
+            first_pos,
+            k,
+            v,
+            data.capacity,
+            &mut out,
+            &mut scratch,
         )
         .unwrap();
         out
     }
 
     fn reference(&self, data: &Data) -> Vec<f64> {
-        let AttentionShape { q_heads, kv_heads, head_dim, scale, window, softcap } = self.shape;
+        let AttentionShape {
+            q_heads,
+            kv_heads,
+            head_dim,
+            scale,
+            window,
+            softcap,
+        } = self.shape;
         let mut out = Vec::new();
         for i in 0..self.m {
             let pos = self.len - self.m + i;
@@ -84,13 +121,13 @@ impl Case {
             for h in 0..q_heads {
                 let q = &data.q[(i * q_heads + h) * head_dim..][..head_dim];
                 let kv = h / (q_heads / kv_heads) * data.capacity;
-                let row = |cache: &[f32], j: usize, d: usize| {
-                    f64::from(cache[(kv + j) * head_dim + d])
-                };
+                let row =
+                    |cache: &[f32], j: usize, d: usize| f64::from(cache[(kv + j) * head_dim + d]);
                 let scores: Vec<f64> = (low..=pos)
                     .map(|j| {
-                        let dot: f64 =
-                            (0..head_dim).map(|d| f64::from(q[d]) * row(&data.k, j, d)).sum();
+                        let dot: f64 = (0..head_dim)
+                            .map(|d| f64::from(q[d]) * row(&data.k, j, d))
+                            .sum();
                         let s = dot * f64::from(scale);
                         softcap.map_or(s, |c| f64::from(c) * (s / f64::from(c)).tanh())
                     })
@@ -118,22 +155,40 @@ fn check(case: &Case) {
         let got = case.run(&data, isa, 1, 0, case.m);
         for (i, (&g, &w)) in got.iter().zip(&want).enumerate() {
             // Values are below 1, so this is relative to the largest possible output.
-            assert!((f64::from(g) - w).abs() < 2e-6, "{isa:?} {case:?} element {i}: {g}, not {w}");
+            assert!(
+                (f64::from(g) - w).abs() < 2e-6,
+                "{isa:?} {case:?} element {i}: {g}, not {w}"
+            );
         }
         let same = |other: &[f32], from: usize, what: &str| {
             let own = &got[from * case.width()..][..other.len()];
-            let equal = own.iter().zip(other).all(|(a, b)| a.to_bits() == b.to_bits());
+            let equal = own
+                .iter()
+                .zip(other)
+                .all(|(a, b)| a.to_bits() == b.to_bits());
             assert!(equal, "{isa:?} {case:?}: {what} changes bits");
         };
         for threads in [2, 5] {
-            same(&case.run(&data, isa, threads, 0, case.m), 0, "a number of threads");
+            same(
+                &case.run(&data, isa, threads, 0, case.m),
+                0,
+                "a number of threads",
+            );
         }
         for i in [0, case.m / 2, case.m - 1] {
             same(&case.run(&data, isa, 1, i, i + 1), i, "decode");
-            same(&case.run(&data, isa, 2, i, i + 1), i, "decode on two threads");
+            same(
+                &case.run(&data, isa, 2, i, i + 1),
+                i,
+                "decode on two threads",
+            );
         }
         let (from, to) = (case.m / 3, case.m - case.m / 4);
-        same(&case.run(&data, isa, 2, from, to), from, "another cut of the prompt");
+        same(
+            &case.run(&data, isa, 2, from, to),
+            from,
+            "another cut of the prompt",
+        );
     }
 }
 
@@ -141,7 +196,10 @@ fn check(case: &Case) {
 fn equals_the_reference_for_every_head_size() {
     for head_dim in [8, 16, 20, 64, 80, 96, 128, 256] {
         for half in [false, true] {
-            check(&Case { half, ..Case::new(4, 2, head_dim, 200, 70) });
+            check(&Case {
+                half,
+                ..Case::new(4, 2, head_dim, 200, 70)
+            });
         }
     }
 }
@@ -174,7 +232,10 @@ fn a_window_hides_old_positions() {
 #[test]
 fn a_softcap_bounds_the_scores() {
     for half in [false, true] {
-        let mut case = Case { half, ..Case::new(4, 2, 32, 260, 50) };
+        let mut case = Case {
+            half,
+            ..Case::new(4, 2, 32, 260, 50)
+        };
         case.shape.softcap = Some(1.5);
         check(&case);
     }
@@ -197,14 +258,19 @@ fn scores_far_apart_do_not_overflow() {
 
 #[test]
 fn a_batch_equals_its_sequences() {
-    let cases =
-        [Case::new(4, 2, 20, 300, 1), Case::new(4, 2, 20, 17, 17), Case::new(4, 2, 20, 140, 40)];
+    let cases = [
+        Case::new(4, 2, 20, 300, 1),
+        Case::new(4, 2, 20, 17, 17),
+        Case::new(4, 2, 20, 140, 40),
+    ];
     let data: Vec<Data> = cases.iter().map(Case::data).collect();
     for isa in Isa::available() {
         for threads in [1, 3] {
             let pool = Pool::new(NonZeroUsize::new(threads).unwrap());
-            let mut outs: Vec<Vec<f32>> =
-                cases.iter().map(|c| vec![f32::NAN; c.m * c.width()]).collect();
+            let mut outs: Vec<Vec<f32>> = cases
+                .iter()
+                .map(|c| vec![f32::NAN; c.m * c.width()])
+                .collect();
             let mut seqs: Vec<AttentionSeq<'_>> = cases
                 .iter()
                 .zip(&data)
@@ -264,7 +330,18 @@ fn refuses_what_does_not_fit() {
     let mut go = |shape: &AttentionShape, q: usize, first: usize, kv: usize, out: usize| {
         let (q, kv, mut out) = (vec![0.0; q], vec![0.0; kv], vec![0.0; out]);
         let kv = KvRef::F32(&kv);
-        attention(&pool, Isa::best(), shape, &q, first, kv, kv, 10, &mut out, &mut scratch)
+        attention(
+            &pool,
+            Isa::best(),
+            shape,
+            &q,
+            first,
+            kv,
+            kv,
+            10,
+            &mut out,
+            &mut scratch,
+        )
     };
     assert!(go(&case.shape, 64, 8, 160, 64).is_ok());
     assert!(go(&case.shape, 0, 8, 160, 0).is_ok());
@@ -274,13 +351,25 @@ fn refuses_what_does_not_fit() {
     assert!(go(&case.shape, 64, 8, 159, 64).is_err());
     assert!(go(&case.shape, 64, 8, 160, 32).is_err());
     for (q_heads, kv_heads, head_dim) in [(3, 2, 8), (0, 2, 8), (4, 0, 8), (4, 2, 0)] {
-        let shape = AttentionShape { q_heads, kv_heads, head_dim, ..case.shape };
+        let shape = AttentionShape {
+            q_heads,
+            kv_heads,
+            head_dim,
+            ..case.shape
+        };
         assert!(go(&shape, 0, 0, 160, 0).is_err(), "{shape:?}");
     }
     let mut cache = [0.0; 160];
     let mut put = |rows, first, len| {
         let rows = vec![0.0; rows];
-        kv_store(Isa::best(), &case.shape, &rows, first, 10, KvMut::F32(&mut cache[..len]))
+        kv_store(
+            Isa::best(),
+            &case.shape,
+            &rows,
+            first,
+            10,
+            KvMut::F32(&mut cache[..len]),
+        )
     };
     assert!(put(32, 8, 160).is_ok());
     assert!(put(31, 8, 160).is_err());

@@ -85,7 +85,11 @@ impl Strip {
                 while p < end {
                     // Past the end of a tile its stream goes on in the next group of tiles.
                     let offset = p * TILE * size_of::<E::Bits>();
-                    let wrap = if offset + AHEAD >= tile_bytes { (T - 1) * tile_bytes } else { 0 };
+                    let wrap = if offset + AHEAD >= tile_bytes {
+                        (T - 1) * tile_bytes
+                    } else {
+                        0
+                    };
                     for t in 0..T {
                         let ahead = first.wrapping_add(t * tile_bytes + offset + AHEAD + wrap);
                         prefetch(ahead, LINES * TILE * size_of::<E::Bits>());
@@ -104,7 +108,11 @@ impl Strip {
                 }
                 for i in 0..M {
                     for t in 0..T {
-                        total[i][t] = if start == 0 { acc[i][t] } else { acc[i][t].add(total[i][t]) };
+                        total[i][t] = if start == 0 {
+                            acc[i][t]
+                        } else {
+                            acc[i][t].add(total[i][t])
+                        };
                     }
                 }
             }

@@ -11,7 +11,10 @@ fn weights(format: Format, n: usize, k: usize) -> (Vec<u8>, Vec<f32>) {
     let (mut half, mut back) = (vec![0u16; n * k], vec![0.0; n * k]);
     match format {
         Format::F32 => {
-            return (values.iter().flat_map(|x| x.to_le_bytes()).collect(), values);
+            return (
+                values.iter().flat_map(|x| x.to_le_bytes()).collect(),
+                values,
+            );
         }
         Format::F16 => {
             ops::f32_to_f16(isa, &values, &mut half).unwrap();
@@ -30,12 +33,17 @@ fn pack(format: Format, src: &[u8], n: usize, k: usize) -> DenseMatrix {
     let mut shifted = vec![0u8];
     shifted.extend_from_slice(src);
     let pool = Pool::new(NonZeroUsize::new(2).unwrap());
-    DenseMatrix::pack(format, &shifted[1..], n, k, &pool).unwrap().unwrap()
+    DenseMatrix::pack(format, &shifted[1..], n, k, &pool)
+        .unwrap()
+        .unwrap()
 }
 
 fn multiply(w: &DenseMatrix, isa: Isa, x: &[f32], m: usize, cuts: &[usize]) -> Vec<f32> {
     let mut out = vec![f32::NAN; m * w.n];
-    let output = Output { start: out.as_mut_ptr(), stride: w.n };
+    let output = Output {
+        start: out.as_mut_ptr(),
+        stride: w.n,
+    };
     for cut in cuts.windows(2) {
         // SAFETY: the tests use available tiers and whole operands.
         unsafe { w.mul_tiles(isa, x, m, cut[0]..cut[1], output) };
@@ -44,8 +52,16 @@ fn multiply(w: &DenseMatrix, isa: Isa, x: &[f32], m: usize, cuts: &[usize]) -> V
 }
 
 const FORMATS: [Format; 3] = [Format::F32, Format::F16, Format::BF16];
-const SHAPES: [(usize, usize); 8] =
-    [(1, 1), (16, 8), (17, 20), (50, 172), (33, 193), (96, 400), (129, 64), (40, 1030)];
+const SHAPES: [(usize, usize); 8] = [
+    (1, 1),
+    (16, 8),
+    (17, 20),
+    (50, 172),
+    (33, 193),
+    (96, 400),
+    (129, 64),
+    (40, 1030),
+];
 
 #[test]
 fn equals_the_reference() {
@@ -112,7 +128,13 @@ fn refuses_wrong_sizes() {
     let pool = Pool::new(NonZeroUsize::MIN);
     let pack = |format, len: usize, n, k| DenseMatrix::pack(format, &vec![0; len], n, k, &pool);
     assert!(pack(Format::Q4_K, 0, 0, 0).is_none());
-    assert!(matches!(pack(Format::F32, 15, 2, 2), Some(Err(Error::Length { .. }))));
-    assert!(matches!(pack(Format::F16, 8, usize::MAX, 2), Some(Err(Error::TooLarge { .. }))));
+    assert!(matches!(
+        pack(Format::F32, 15, 2, 2),
+        Some(Err(Error::Length { .. }))
+    ));
+    assert!(matches!(
+        pack(Format::F16, 8, usize::MAX, 2),
+        Some(Err(Error::TooLarge { .. }))
+    ));
     assert!(matches!(pack(Format::BF16, 8, 2, 2), Some(Ok(_))));
 }

@@ -28,7 +28,10 @@ struct GeluTanh;
 struct Relu;
 
 // SAFETY (all blocks below): the tier of `L` is available, as for the caller.
-#[expect(clippy::undocumented_unsafe_blocks, reason = "one condition for all, stated above")]
+#[expect(
+    clippy::undocumented_unsafe_blocks,
+    reason = "one condition for all, stated above"
+)]
 mod lanes {
     use super::*;
 
@@ -49,7 +52,7 @@ mod lanes {
         /// `(1 + tanh u) / 2` is the sigmoid of `2 u`.
         #[inline(always)]
         unsafe fn apply<L: Lanes>(self, x: L) -> L {
-            const TWICE: f32 = 1.595_769_1; // 2 sqrt(2 / pi)
+            const TWICE: f32 = 1.595_769; // 2 sqrt(2 / pi)
             unsafe {
                 let cubic = x.mul(x).fma(L::splat(TWICE * 0.044_715), L::splat(TWICE));
                 sigmoid_times(x.mul(cubic), x)
@@ -60,21 +63,21 @@ mod lanes {
     /// `erf(t) / t` on 0..=1 in powers of `t^2`, highest first: Chebyshev interpolation of degree
     /// 7, relative error 8e-8.
     const ERF: [f32; 8] = [
-        -9.673_590e-6,
+        -9.673_59e-6,
         1.126_825_4e-4,
         -8.484_396e-4,
         5.221_053_5e-3,
         -2.686_543_8e-2,
         0.112_837_83,
         -0.376_126_38,
-        1.128_379_2,
+        std::f32::consts::FRAC_2_SQRT_PI,
     ];
     /// `-ln(1 - erf(t))` on 0.95..=4.2, highest first: Chebyshev interpolation of degree 9, error
     /// of `1 - erf` 2e-8.
     const LOG_ERFC: [f32; 10] = [
         7.752_8e-8,
         -3.331_767_4e-6,
-        6.210_270_7e-5,
+        6.210_271e-5,
         -6.830_017e-4,
         5.048_583_7e-3,
         -2.704_696_7e-2,

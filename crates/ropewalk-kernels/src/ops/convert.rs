@@ -19,7 +19,11 @@ impl<const BF: bool> Kernel for Widen<'_, BF> {
             }
         }
         for (y, &x) in self.1[whole..].iter_mut().zip(&self.0[whole..]) {
-            *y = if BF { scalar::bf16_to_f32(x) } else { scalar::f16_to_f32(x) };
+            *y = if BF {
+                scalar::bf16_to_f32(x)
+            } else {
+                scalar::f16_to_f32(x)
+            };
         }
     }
 }
@@ -40,7 +44,11 @@ impl<const BF: bool> Kernel for Narrow<'_, BF> {
             }
         }
         for (y, &x) in self.1[whole..].iter_mut().zip(&self.0[whole..]) {
-            *y = if BF { scalar::f32_to_bf16(x) } else { scalar::f32_to_f16(x) };
+            *y = if BF {
+                scalar::f32_to_bf16(x)
+            } else {
+                scalar::f32_to_f16(x)
+            };
         }
     }
 }

@@ -20,7 +20,11 @@ pub(super) fn map_in_place<F: Unary>(isa: Isa, x: &mut [f32], f: F) {
         type Output = ();
         #[inline(always)]
         unsafe fn run<L: Lanes>(self) {
-            let (p, n, whole) = (self.0.as_mut_ptr(), self.0.len(), self.0.len() / LANES * LANES);
+            let (p, n, whole) = (
+                self.0.as_mut_ptr(),
+                self.0.len(),
+                self.0.len() / LANES * LANES,
+            );
             // SAFETY: whole vectors, then the rest, all inside the slice.
             unsafe {
                 let mut i = 0;
@@ -81,7 +85,16 @@ pub(super) fn zip<F: Binary>(
     same_length(what, x.len(), y.len())?;
     same_length(what, x.len(), out.len())?;
     let (n, out) = (x.len(), out.as_mut_ptr());
-    dispatch(isa, Zip { x: x.as_ptr(), y: y.as_ptr(), out, n, f });
+    dispatch(
+        isa,
+        Zip {
+            x: x.as_ptr(),
+            y: y.as_ptr(),
+            out,
+            n,
+            f,
+        },
+    );
     Ok(())
 }
 
@@ -95,7 +108,16 @@ pub(super) fn zip_in_place<F: Binary>(
 ) -> Result<(), Error> {
     same_length(what, x.len(), y.len())?;
     let (n, out) = (x.len(), x.as_mut_ptr());
-    dispatch(isa, Zip { x: out, y: y.as_ptr(), out, n, f });
+    dispatch(
+        isa,
+        Zip {
+            x: out,
+            y: y.as_ptr(),
+            out,
+            n,
+            f,
+        },
+    );
     Ok(())
 }
 

@@ -18,7 +18,9 @@ pub(crate) unsafe fn exp<L: Lanes>(x: L) -> L {
     // SAFETY: forwarded to the caller.
     unsafe {
         let x = L::splat(128.0).min(L::splat(-128.0).max(x));
-        let n = x.fma(L::splat(std::f32::consts::LOG2_E), L::splat(ROUND)).sub(L::splat(ROUND));
+        let n = x
+            .fma(L::splat(std::f32::consts::LOG2_E), L::splat(ROUND))
+            .sub(L::splat(ROUND));
         let r = n.fma(L::splat(-LN2.0), x);
         let r = n.fma(L::splat(-LN2.1), r);
         let mut p = L::splat(1.0 / 5040.0);

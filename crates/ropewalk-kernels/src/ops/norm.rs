@@ -48,8 +48,11 @@ impl Kernel for Norm<'_> {
         for (x, out) in self.x.chunks_exact(n).zip(self.out.chunks_exact_mut(n)) {
             // SAFETY: every slice of the row has `n` elements.
             unsafe {
-                let mean =
-                    if self.centered { sum_row::<L, false>(x, 0.0) / n as f32 } else { 0.0 };
+                let mean = if self.centered {
+                    sum_row::<L, false>(x, 0.0) / n as f32
+                } else {
+                    0.0
+                };
                 let variance = sum_row::<L, true>(x, mean) / n as f32;
                 let factor = L::splat(1.0 / (variance + self.eps).sqrt());
                 let mean = L::splat(mean);
@@ -57,7 +60,10 @@ impl Kernel for Norm<'_> {
                 while i < n {
                     let count = LANES.min(n - i);
                     let (x, w) = if count == LANES {
-                        (L::load(x.as_ptr().add(i)), L::load(self.weight.as_ptr().add(i)))
+                        (
+                            L::load(x.as_ptr().add(i)),
+                            L::load(self.weight.as_ptr().add(i)),
+                        )
                     } else {
                         (
                             L::load_part(x.as_ptr().add(i), count),
@@ -104,7 +110,17 @@ pub fn rms_norm(
     whole_rows("rms_norm x", x.len(), weight.len())?;
     same_length("rms_norm out", x.len(), out.len())?;
     if !x.is_empty() {
-        dispatch(isa, Norm { x, weight, bias: None, eps, centered: false, out });
+        dispatch(
+            isa,
+            Norm {
+                x,
+                weight,
+                bias: None,
+                eps,
+                centered: false,
+                out,
+            },
+        );
     }
     Ok(())
 }
@@ -133,7 +149,17 @@ pub fn layer_norm(
         same_length("layer_norm bias", weight.len(), bias.len())?;
     }
     if !x.is_empty() {
-        dispatch(isa, Norm { x, weight, bias, eps, centered: true, out });
+        dispatch(
+            isa,
+            Norm {
+                x,
+                weight,
+                bias,
+                eps,
+                centered: true,
+                out,
+            },
+        );
     }
     Ok(())
 }

@@ -96,10 +96,23 @@ pub fn rope(
     whole_rows("rope x", x.len(), head_dim)?;
     same_length("rope sin", cos.len(), sin.len())?;
     if cos.len() > head_dim / 2 {
-        return Err(Error::Length { what: "rope head", needed: 2 * cos.len(), found: head_dim });
+        return Err(Error::Length {
+            what: "rope head",
+            needed: 2 * cos.len(),
+            found: head_dim,
+        });
     }
     if !x.is_empty() {
-        dispatch(isa, Rotate { style, x, head_dim, cos, sin });
+        dispatch(
+            isa,
+            Rotate {
+                style,
+                x,
+                head_dim,
+                cos,
+                sin,
+            },
+        );
     }
     Ok(())
 }

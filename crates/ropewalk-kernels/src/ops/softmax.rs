@@ -26,7 +26,9 @@ pub(crate) unsafe fn max_row<L: Lanes>(x: &[f32]) -> f32 {
             i += LANES;
         }
         let joined = best[0].max(best[1]).max(best[2].max(best[3])).maximum();
-        x[i..].iter().fold(joined, |m, &x| if x > m { x } else { m })
+        x[i..]
+            .iter()
+            .fold(joined, |m, &x| if x > m { x } else { m })
     }
 }
 

@@ -11,7 +11,12 @@ fn wide(seed: u64, n: usize, size: f32) -> Vec<f32> {
 
 /// Checks one operation against an f64 function on every tier and length, and that two halves give
 /// the same bits as the whole.
-fn check_unary(size: f32, tolerance: f64, run: impl Fn(Isa, &mut [f32]), want: impl Fn(f64) -> f64) {
+fn check_unary(
+    size: f32,
+    tolerance: f64,
+    run: impl Fn(Isa, &mut [f32]),
+    want: impl Fn(f64) -> f64,
+) {
     for isa in Isa::available() {
         for n in LENGTHS {
             let x = wide(n as u64, n, size);
@@ -20,7 +25,10 @@ fn check_unary(size: f32, tolerance: f64, run: impl Fn(Isa, &mut [f32]), want: i
             for (&x, &y) in x.iter().zip(&got) {
                 let want = want(f64::from(x));
                 let error = (f64::from(y) - want).abs();
-                assert!(error <= tolerance * want.abs().max(1e-6), "{isa:?} f({x}) = {y}, not {want}");
+                assert!(
+                    error <= tolerance * want.abs().max(1e-6),
+                    "{isa:?} f({x}) = {y}, not {want}"
+                );
             }
             let mut parts = x.clone();
             let (left, right) = parts.split_at_mut(n / 3);
@@ -58,7 +66,18 @@ fn exp_is_within_two_ulp() {
 
 #[test]
 fn exp_handles_the_ends() {
-    let x = [f32::NEG_INFINITY, -1e9, -103.0, -88.0, 0.0, 88.7, 89.0, 1e9, f32::INFINITY, f32::NAN];
+    let x = [
+        f32::NEG_INFINITY,
+        -1e9,
+        -103.0,
+        -88.0,
+        0.0,
+        88.7,
+        89.0,
+        1e9,
+        f32::INFINITY,
+        f32::NAN,
+    ];
     for isa in Isa::available() {
         let mut y = x;
         exp(isa, &mut y);
@@ -75,17 +94,42 @@ fn exp_handles_the_ends() {
 #[test]
 fn activations_equal_their_formulas() {
     let silu = |x: f64| x / (1.0 + (-x).exp());
-    check_unary(20.0, 1e-6, |isa, x| activate(isa, Activation::Silu, x), silu);
+    check_unary(
+        20.0,
+        1e-6,
+        |isa, x| activate(isa, Activation::Silu, x),
+        silu,
+    );
     let gelu = |x: f64| 0.5 * x * (1.0 + erf(x / std::f64::consts::SQRT_2));
     // In the tail the rounding of an exponent near 9 is a relative error of the result.
-    check_unary(4.0, 4e-6, |isa, x| activate(isa, Activation::GeluErf, x), gelu);
-    check_unary(1.0, 5e-7, |isa, x| activate(isa, Activation::GeluErf, x), gelu);
+    check_unary(
+        4.0,
+        4e-6,
+        |isa, x| activate(isa, Activation::GeluErf, x),
+        gelu,
+    );
+    check_unary(
+        1.0,
+        5e-7,
+        |isa, x| activate(isa, Activation::GeluErf, x),
+        gelu,
+    );
     let tanh = |x: f64| {
         let u = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x * x * x);
         x / (1.0 + (-2.0 * u).exp())
     };
-    check_unary(3.0, 2e-6, |isa, x| activate(isa, Activation::GeluTanh, x), tanh);
-    check_unary(5.0, 0.0, |isa, x| activate(isa, Activation::Relu, x), |x| x.max(0.0));
+    check_unary(
+        3.0,
+        2e-6,
+        |isa, x| activate(isa, Activation::GeluTanh, x),
+        tanh,
+    );
+    check_unary(
+        5.0,
+        0.0,
+        |isa, x| activate(isa, Activation::Relu, x),
+        |x| x.max(0.0),
+    );
 }
 
 #[test]
@@ -96,7 +140,10 @@ fn activations_are_finite_far_out() {
             activate(isa, activation, &mut x);
             let want = [0.0, 0.0, 0.0, 10.0, 100.0, 1e4];
             for (x, want) in x.iter().zip(want) {
-                assert!((x - want).abs() <= 5e-4, "{isa:?} {activation:?}: {x}, not {want}");
+                assert!(
+                    (x - want).abs() <= 5e-4,
+                    "{isa:?} {activation:?}: {x}, not {want}"
+                );
             }
         }
     }
@@ -107,9 +154,12 @@ fn a_gate_multiplies_the_activation() {
     for isa in Isa::available() {
         for n in LENGTHS {
             let (g, u) = (wide(1, n, 5.0), random(2, n));
-            for activation in
-                [Activation::Silu, Activation::GeluErf, Activation::GeluTanh, Activation::Relu]
-            {
+            for activation in [
+                Activation::Silu,
+                Activation::GeluErf,
+                Activation::GeluTanh,
+                Activation::Relu,
+            ] {
                 let mut want = g.clone();
                 activate(isa, activation, &mut want);
                 want.iter_mut().zip(&u).for_each(|(w, u)| *w *= u);
@@ -156,11 +206,17 @@ fn norms_equal_their_formulas() {
                 for i in 0..n {
                     let (w, b) = (f64::from(w[i]), f64::from(b[i]));
                     let want = row[i] / (square + 1e-5).sqrt() * w;
-                    assert!((f64::from(rms[r * n + i]) - want).abs() < 2e-6, "{isa:?} n={n}");
+                    assert!(
+                        (f64::from(rms[r * n + i]) - want).abs() < 2e-6,
+                        "{isa:?} n={n}"
+                    );
                     let want = (row[i] - mean) / (variance + 1e-5).sqrt() * w + b;
                     // With one element the variance is 0 and only eps keeps the quotient finite.
                     let limit = if n == 1 { 1e-3 } else { 5e-6 };
-                    assert!((f64::from(layer[r * n + i]) - want).abs() < limit, "{isa:?} n={n}");
+                    assert!(
+                        (f64::from(layer[r * n + i]) - want).abs() < limit,
+                        "{isa:?} n={n}"
+                    );
                 }
                 let mut alone = vec![0.0; n];
                 rms_norm(isa, &x[r * n..][..n], &w, 1e-5, &mut alone).unwrap();
@@ -180,8 +236,9 @@ fn rope_rotates_each_pair() {
     for isa in Isa::available() {
         for (head_dim, rope_dim) in [(8, 8), (20, 20), (64, 64), (80, 32), (96, 96), (128, 64)] {
             let (heads, half) = (3, rope_dim / 2);
-            let frequencies: Vec<f32> =
-                (0..half).map(|i| 1e4f32.powf(-2.0 * i as f32 / rope_dim as f32)).collect();
+            let frequencies: Vec<f32> = (0..half)
+                .map(|i| 1e4f32.powf(-2.0 * i as f32 / rope_dim as f32))
+                .collect();
             let (cos, sin) = rope_tables(&frequencies, 5..7, 1.0);
             let (cos, sin) = (&cos[half..], &sin[half..]);
             for style in [RopeStyle::SplitHalf, RopeStyle::Interleaved] {
@@ -224,8 +281,10 @@ fn softmax_and_log_sum_exp_equal_their_formulas() {
             softmax(isa, &mut got, n).unwrap();
             for (x, got) in x.chunks(n).zip(got.chunks(n)) {
                 let total: f64 = x.iter().map(|&x| f64::from(x).exp()).sum();
-                let want: Vec<f32> =
-                    x.iter().map(|&x| (f64::from(x).exp() / total) as f32).collect();
+                let want: Vec<f32> = x
+                    .iter()
+                    .map(|&x| (f64::from(x).exp() / total) as f32)
+                    .collect();
                 close(got, &want, 1e-6, "softmax");
                 let log = f64::from(log_sum_exp(isa, x));
                 assert!((log - total.ln()).abs() < 1e-6 * total.ln().abs().max(1.0));
@@ -292,17 +351,31 @@ fn narrowing_rounds_to_the_nearest_even_neighbour() {
     for (i, x) in x.iter_mut().enumerate() {
         *x *= 2f32.powi(i as i32 % 50 - 30);
     }
-    x.extend([65504.0, 65519.9, 65520.0, -65520.0, 2f32.powi(-25), 2f32.powi(-24) * 1.5]);
-    x.extend([1.0 + 2f32.powi(-11), 1.0 + 3.0 * 2f32.powi(-11), 1.0 + 2f32.powi(-8)]);
+    x.extend([
+        65504.0,
+        65519.9,
+        65520.0,
+        -65520.0,
+        2f32.powi(-25),
+        2f32.powi(-24) * 1.5,
+    ]);
+    x.extend([
+        1.0 + 2f32.powi(-11),
+        1.0 + 3.0 * 2f32.powi(-11),
+        1.0 + 2f32.powi(-8),
+    ]);
     for isa in Isa::available() {
         let (mut half, mut brain) = (vec![0; x.len()], vec![0; x.len()]);
         f32_to_f16(isa, &x, &mut half).unwrap();
         f32_to_bf16(isa, &x, &mut brain).unwrap();
         let nearest = |bits: u16, x: f32, widen: &dyn Fn(u16) -> f32| {
             let distance = |b: u16| (f64::from(widen(b)) - f64::from(x)).abs();
-            let (here, below, above) =
-                (distance(bits), distance(bits.wrapping_sub(1)), distance(bits + 1));
-            let even = bits % 2 == 0;
+            let (here, below, above) = (
+                distance(bits),
+                distance(bits.wrapping_sub(1)),
+                distance(bits + 1),
+            );
+            let even = bits.is_multiple_of(2);
             let beats = |other: f64| here < other || (here == other && even) || other.is_nan();
             beats(above) && (bits & 0x7fff == 0 || beats(below))
         };
@@ -310,11 +383,18 @@ fn narrowing_rounds_to_the_nearest_even_neighbour() {
             if x.abs() < 65520.0 {
                 let ok = nearest(half[i], x, &crate::simd::scalar::f16_to_f32);
                 // The largest half has infinity above it.
-                assert!(ok || half[i] & 0x7fff == 0x7bff, "{isa:?}: f16({x}) = {:#x}", half[i]);
+                assert!(
+                    ok || half[i] & 0x7fff == 0x7bff,
+                    "{isa:?}: f16({x}) = {:#x}",
+                    half[i]
+                );
             } else {
                 assert_eq!(half[i] & 0x7fff, 0x7c00);
             }
-            assert!(nearest(brain[i], x, &crate::simd::scalar::bf16_to_f32), "{isa:?}: bf16({x})");
+            assert!(
+                nearest(brain[i], x, &crate::simd::scalar::bf16_to_f32),
+                "{isa:?}: bf16({x})"
+            );
         }
     }
 }

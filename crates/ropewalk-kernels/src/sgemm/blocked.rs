@@ -96,7 +96,8 @@ impl Product {
     unsafe fn scale(&self) {
         for i in 0..self.m {
             // SAFETY: row `i` of `c`.
-            let row = unsafe { std::slice::from_raw_parts_mut(self.c.add(i * self.c_stride), self.n) };
+            let row =
+                unsafe { std::slice::from_raw_parts_mut(self.c.add(i * self.c_stride), self.n) };
             if self.beta == 0.0 {
                 row.fill(0.0);
             } else {
@@ -122,7 +123,11 @@ impl Product {
         let unit = micro::tile_panels(self.isa);
         // Enough tasks for an even share; the grid does not change any sum.
         let wanted = if threads == 1 { 1 } else { 4 * threads };
-        let rows = self.m.div_ceil(wanted).next_multiple_of(mr).clamp(mr.min(ROWS), ROWS / mr * mr);
+        let rows = self
+            .m
+            .div_ceil(wanted)
+            .next_multiple_of(mr)
+            .clamp(mr.min(ROWS), ROWS / mr * mr);
         let row_blocks = self.m.div_ceil(rows);
         let splits = (wanted / row_blocks).clamp(1, count.div_ceil(unit));
         let width = count.div_ceil(splits).next_multiple_of(unit);

@@ -52,8 +52,16 @@ impl Case {
             for j in 0..self.n {
                 let (mut sum, mut magnitude) = (0.0, 0.0);
                 for p in 0..self.k {
-                    let x = f64::from(if self.ta { a[p * lda + i] } else { a[i * lda + p] });
-                    let y = f64::from(if self.tb { b[j * ldb + p] } else { b[p * ldb + j] });
+                    let x = f64::from(if self.ta {
+                        a[p * lda + i]
+                    } else {
+                        a[i * lda + p]
+                    });
+                    let y = f64::from(if self.tb {
+                        b[j * ldb + p]
+                    } else {
+                        b[p * ldb + j]
+                    });
                     sum += x * y;
                     magnitude += (x * y).abs();
                 }
@@ -73,10 +81,18 @@ fn check(case: &Case) {
         let got = case.run(isa, 1);
         for (i, &x) in got.iter().enumerate() {
             let error = (f64::from(x) - want[i]).abs();
-            assert!(error <= 1e-6 * size[i], "{isa:?} element {i}: {x} instead of {}", want[i]);
+            assert!(
+                error <= 1e-6 * size[i],
+                "{isa:?} element {i}: {x} instead of {}",
+                want[i]
+            );
         }
         for threads in [2, 3] {
-            assert_eq!(got, case.run(isa, threads), "{isa:?} with {threads} threads");
+            assert_eq!(
+                got,
+                case.run(isa, threads),
+                "{isa:?} with {threads} threads"
+            );
         }
     }
 }
@@ -84,9 +100,23 @@ fn check(case: &Case) {
 #[test]
 fn equals_the_reference_for_every_transposition() {
     for (ta, tb) in [(false, false), (false, true), (true, false), (true, true)] {
-        for (m, n, k) in [(1, 1, 1), (7, 50, 20), (8, 48, 16), (9, 17, 172), (33, 97, 401)] {
+        for (m, n, k) in [
+            (1, 1, 1),
+            (7, 50, 20),
+            (8, 48, 16),
+            (9, 17, 172),
+            (33, 97, 401),
+        ] {
             for (alpha, beta) in [(1.0, 0.0), (0.5, 1.0), (-2.0, 0.25)] {
-                check(&Case { ta, tb, m, n, k, alpha, beta });
+                check(&Case {
+                    ta,
+                    tb,
+                    m,
+                    n,
+                    k,
+                    alpha,
+                    beta,
+                });
             }
         }
     }
@@ -94,15 +124,55 @@ fn equals_the_reference_for_every_transposition() {
 
 #[test]
 fn splits_wide_products_without_changing_them() {
-    check(&Case { ta: false, tb: true, m: 5, n: 700, k: 64, alpha: 1.0, beta: 0.0 });
-    check(&Case { ta: true, tb: false, m: 410, n: 20, k: 30, alpha: 1.0, beta: 1.0 });
+    check(&Case {
+        ta: false,
+        tb: true,
+        m: 5,
+        n: 700,
+        k: 64,
+        alpha: 1.0,
+        beta: 0.0,
+    });
+    check(&Case {
+        ta: true,
+        tb: false,
+        m: 410,
+        n: 20,
+        k: 30,
+        alpha: 1.0,
+        beta: 1.0,
+    });
 }
 
 #[test]
 fn an_empty_sum_scales_c() {
-    check(&Case { ta: false, tb: false, m: 3, n: 5, k: 0, alpha: 1.0, beta: 0.5 });
-    check(&Case { ta: false, tb: false, m: 3, n: 5, k: 4, alpha: 0.0, beta: 0.0 });
-    check(&Case { ta: false, tb: false, m: 0, n: 5, k: 4, alpha: 1.0, beta: 0.0 });
+    check(&Case {
+        ta: false,
+        tb: false,
+        m: 3,
+        n: 5,
+        k: 0,
+        alpha: 1.0,
+        beta: 0.5,
+    });
+    check(&Case {
+        ta: false,
+        tb: false,
+        m: 3,
+        n: 5,
+        k: 4,
+        alpha: 0.0,
+        beta: 0.0,
+    });
+    check(&Case {
+        ta: false,
+        tb: false,
+        m: 0,
+        n: 5,
+        k: 4,
+        alpha: 1.0,
+        beta: 0.0,
+    });
 }
 
 #[test]
@@ -110,8 +180,24 @@ fn does_not_read_c_when_beta_is_zero() {
     let pool = Pool::new(NonZeroUsize::MIN);
     for isa in Isa::available() {
         let mut c = [f32::NAN; 6];
-        sgemm(&pool, isa, false, false, 2, 3, 1, 1.0, &[1.0, 2.0], 1, &[1.0; 3], 3, 0.0, &mut c, 3)
-            .unwrap();
+        sgemm(
+            &pool,
+            isa,
+            false,
+            false,
+            2,
+            3,
+            1,
+            1.0,
+            &[1.0, 2.0],
+            1,
+            &[1.0; 3],
+            3,
+            0.0,
+            &mut c,
+            3,
+        )
+        .unwrap();
         assert_eq!(c, [1.0, 1.0, 1.0, 2.0, 2.0, 2.0]);
     }
 }
@@ -125,14 +211,33 @@ fn a_batch_equals_its_products() {
             let (a, b) = (random(4, batch * m * k), random(5, k * n));
             let mut got = vec![0.0; batch * m * n];
             sgemm_batched(
-                &pool, isa, batch, false, false, m, n, k, 1.0, &a, k, m * k, &b, n, 0, 0.0,
-                &mut got, n, m * n,
+                &pool,
+                isa,
+                batch,
+                false,
+                false,
+                m,
+                n,
+                k,
+                1.0,
+                &a,
+                k,
+                m * k,
+                &b,
+                n,
+                0,
+                0.0,
+                &mut got,
+                n,
+                m * n,
             )
             .unwrap();
             for (a, got) in a.chunks(m * k).zip(got.chunks(m * n)) {
                 let mut want = vec![0.0; m * n];
-                sgemm(&pool, isa, false, false, m, n, k, 1.0, a, k, &b, n, 0.0, &mut want, n)
-                    .unwrap();
+                sgemm(
+                    &pool, isa, false, false, m, n, k, 1.0, a, k, &b, n, 0.0, &mut want, n,
+                )
+                .unwrap();
                 assert_eq!(got, want);
             }
         }
@@ -145,7 +250,21 @@ fn refuses_short_slices() {
     let (a, b, mut c) = ([0.0; 6], [0.0; 6], [0.0; 4]);
     let mut go = |lda, ldb, ldc, m| {
         sgemm(
-            &pool, Isa::Scalar, false, false, m, 2, 3, 1.0, &a, lda, &b, ldb, 0.0, &mut c, ldc,
+            &pool,
+            Isa::Scalar,
+            false,
+            false,
+            m,
+            2,
+            3,
+            1.0,
+            &a,
+            lda,
+            &b,
+            ldb,
+            0.0,
+            &mut c,
+            ldc,
         )
     };
     assert!(go(3, 2, 2, 2).is_ok());
@@ -158,7 +277,15 @@ fn refuses_short_slices() {
 
 #[test]
 fn tiers_agree() {
-    let case = Case { ta: false, tb: true, m: 31, n: 65, k: 300, alpha: 1.0, beta: 0.0 };
+    let case = Case {
+        ta: false,
+        tb: true,
+        m: 31,
+        n: 65,
+        k: 300,
+        alpha: 1.0,
+        beta: 0.0,
+    };
     let want = case.run(Isa::Scalar, 1);
     for isa in Isa::available() {
         close(&case.run(isa, 1), &want, 1e-6, "sgemm");

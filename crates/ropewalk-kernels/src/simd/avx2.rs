@@ -70,7 +70,10 @@ pub(crate) fn transpose8(r: [__m256; 8]) -> [__m256; 8] {
 
 // SAFETY (all blocks below): the tier is available, and the caller vouches for the elements behind
 // a pointer.
-#[expect(clippy::undocumented_unsafe_blocks, reason = "one condition for all, stated above")]
+#[expect(
+    clippy::undocumented_unsafe_blocks,
+    reason = "one condition for all, stated above"
+)]
 impl Lanes for Avx2 {
     const WIDE: bool = false;
     #[inline(always)]
@@ -122,7 +125,12 @@ impl Lanes for Avx2 {
     }
     #[inline(always)]
     unsafe fn fma(self, b: Self, c: Self) -> Self {
-        unsafe { Self(_mm256_fmadd_ps(self.0, b.0, c.0), _mm256_fmadd_ps(self.1, b.1, c.1)) }
+        unsafe {
+            Self(
+                _mm256_fmadd_ps(self.0, b.0, c.0),
+                _mm256_fmadd_ps(self.1, b.1, c.1),
+            )
+        }
     }
     #[inline(always)]
     unsafe fn fma1(a: f32, b: f32, c: f32) -> f32 {
@@ -141,7 +149,10 @@ impl Lanes for Avx2 {
     unsafe fn abs(self) -> Self {
         unsafe {
             let sign = _mm256_set1_ps(-0.0);
-            Self(_mm256_andnot_ps(sign, self.0), _mm256_andnot_ps(sign, self.1))
+            Self(
+                _mm256_andnot_ps(sign, self.0),
+                _mm256_andnot_ps(sign, self.1),
+            )
         }
     }
     #[inline(always)]
@@ -149,7 +160,10 @@ impl Lanes for Avx2 {
         unsafe {
             let low = _mm256_cmp_ps::<_CMP_GT_OQ>(self.0, b.0);
             let high = _mm256_cmp_ps::<_CMP_GT_OQ>(self.1, b.1);
-            Self(_mm256_blendv_ps(y.0, x.0, low), _mm256_blendv_ps(y.1, x.1, high))
+            Self(
+                _mm256_blendv_ps(y.0, x.0, low),
+                _mm256_blendv_ps(y.1, x.1, high),
+            )
         }
     }
     #[inline(always)]
@@ -179,7 +193,10 @@ impl Lanes for Avx2 {
         // Within 128-bit lanes first, then the 64-bit quarters into order.
         let split = |x: __m256, y: __m256| unsafe {
             let order = |v| _mm256_castpd_ps(_mm256_permute4x64_pd::<0xd8>(_mm256_castps_pd(v)));
-            (order(_mm256_shuffle_ps::<0x88>(x, y)), order(_mm256_shuffle_ps::<0xdd>(x, y)))
+            (
+                order(_mm256_shuffle_ps::<0x88>(x, y)),
+                order(_mm256_shuffle_ps::<0xdd>(x, y)),
+            )
         };
         let ((e0, o0), (e1, o1)) = (split(self.0, self.1), split(b.0, b.1));
         (Self(e0, e1), Self(o0, o1))
@@ -203,8 +220,19 @@ impl Lanes for Avx2 {
                 if high { row.1 } else { row.0 }
             }))
         };
-        let (a, b, c, d) = (quarter(0, false), quarter(8, false), quarter(0, true), quarter(8, true));
-        std::array::from_fn(|i| if i < 8 { Self(a[i], b[i]) } else { Self(c[i - 8], d[i - 8]) })
+        let (a, b, c, d) = (
+            quarter(0, false),
+            quarter(8, false),
+            quarter(0, true),
+            quarter(8, true),
+        );
+        std::array::from_fn(|i| {
+            if i < 8 {
+                Self(a[i], b[i])
+            } else {
+                Self(c[i - 8], d[i - 8])
+            }
+        })
     }
     #[inline(always)]
     unsafe fn load_f16(p: *const u16) -> Self {

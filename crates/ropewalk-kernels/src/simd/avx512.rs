@@ -52,7 +52,10 @@ pub(crate) fn transpose16(r: [__m512; 16]) -> [__m512; 16] {
 
 // SAFETY (all blocks below): the tier is available, and the caller vouches for the elements behind
 // a pointer.
-#[expect(clippy::undocumented_unsafe_blocks, reason = "one condition for all, stated above")]
+#[expect(
+    clippy::undocumented_unsafe_blocks,
+    reason = "one condition for all, stated above"
+)]
 impl Lanes for Avx512 {
     const WIDE: bool = true;
     #[inline(always)]

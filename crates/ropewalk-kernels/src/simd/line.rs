@@ -32,7 +32,10 @@ pub(crate) struct F16;
 pub(crate) struct Bf16;
 
 // SAFETY (all blocks below): forwarded to the caller.
-#[expect(clippy::undocumented_unsafe_blocks, reason = "one condition for all, stated above")]
+#[expect(
+    clippy::undocumented_unsafe_blocks,
+    reason = "one condition for all, stated above"
+)]
 mod formats {
     use super::{Bf16, F16, F32, Lanes, Line};
 

@@ -103,7 +103,10 @@ fn power(n: f32) -> f32 {
 }
 
 // SAFETY (all blocks below): the caller vouches for the elements behind a pointer.
-#[expect(clippy::undocumented_unsafe_blocks, reason = "one condition for all, stated above")]
+#[expect(
+    clippy::undocumented_unsafe_blocks,
+    reason = "one condition for all, stated above"
+)]
 impl Lanes for Scalar {
     const WIDE: bool = false;
     #[inline(always)]
@@ -166,7 +169,9 @@ impl Lanes for Scalar {
     }
     #[inline(always)]
     unsafe fn select_gt(self, b: Self, x: Self, y: Self) -> Self {
-        Self(std::array::from_fn(|i| if self.0[i] > b.0[i] { x.0[i] } else { y.0[i] }))
+        Self(std::array::from_fn(|i| {
+            if self.0[i] > b.0[i] { x.0[i] } else { y.0[i] }
+        }))
     }
     #[inline(always)]
     unsafe fn scale(self, n: Self) -> Self {
@@ -193,8 +198,17 @@ impl Lanes for Scalar {
     }
     #[inline(always)]
     unsafe fn interleave(self, b: Self) -> (Self, Self) {
-        let at = |i: usize| if i % 2 == 0 { self.0[i / 2] } else { b.0[i / 2] };
-        (Self(std::array::from_fn(at)), Self(std::array::from_fn(|i| at(LANES + i))))
+        let at = |i: usize| {
+            if i.is_multiple_of(2) {
+                self.0[i / 2]
+            } else {
+                b.0[i / 2]
+            }
+        };
+        (
+            Self(std::array::from_fn(at)),
+            Self(std::array::from_fn(|i| at(LANES + i))),
+        )
     }
     #[inline(always)]
     unsafe fn transpose(rows: [Self; LANES]) -> [Self; LANES] {
@@ -210,10 +224,16 @@ impl Lanes for Scalar {
     }
     #[inline(always)]
     unsafe fn store_f16(self, p: *mut u16) {
-        unsafe { p.cast::<[u16; LANES]>().write_unaligned(self.0.map(f32_to_f16)) };
+        unsafe {
+            p.cast::<[u16; LANES]>()
+                .write_unaligned(self.0.map(f32_to_f16));
+        }
     }
     #[inline(always)]
     unsafe fn store_bf16(self, p: *mut u16) {
-        unsafe { p.cast::<[u16; LANES]>().write_unaligned(self.0.map(f32_to_bf16)) };
+        unsafe {
+            p.cast::<[u16; LANES]>()
+                .write_unaligned(self.0.map(f32_to_bf16));
+        }
     }
 }
