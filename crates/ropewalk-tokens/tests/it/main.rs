@@ -1,6 +1,8 @@
 //! Integration tests of `ropewalk-tokens`.
 
 mod anchors;
+mod miniature;
+mod stream;
 mod support;
 mod template;
 mod tool_calls;
