@@ -8,6 +8,7 @@
 
 use std::path::PathBuf;
 
+use ropewalk_gguf::TensorType;
 use ropewalk_spec::ModelSpec;
 use ropewalk_spec::testing::{Seeded, prompt};
 use serde_json::Value;
@@ -19,6 +20,9 @@ pub(crate) struct GoldenCase {
     pub(crate) config: Value,
     /// Shape and seed; makes directories and GGUF files.
     pub(crate) model: Seeded,
+    /// Block type that all matrices went through before `transformers` computed with them:
+    /// `model.gguf(|_| ty)` is the same model packed, `model.gguf_dequantized(|_| ty)` in f32.
+    pub(crate) packed: Option<TensorType>,
     pub(crate) runs: Vec<Run>,
     pub(crate) greedy: Greedy,
 }
@@ -26,7 +30,7 @@ pub(crate) struct GoldenCase {
 impl GoldenCase {
     /// Whether every row is whole 256-value blocks, so that all packed types apply.
     pub(crate) fn is_wide(&self) -> bool {
-        self.name.ends_with("_256")
+        self.name.contains("_256")
     }
 }
 
@@ -123,11 +127,21 @@ pub(crate) fn cases() -> Vec<GoldenCase> {
     .into()
 }
 
+/// One model of hidden size 256 whose matrices PyPI gguf rounded to three block types.
+pub(crate) fn packed_cases() -> Vec<GoldenCase> {
+    files!["llama3_256_q8_0", "llama3_256_q4_0", "llama3_256_q5_1"]
+        .map(|(name, text)| read(name, text))
+        .into()
+}
+
 /// The model that is committed as a directory: two shards in f32, f16 and bf16. Its weights are
 /// rounded to these types, so they come from the files, not from `model`.
 pub(crate) fn directory() -> (PathBuf, GoldenCase) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/llama3-hf");
-    let case = read("llama3-hf", include_str!("../fixtures/llama3-hf/expected.json"));
+    let case = read(
+        "llama3-hf",
+        include_str!("../fixtures/llama3-hf/expected.json"),
+    );
     (path, case)
 }
 
@@ -140,12 +154,20 @@ fn read(name: &'static str, text: &str) -> GoldenCase {
     GoldenCase {
         name,
         config: json["config"].clone(),
-        runs: json["runs"].as_array().unwrap().iter().map(|r| run(r, tokens(r), vocab)).collect(),
+        runs: json["runs"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|r| run(r, tokens(r), vocab))
+            .collect(),
         greedy: Greedy {
             prompt: tokens(greedy),
             ids: ids(&greedy["ids"]),
             min_margin: greedy["min_margin"].as_f64().unwrap() as f32,
         },
+        packed: json["packed"]
+            .as_str()
+            .map(|name| *TensorType::ALL.iter().find(|t| t.name() == name).unwrap()),
         model: Seeded::new(spec, json["seed"].as_u64().unwrap()),
     }
 }
@@ -157,7 +179,11 @@ fn run(json: &Value, tokens: Vec<u32>, vocab: usize) -> Run {
     let margins = floats(&json["margin"]);
     let positions = json["positions"].as_array().unwrap();
     assert_eq!(logits.len(), per_row * positions.len());
-    let rows = positions.iter().zip(ids(&json["argmax"])).zip(margins).zip(logits.chunks(per_row));
+    let rows = positions
+        .iter()
+        .zip(ids(&json["argmax"]))
+        .zip(margins)
+        .zip(logits.chunks(per_row));
     Run {
         name: json["name"].as_str().unwrap().to_owned(),
         tokens,
@@ -180,7 +206,11 @@ fn size(json: &Value) -> usize {
 }
 
 fn ids(json: &Value) -> Vec<u32> {
-    json.as_array().unwrap().iter().map(|v| v.as_u64().unwrap() as u32).collect()
+    json.as_array()
+        .unwrap()
+        .iter()
+        .map(|v| v.as_u64().unwrap() as u32)
+        .collect()
 }
 
 /// f32 in little-endian hexadecimal.
