@@ -3,7 +3,7 @@
 //! Jinja2 refuses them when it compiles, except under an `if`, where it waits until they are used
 //! (`jinja2/compiler.py`, "soft frames"). Loops and the like make everything inside strict again.
 
-use super::ast::{Arguments, Expr, ExprKind, FilterCall, Macro, Stmt, StmtKind};
+use super::ast::{Arguments, Expr, ExprKind, FilterCall, Macro, Stmt, StmtKind, Target};
 use super::error::{ErrorKind, Res, err};
 use super::{filters, predicates};
 
@@ -33,6 +33,12 @@ fn statement(stmt: &Stmt, soft: bool) -> Res<()> {
             statements(otherwise, true)
         }
         StmtKind::For(l) => {
+            if names_loop(&l.target) || l.body.iter().chain(&l.otherwise).any(sets_loop) {
+                return err(
+                    ErrorKind::Syntax,
+                    "Can't assign to special loop variable in for-loop target",
+                );
+            }
             expr(&l.iter, soft)?;
             optional(l.test.as_ref(), false)?;
             statements(&l.body, false)?;
@@ -54,6 +60,33 @@ fn statement(stmt: &Stmt, soft: bool) -> Res<()> {
             definition(body)
         }
         StmtKind::Generation(body) | StmtKind::Block(body) => statements(body, false),
+    }
+}
+
+fn names_loop(target: &Target) -> bool {
+    match target {
+        Target::Name(name) => &**name == "loop",
+        Target::Attr(..) => false,
+        Target::Tuple(targets) => targets.iter().any(names_loop),
+    }
+}
+
+/// Whether a statement, or one below it, assigns to `loop`. Inner loops are asked when their turn comes.
+fn sets_loop(stmt: &Stmt) -> bool {
+    match &stmt.kind {
+        StmtKind::Set(target, _) | StmtKind::SetBlock { target, .. } => names_loop(target),
+        StmtKind::If {
+            branches,
+            otherwise,
+        } => branches
+            .iter()
+            .flat_map(|(_, body)| body)
+            .chain(otherwise)
+            .any(sets_loop),
+        StmtKind::With { targets, body } => {
+            targets.iter().any(|(target, _)| names_loop(target)) || body.iter().any(sets_loop)
+        }
+        _ => false,
     }
 }
 

@@ -462,7 +462,7 @@ impl Interp {
             ExprKind::Call(function, arguments) => self.call_expr(function, arguments, scope),
             ExprKind::Filter(value, filter) => self.filter(value, filter, scope),
             ExprKind::Test(value, test) => self.test(value, test, scope),
-            ExprKind::Cond(parts) => self.conditional(parts, scope),
+            ExprKind::Cond(parts) => self.conditional(expr.line, parts, scope),
             _ => self.rare_expr(expr, scope),
         };
         self.depth -= 1;
@@ -531,16 +531,21 @@ impl Interp {
         Ok(text.into())
     }
 
-    fn conditional(&mut self, parts: &(Expr, Expr, Option<Expr>), scope: &Rc<Scope>) -> Res<Val> {
+    fn conditional(
+        &mut self,
+        line: u32,
+        parts: &(Expr, Expr, Option<Expr>),
+        scope: &Rc<Scope>,
+    ) -> Res<Val> {
         let (test, value, other) = parts;
         if self.eval(test, scope)?.truth() {
             return self.eval(value, scope);
         }
         match other {
             Some(other) => self.eval(other, scope),
-            None => Ok(Val::hint(
-                "the inline if-expression evaluated to false and no else section was defined.",
-            )),
+            None => Ok(Val::hint(&format!(
+                "the inline if-expression on line {line} evaluated to false and no else section was defined."
+            ))),
         }
     }
 
@@ -601,7 +606,14 @@ impl Interp {
             args.named.push((name.clone(), self.eval(value, scope)?));
         }
         if let Some(star) = &arguments.star {
-            args.positional.extend(self.eval(star, scope)?.items()?);
+            let star = self.eval(star, scope)?;
+            if !star.is_iterable() {
+                return type_error(format!(
+                    "jinja2.sandbox.SandboxedEnvironment.call() argument after * must be an iterable, not {}",
+                    star.type_name()
+                ));
+            }
+            args.positional.extend(star.items()?);
         }
         if let Some(star) = &arguments.double_star {
             match self.eval(star, scope)? {
@@ -615,7 +627,7 @@ impl Interp {
                 }
                 other => {
                     return type_error(format!(
-                        "argument after ** must be a mapping, not {}",
+                        "jinja2.sandbox.SandboxedEnvironment.call() argument after ** must be a mapping, not {}",
                         other.type_name()
                     ));
                 }
@@ -765,6 +777,9 @@ impl Interp {
             }
             Function::StrftimeNow => match (first.and_then(Val::as_str), self.now) {
                 (Some(format), Some(now)) => Ok(now.format(format).into()),
+                _ if first.is_none() => type_error(
+                    "_cached_compile_jinja_template.<locals>.strftime_now() missing 1 required positional argument: 'format'",
+                ),
                 _ => type_error(format!(
                     "strftime() argument 1 must be str, not {}",
                     first.map_or("NoneType", Val::type_name)

@@ -17,7 +17,7 @@ struct Style {
 /// `tojson(x, ensure_ascii=False, indent=None, separators=None, sort_keys=False)`.
 pub(crate) fn tojson(value: &Val, args: Args) -> Res<Val> {
     let [ascii, indent, separators, sort] = bind(
-        "tojson",
+        "_cached_compile_jinja_template.<locals>.tojson",
         ["ensure_ascii", "indent", "separators", "sort_keys"],
         args,
     )?;
@@ -39,6 +39,12 @@ pub(crate) fn tojson(value: &Val, args: Args) -> Res<Val> {
             if indent.is_some() { "," } else { ", " }.to_owned(),
             ": ".to_owned(),
         ),
+        Some(pair) if !pair.is_iterable() => {
+            return type_error(format!(
+                "cannot unpack non-iterable {} object",
+                pair.type_name()
+            ));
+        }
         Some(pair) => {
             let [item, key] = <[Val; 2]>::try_from(pair.items()?).or_else(|items| {
                 let n = items.len();

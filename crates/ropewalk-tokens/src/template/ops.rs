@@ -15,7 +15,8 @@ const MAX_SIZE: usize = 1 << 28;
 pub(crate) fn binary(op: Operator, a: &Val, b: &Val) -> Res<Val> {
     if op == Operator::Mod {
         if let Some(format) = a.as_str() {
-            return printf::printf(format, b).map(|text| like(a, text));
+            return printf::printf(format, b, matches!(a, Val::Markup(_)))
+                .map(|text| like(a, text));
         }
     }
     if let Val::Undefined(u) = a {
@@ -45,7 +46,7 @@ fn add(a: &Val, b: &Val) -> Res<Val> {
         (Val::Markup(x), Val::Markup(y)) => Ok(Val::Markup(join(x, y)?.into())),
         (Val::Markup(x), Val::Str(y)) => Ok(Val::Markup(join(x, &escape_html(y))?.into())),
         (Val::Str(x), Val::Markup(y)) => Ok(Val::Markup(join(&escape_html(x), y)?.into())),
-        (Val::Str(_) | Val::Markup(_), _) => type_error(format!(
+        (Val::Str(_), _) => type_error(format!(
             "can only concatenate str (not \"{}\") to str",
             b.type_name()
         )),
@@ -378,7 +379,11 @@ const OBJECT_NAMES: &[&str] = &[
     "__sizeof__",
     "__str__",
     "__subclasshook__",
+    "__getstate__",
 ];
+const CONTAINER_NAMES: &[&str] = &["__contains__", "__getitem__", "__iter__", "__len__"];
+const SEQUENCE_NAMES: &[&str] = &["__add__", "__mul__", "__rmul__"];
+const CHANGING_NAMES: &[&str] = &["__delitem__", "__setitem__", "__reversed__"];
 
 fn find(names: &[&'static str], name: &str) -> Option<&'static str> {
     names.iter().find(|n| **n == name).copied()
@@ -395,7 +400,19 @@ fn attribute(object: &Val, name: &str) -> Option<Val> {
     };
     if name.starts_with('_') {
         let namespace = matches!(object, Val::Object(o) if matches!(**o, Object::Namespace { .. }));
-        return (find(OBJECT_NAMES, name).is_some() && !namespace).then(forbidden);
+        let named = |names| find(names, name).is_some();
+        let exists = named(OBJECT_NAMES)
+            || match object {
+                Val::Str(_) | Val::Markup(_) | Val::Tuple(_) => {
+                    named(CONTAINER_NAMES) || named(SEQUENCE_NAMES)
+                }
+                Val::List(_) => {
+                    named(CONTAINER_NAMES) || named(SEQUENCE_NAMES) || named(CHANGING_NAMES)
+                }
+                Val::Dict(_) => named(CONTAINER_NAMES) || named(CHANGING_NAMES),
+                _ => false,
+            };
+        return (exists && !namespace).then(forbidden);
     }
     match object {
         Val::Str(_) => method(STR_METHODS),

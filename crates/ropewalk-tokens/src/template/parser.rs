@@ -425,7 +425,24 @@ impl Parser {
         let loops = std::mem::take(&mut self.loops);
         let body = self.block(ends, true)?;
         self.loops = loops;
-        let [uses_caller, uses_kwargs, uses_varargs] = self.uses.pop().unwrap_or_default();
+        let [uses_caller, mut uses_kwargs, mut uses_varargs] = self.uses.pop().unwrap_or_default();
+        if let Some(outer) = self.uses.last_mut() {
+            outer[0] |= uses_caller;
+            outer[1] |= uses_kwargs;
+            outer[2] |= uses_varargs;
+        }
+        for (param, default) in &params {
+            match &**param {
+                "caller" if uses_caller && default.is_none() => {
+                    return self.fail(
+                        "When defining macros or call blocks the special \"caller\" argument must be omitted or be given a default.",
+                    );
+                }
+                "kwargs" => uses_kwargs = false,
+                "varargs" => uses_varargs = false,
+                _ => {}
+            }
+        }
         Ok(Arc::new(Macro {
             name,
             params,
@@ -477,7 +494,7 @@ impl Parser {
         let mut targets = Vec::new();
         let mut is_tuple = false;
         loop {
-            if is_tuple && (self.tuple_end(end) || self.is_op("=")) {
+            if self.tuple_end(end) || (is_tuple && self.is_op("=")) {
                 break;
             }
             if targets.len() > 1000 {
@@ -494,7 +511,10 @@ impl Parser {
         }
         match targets.pop() {
             Some(target) => Ok(target),
-            None => self.fail("Expected an expression"),
+            None => {
+                let got = repr_str(&self.peek().describe());
+                self.fail(format!("Expected an expression, got {got}"))
+            }
         }
     }
 

@@ -194,7 +194,9 @@ fn ascii(text: &str) -> String {
 }
 
 /// `format % value`.
-pub(crate) fn printf(format: &str, value: &Val) -> Res<String> {
+///
+/// Markup `escapes` the text it takes in.
+pub(crate) fn printf(format: &str, value: &Val, escapes: bool) -> Res<String> {
     let positional = match value {
         Val::Tuple(seq) => seq.items.clone(),
         _ => vec![value.clone()],
@@ -287,6 +289,13 @@ pub(crate) fn printf(format: &str, value: &Val) -> Res<String> {
             Some(argument) => argument,
             None => return type_error("not enough arguments for format string"),
         };
+        let argument = match (&argument, kind) {
+            (Val::Markup(_), _) | (_, 'a'..='q' | 't'..='z' | 'A'..='Z') => argument,
+            _ if !escapes => argument,
+            (_, 'r') => escape_html(&argument.repr()).into(),
+            _ => escape_html(&argument.text()).into(),
+        };
+        let kind = if escapes && kind == 'r' { 's' } else { kind };
         out.push_str(&convert(spec, kind, &argument, at)?);
     }
     out.push_str(rest);
@@ -479,9 +488,7 @@ impl Formatter<'_> {
             match self.positional.get(index) {
                 Some(value) => value.clone(),
                 None => {
-                    return type_error(format!(
-                        "Replacement index {index} out of range for positional args tuple"
-                    ));
+                    return type_error("tuple index out of range");
                 }
             }
         } else {
@@ -651,7 +658,11 @@ mod tests {
             ("%r", "it's".into(), "\"it's\""),
             ("%c", Val::Int(65), "A"),
         ] {
-            assert_eq!(printf(format, &value).as_deref(), Ok(expected), "{format}");
+            assert_eq!(
+                printf(format, &value, false).as_deref(),
+                Ok(expected),
+                "{format}"
+            );
         }
         for (spec, value, expected) in [
             (">8,.2f", Val::Float(12345.678), "12,345.68"),

@@ -6,6 +6,7 @@ use ropewalk_tokens::template::{
 use std::path::{Path, PathBuf};
 
 mod digest;
+mod fuzz;
 
 fn fixture(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -58,11 +59,14 @@ fn render(source: &str, input: &TemplateInput) -> Result<String, Error> {
 fn every_construct_renders_as_the_reference_does() {
     let fixture = json("template_features.json");
     let rows = list(fixture.get("features").unwrap());
+    let inputs = list(fixture.get("inputs").unwrap());
     let mut wrong = Vec::new();
     for row in rows {
         let source = row.get("template").and_then(Value::as_str).unwrap();
-        let empty = Value::Object(Vec::new());
-        let chat = row.get("input").unwrap_or(&empty);
+        let Some(Value::Int(index)) = row.get("input") else {
+            panic!("{source}: no input")
+        };
+        let chat = &inputs[*index as usize];
         let generation = chat.get("add_generation_prompt") == Some(&Value::Bool(true));
         let ours = match render(source, &input(chat, generation)) {
             Ok(text) => ("text", text),
@@ -71,7 +75,7 @@ fn every_construct_renders_as_the_reference_does() {
         let theirs = ["text", "error"]
             .into_iter()
             .find_map(|key| Some((key, row.get(key)?.as_str()?.to_owned())))
-            .unwrap();
+            .unwrap_or_else(|| panic!("{source}: no outcome"));
         if ours != theirs {
             let name = row.get("name").and_then(Value::as_str).unwrap();
             wrong.push(format!(

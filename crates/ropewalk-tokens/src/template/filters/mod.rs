@@ -259,9 +259,6 @@ fn float(value: &Val, args: Args) -> Res<Val> {
 fn round(value: &Val, args: Args) -> Res<Val> {
     let [precision, method] = bind("do_round", ["precision", "method"], args)?;
     let precision = integer(precision.as_ref(), 0)?.clamp(-400, 400) as i32;
-    if let Val::Undefined(u) = value {
-        return u.fail();
-    }
     let method = method.as_ref().and_then(Val::as_str).unwrap_or("common");
     let Some(number) = value.as_float() else {
         return type_error(format!(

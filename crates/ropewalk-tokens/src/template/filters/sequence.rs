@@ -76,7 +76,6 @@ fn items(value: &Val) -> Res<Val> {
 fn reversible(value: &Val) -> Res<Vec<Val>> {
     let reversible = match value {
         Val::Object(object) => matches!(**object, Object::View(..) | Object::Range { .. }),
-        Val::Undefined(_) => false,
         _ => value.is_iterable(),
     };
     if !reversible {

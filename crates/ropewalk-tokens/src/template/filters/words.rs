@@ -80,12 +80,8 @@ pub(super) fn indent(value: &Val, args: Args) -> Res<Val> {
         // The reference adds a newline to the value first, which only text and markup can do.
         return match value {
             Val::Undefined(u) => u.fail(),
-            Val::List(_) | Val::Tuple(_) => {
-                let name = value.type_name();
-                type_error(format!(
-                    "can only concatenate {name} (not \"str\") to {name}"
-                ))
-            }
+            Val::List(_) => type_error("'list' object has no attribute 'splitlines'"),
+            Val::Tuple(_) => type_error("can only concatenate tuple (not \"str\") to tuple"),
             _ => type_error(format!(
                 "unsupported operand type(s) for +=: '{}' and 'str'",
                 value.type_name()
@@ -325,7 +321,10 @@ pub(super) fn format(value: &Val, args: Args) -> Res<Val> {
             args.named.into_iter().map(|(n, v)| (Val::Str(n), v)),
         )?)
     };
-    Ok(like(value, printf::printf(&value.text(), &arguments)?))
+    Ok(like(
+        value,
+        printf::printf(&value.text(), &arguments, matches!(value, Val::Markup(_)))?,
+    ))
 }
 
 pub(super) fn filesizeformat(value: &Val, args: Args) -> Res<Val> {
