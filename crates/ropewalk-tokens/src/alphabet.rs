@@ -30,17 +30,15 @@ pub(crate) fn char_of(byte: u8) -> char {
 
 /// Returns the byte that `c` stands for, if it stands for one.
 pub(crate) fn byte_of(c: char) -> Option<u8> {
-    match c as u32 {
-        code @ 0..=0xff => Some(code as u8).filter(|&byte| is_printable(byte)),
-        code @ 0x100..=0x143 => {
-            static SHIFTED: OnceLock<Vec<u8>> = OnceLock::new();
-            SHIFTED
-                .get_or_init(|| (0..=255).filter(|&byte| !is_printable(byte)).collect())
-                .get(code as usize - 0x100)
-                .copied()
+    static BYTES: OnceLock<[Option<u8>; 0x144]> = OnceLock::new();
+    let bytes = BYTES.get_or_init(|| {
+        let mut bytes = [None; 0x144];
+        for byte in 0..=255 {
+            bytes[char_of(byte) as usize] = Some(byte);
         }
-        _ => None,
-    }
+        bytes
+    });
+    *bytes.get(c as usize)?
 }
 
 /// Spells `bytes` in the alphabet.

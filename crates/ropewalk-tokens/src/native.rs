@@ -12,6 +12,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::alphabet;
+use crate::json::byte_token;
 use crate::metadata::VocabMetadata;
 use crate::pre::PreTokenizer;
 use crate::tokenizer::END_TOKENS;
@@ -38,9 +39,9 @@ pub(crate) enum Model {
     /// Bytes in the byte-level alphabet, cut by a pre-tokenizer.
     ByteLevel { bpe: Bpe, pre: PreTokenizer },
     /// SentencePiece: spaces are `▁`, one is put in front if asked.
-    Spaces { bpe: Bpe, prefix: bool, cut: bool },
+    Spaces { bpe: Bpe, prefix: bool, cuts: Cuts },
     /// Gemma 4: as SentencePiece, newline runs apart.
-    Lines { bpe: Bpe, cut: bool },
+    Lines { bpe: Bpe, cuts: Cuts },
 }
 
 /// A vocabulary and its special tokens.
@@ -114,17 +115,17 @@ impl NativeVocab {
             Model::ByteLevel { bpe, pre } => {
                 pre.for_each(text, &mut |word| bpe.word(word, scratch, sink));
             }
-            Model::Spaces { bpe, prefix, cut } => {
+            Model::Spaces { bpe, prefix, cuts } => {
                 let prefix = *prefix && after_special;
                 let mut spaced = String::with_capacity(text.len() + text.len() / 2 + 3);
                 if prefix {
                     spaced.push_str(SPACE);
                 }
                 push_spaced(text, &mut spaced);
-                for_each_cut(&spaced, *cut, |word| bpe.word(word, scratch, sink));
+                cuts.for_each(&spaced, |word| bpe.word(word, scratch, sink));
                 return prefix;
             }
-            Model::Lines { bpe, cut } => {
+            Model::Lines { bpe, cuts } => {
                 let mut spaced = String::with_capacity(text.len() + text.len() / 2);
                 push_spaced(text, &mut spaced);
                 PreTokenizer::Gemma4.for_each(&spaced, &mut |line| {
@@ -133,7 +134,7 @@ impl NativeVocab {
                     {
                         return sink.token(id, line.len());
                     }
-                    for_each_cut(line, *cut, |word| bpe.word(word, scratch, sink));
+                    cuts.for_each(line, |word| bpe.word(word, scratch, sink));
                 });
             }
         }
@@ -191,7 +192,7 @@ impl NativeVocab {
             Model::ByteLevel { bpe, .. } => bpe.token(&alphabet::unspell(name)?),
             Model::Spaces { bpe, .. } | Model::Lines { bpe, .. } => bpe
                 .token(name.as_bytes())
-                .or_else(|| bpe.byte(crate::json::byte_token(name)?)),
+                .or_else(|| bpe.byte(byte_token(name)?)),
         }
     }
 
@@ -205,54 +206,77 @@ impl NativeVocab {
     /// Returns the bytes a token adds to a text.
     pub(crate) fn bytes(&self, id: u32) -> Option<Cow<'_, [u8]>> {
         let name = self.names.get(id)?;
-        let kind = self.kind(id)?;
-        if matches!(
-            kind,
-            TokenKind::Control | TokenKind::Unknown | TokenKind::UserDefined
+        if !matches!(
+            self.kind(id)?,
+            TokenKind::Normal | TokenKind::Unused | TokenKind::Byte
         ) {
             return Some(Cow::Borrowed(name));
         }
-        Some(match &self.model {
-            Model::ByteLevel { .. } => Cow::Owned(unspell(name)),
+        match &self.model {
+            // Byte-level merges work on the bytes themselves.
+            Model::ByteLevel { bpe, .. } => bpe.pool.get(id).map(Cow::Borrowed),
             Model::Spaces { .. } | Model::Lines { .. } => {
-                let text = std::str::from_utf8(name).ok();
-                match text
-                    .filter(|_| kind == TokenKind::Byte)
-                    .and_then(crate::json::byte_token)
+                let Ok(text) = std::str::from_utf8(name) else {
+                    return Some(Cow::Borrowed(name));
+                };
+                if self.is_byte(id)
+                    && let Some(byte) = byte_token(text)
                 {
-                    Some(byte) => Cow::Owned(vec![byte]),
-                    None => match text {
-                        Some(text) if text.contains('▁') => {
-                            Cow::Owned(text.replace('▁', " ").into_bytes())
-                        }
-                        _ => Cow::Borrowed(name),
-                    },
+                    return Some(Cow::Owned(vec![byte]));
                 }
+                Some(match text.contains('▁') {
+                    true => Cow::Owned(text.replace('▁', " ").into_bytes()),
+                    false => Cow::Borrowed(name),
+                })
             }
-        })
+        }
+    }
+
+    /// Appends what [`bytes`](Self::bytes) returns, without an allocation of its own.
+    fn append(&self, id: u32, out: &mut Vec<u8>) {
+        let starts_word = matches!(self.model, Model::Spaces { .. } | Model::Lines { .. })
+            && self.kind(id) == Some(TokenKind::Normal);
+        if starts_word
+            && let Some(rest) = self
+                .names
+                .get(id)
+                .and_then(|name| name.strip_prefix("▁".as_bytes()))
+            && !rest.contains(&SPACE.as_bytes()[0])
+        {
+            out.push(b' ');
+            out.extend_from_slice(rest);
+        } else if let Some(bytes) = self.bytes(id) {
+            out.extend_from_slice(&bytes);
+        }
     }
 
     /// Returns the text of `ids`, all bytes first and characters after.
     pub(crate) fn decode(&self, ids: &[u32], skip_special: bool) -> String {
-        let mut bytes = Vec::with_capacity(ids.len() * 4);
+        let mut bytes = Vec::with_capacity(ids.len() * 5);
         for &id in ids {
-            if !(skip_special && self.is_special(id))
-                && let Some(token) = self.bytes(id)
-            {
-                bytes.extend_from_slice(&token);
+            if !(skip_special && self.is_special(id)) {
+                self.append(id, &mut bytes);
             }
         }
-        let skip = usize::from(self.strip && bytes.first() == Some(&b' '));
-        String::from_utf8_lossy(&bytes[skip..]).into_owned()
+        if self.strip && bytes.first() == Some(&b' ') {
+            bytes.remove(0);
+        }
+        String::from_utf8(bytes)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
     }
 }
 
-/// Bytes of a spelling in the byte-level alphabet; a spelling outside it stands for itself.
-pub(super) fn unspell(name: &[u8]) -> Vec<u8> {
-    std::str::from_utf8(name)
-        .ok()
-        .and_then(alphabet::unspell)
-        .unwrap_or_else(|| name.to_vec())
+/// Appends the bytes of a spelling in the byte-level alphabet; one outside it stands for itself.
+fn unspell_into(name: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    let spelled = std::str::from_utf8(name).is_ok_and(|text| {
+        text.chars()
+            .all(|c| alphabet::byte_of(c).map(|byte| out.push(byte)).is_some())
+    });
+    if !spelled {
+        out.truncate(start);
+        out.extend_from_slice(name);
+    }
 }
 
 fn push_spaced(text: &str, spaced: &mut String) {
@@ -264,22 +288,60 @@ fn push_spaced(text: &str, spaced: &mut String) {
     }
 }
 
-/// Cuts before each `▁` that follows another character, where no token spans such a place.
-fn for_each_cut(spaced: &str, cut: bool, mut emit: impl FnMut(&str)) {
-    let mut start = 0;
-    if cut {
-        let mut after_space = true;
-        for (at, _) in spaced.match_indices(SPACE) {
-            // `at` follows a space exactly when the one before ended here.
-            after_space = after_space && at == 0 || at > 0 && spaced[..at].ends_with(SPACE);
-            if !after_space && at > start {
+/// Where a text with `▁` for spaces can be cut into words that no merge crosses: before a `▁` that
+/// follows another character, unless some token has the two next to each other.
+#[derive(Debug)]
+pub(crate) struct Cuts {
+    /// Characters that stand before `▁` inside a token, sorted; `None` if there are too many to matter.
+    joins: Option<Vec<char>>,
+}
+
+impl Cuts {
+    /// Collects the characters of `tokens`.
+    fn new<'a>(tokens: impl Iterator<Item = &'a str>) -> Self {
+        const MAX_JOINS: usize = 32;
+        let mut joins = std::collections::BTreeSet::new();
+        for token in tokens {
+            for (at, _) in token.match_indices(SPACE).filter(|&(at, _)| at > 0) {
+                joins.extend(token[..at].chars().next_back().filter(|&c| c != '▁'));
+            }
+            if joins.len() > MAX_JOINS {
+                return Self { joins: None };
+            }
+        }
+        Self {
+            joins: Some(joins.into_iter().collect()),
+        }
+    }
+
+    fn for_each(&self, spaced: &str, mut emit: impl FnMut(&str)) {
+        let Some(joins) = &self.joins else {
+            if !spaced.is_empty() {
+                emit(spaced);
+            }
+            return;
+        };
+        let bytes = spaced.as_bytes();
+        let (mut start, mut at) = (0, 0);
+        while let Some(skip) = bytes[at..]
+            .iter()
+            .position(|&byte| byte == SPACE.as_bytes()[0])
+        {
+            at += skip;
+            if !bytes[at..].starts_with(SPACE.as_bytes()) {
+                at += 1;
+                continue;
+            }
+            let joined = |c: char| c == '▁' || joins.binary_search(&c).is_ok();
+            if at > start && !spaced[start..at].chars().next_back().is_some_and(joined) {
                 emit(&spaced[start..at]);
                 start = at;
             }
+            at += SPACE.len();
         }
-    }
-    if start < spaced.len() {
-        emit(&spaced[start..]);
+        if start < spaced.len() {
+            emit(&spaced[start..]);
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use super::bpe::{Bpe, NONE, PairMap, Unit};
 use super::cache::WordCache;
 use super::pool::{Pool, WordMap, hash};
 use super::special::{Matcher, Special};
-use super::{Model, NativeVocab, SPACE, TokenKind, unspell};
+use super::{Cuts, Model, NativeVocab, TokenKind, unspell_into};
 use crate::alphabet;
 use crate::error::{Error, Result};
 use crate::json::byte_token;
@@ -203,16 +203,9 @@ impl Symbols {
             .collect()
     }
 
-    /// Returns whether no symbol has `▁` after another character.
-    fn cut_at_spaces(&self) -> bool {
-        (0..self.pool.len() as u32).all(|id| {
-            let text = self
-                .pool
-                .get(id)
-                .map(String::from_utf8_lossy)
-                .unwrap_or_default();
-            !text.trim_start_matches(SPACE).contains(SPACE)
-        })
+    fn cuts(&self) -> Cuts {
+        let texts = (0..self.pool.len() as u32).filter_map(|id| self.pool.get(id));
+        Cuts::new(texts.filter_map(|text| std::str::from_utf8(text).ok()))
     }
 
     fn into_bpe(self, unit: Unit, pairs: PairMap, bytes: [u32; 256], unk: u32) -> Bpe {
@@ -236,16 +229,17 @@ impl Symbols {
     }
 }
 
-/// Reads the merges, each two spellings with a space between.
+/// Reads the merges, each two spellings with a space between; `spell` appends a spelling's bytes.
 fn merges(
     metadata: &dyn VocabMetadata,
     symbols: &mut Symbols,
-    spelled: impl Fn(&[u8]) -> Vec<u8>,
+    spell: impl Fn(&[u8], &mut Vec<u8>),
 ) -> Result<PairMap> {
     let merges = metadata
         .strings(MERGES)
         .ok_or_else(|| Error::metadata(MERGES, "missing or no list of strings"))?;
     let mut pairs = PairMap::with_capacity(merges.len());
+    let mut both = Vec::new();
     for (rank, merge) in merges.iter().enumerate() {
         // The first character may itself be a space.
         let space = merge
@@ -260,12 +254,17 @@ fn merges(
                 format!("merge {rank} `{text}` is no pair"),
             ));
         };
-        let (left, right) = (spelled(&merge[..space]), spelled(&merge[space + 1..]));
-        let both = [&left[..], &right].concat();
-        let full = || Error::metadata(MERGES, "over 4 GiB of text");
-        let left = symbols.get_or_add(&left).ok_or_else(full)?;
-        let right = symbols.get_or_add(&right).ok_or_else(full)?;
-        let merged = symbols.get_or_add(&both).ok_or_else(full)?;
+        both.clear();
+        spell(&merge[..space], &mut both);
+        let cut = both.len();
+        spell(&merge[space + 1..], &mut both);
+        let mut symbol = |text: &[u8]| {
+            symbols
+                .get_or_add(text)
+                .ok_or_else(|| Error::metadata(MERGES, "over 4 GiB of text"))
+        };
+        let (left, right) = (symbol(&both[..cut])?, symbol(&both[cut..])?);
+        let merged = symbol(&both)?;
         pairs.insert(left, right, rank as u32, merged);
     }
     Ok(pairs)
@@ -281,9 +280,11 @@ fn byte_level(
         let name = names
             .get(id)
             .filter(|_| kinds[id as usize] != TokenKind::Control)?;
-        Some(unspell(name).into())
+        let mut bytes = Vec::with_capacity(name.len());
+        unspell_into(name, &mut bytes);
+        Some(bytes.into())
     });
-    let pairs = merges(metadata, &mut symbols, unspell)?;
+    let pairs = merges(metadata, &mut symbols, unspell_into)?;
     // A byte that is no token still merges, under the symbol a merge gave it.
     let bytes = std::array::from_fn(|byte| symbols.get(&[byte as u8]).unwrap_or(NONE));
     let mut bpe = symbols.into_bpe(Unit::Bytes, pairs, bytes, NONE);
@@ -337,13 +338,15 @@ fn lines(metadata: &dyn VocabMetadata, names: &Pool, kinds: &[TokenKind]) -> Res
             .then(|| names.get(id))?
             .map(Into::into)
     });
-    let pairs = merges(metadata, &mut symbols, <[u8]>::to_vec)?;
-    let cut = symbols.cut_at_spaces();
+    let pairs = merges(metadata, &mut symbols, |name, out| {
+        out.extend_from_slice(name)
+    })?;
+    let cuts = symbols.cuts();
     let unk = metadata
         .u32("tokenizer.ggml.unknown_token_id")
         .unwrap_or(NONE);
     let bpe = symbols.into_bpe(Unit::Chars, pairs, byte_tokens(names, kinds), unk);
-    Ok(Model::Lines { bpe, cut })
+    Ok(Model::Lines { bpe, cuts })
 }
 
 /// SentencePiece merges any two neighbours whose joint spelling is a token, best score first; this lists
@@ -389,7 +392,7 @@ fn spaces(
             }
         }
     }
-    let cut = symbols.cut_at_spaces();
+    let cuts = symbols.cuts();
     let unk = metadata.u32("tokenizer.ggml.unknown_token_id").unwrap_or(0);
     let unk = if (unk as usize) < names.len() {
         unk
@@ -397,7 +400,7 @@ fn spaces(
         NONE
     };
     let bpe = symbols.into_bpe(Unit::Chars, pairs, byte_tokens(names, kinds), unk);
-    Ok(Model::Spaces { bpe, prefix, cut })
+    Ok(Model::Spaces { bpe, prefix, cuts })
 }
 
 /// Higher scores get lower ranks, equal scores equal ones; no score gets [`NONE`].

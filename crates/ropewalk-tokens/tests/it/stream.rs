@@ -1,3 +1,5 @@
+use std::sync::OnceLock;
+
 use proptest::prelude::*;
 use ropewalk_tokens::{EncodeOptions, Side, Tokenizer};
 
@@ -14,14 +16,18 @@ fn streamed(tokenizer: &Tokenizer, ids: &[u32], skip_special: bool) -> (String, 
 }
 
 fn tokenizers() -> [(&'static str, Tokenizer); 6] {
-    [
-        ("bytelevel.json", json("bytelevel")),
-        ("bytelevel.gguf", gguf("bytelevel")),
-        ("spm.json", json("spm")),
-        ("spm.gguf", gguf("spm")),
-        ("spaces.json", json("spaces")),
-        ("spaces.gguf", gguf("spaces")),
-    ]
+    static LOADED: OnceLock<[(&'static str, Tokenizer); 6]> = OnceLock::new();
+    let load = || {
+        [
+            ("bytelevel.json", json("bytelevel")),
+            ("bytelevel.gguf", gguf("bytelevel")),
+            ("spm.json", json("spm")),
+            ("spm.gguf", gguf("spm")),
+            ("spaces.json", json("spaces")),
+            ("spaces.gguf", gguf("spaces")),
+        ]
+    };
+    LOADED.get_or_init(load).clone()
 }
 
 #[test]

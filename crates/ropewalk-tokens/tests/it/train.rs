@@ -1,3 +1,5 @@
+use std::sync::OnceLock;
+
 use proptest::prelude::*;
 use ropewalk_tokens::{BpeTrainOptions, PreTokenizer, Tokenizer, TrainedBpe, train_bpe};
 
@@ -18,9 +20,13 @@ fn options(pre: PreTokenizer, vocab_size: usize) -> BpeTrainOptions {
 }
 
 fn trained() -> (TrainedBpe, Tokenizer) {
-    let trained = train_bpe(TEXTS, &options(PreTokenizer::Qwen2, 300)).unwrap();
-    let tokenizer = trained.tokenizer().unwrap();
-    (trained, tokenizer)
+    static TRAINED: OnceLock<(TrainedBpe, Tokenizer)> = OnceLock::new();
+    let train = || {
+        let trained = train_bpe(TEXTS, &options(PreTokenizer::Qwen2, 300)).unwrap();
+        let tokenizer = trained.tokenizer().unwrap();
+        (trained, tokenizer)
+    };
+    TRAINED.get_or_init(train).clone()
 }
 
 #[test]
