@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use ropewalk_gguf::{Gguf, Metadata};
+use ropewalk_gguf::{Gguf, Metadata, Value};
 
 use crate::rope::{long_rope_attention_factor, yarn_mscale};
 use crate::{
@@ -25,6 +25,19 @@ const ROPE_KEYS: [&str; 12] = [
     "scaling.yarn_beta_fast",
     "scaling.yarn_beta_slow",
     "scaling.yarn_ext_factor",
+];
+
+/// Keys that change results and that no family here has; 0 means off.
+const REFUSED: [&str; 9] = [
+    "expert_count",
+    "logit_scale",
+    "residual_scale",
+    "embedding_scale",
+    "attention.scale",
+    "attention.output_scale",
+    "attention.clamp_kqv",
+    "attention.sliding_window_pattern",
+    "attn_logit_softcapping",
 ];
 
 /// Divisors of the rope frequencies, in files converted from Llama 3.1 and later.
@@ -62,6 +75,20 @@ impl ModelSpec {
         })?;
         let keys = Keys { meta, arch: name };
 
+        for key in REFUSED {
+            let off = match meta.get(&keys.full(key)) {
+                None => true,
+                Some(Value::F32(x)) => *x == 0.0,
+                Some(value) => value.as_integer() == Some(0),
+            };
+            if !off {
+                return Err(Error::InvalidKey {
+                    file: FILE.to_owned(),
+                    key: keys.full(key),
+                    problem: "asks for something that this family does not do here".to_owned(),
+                });
+            }
+        }
         let hidden = keys.count("embedding_length")?;
         let heads = keys.count("attention.head_count")?;
         let layers = keys.count("block_count")?;

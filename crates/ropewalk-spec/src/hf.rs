@@ -72,6 +72,12 @@ impl ModelSpec {
                 "asks for packed weights, which are not read; use the unquantised model or a GGUF",
             ));
         }
+        if config.flag("lm_head_bias")? {
+            return Err(config.invalid("lm_head_bias", "is true; no family here has this bias"));
+        }
+        if config.flag("lm_head_bias")? {
+            return Err(config.invalid("lm_head_bias", "is true; no family here has this bias"));
+        }
         let hidden = config.count("hidden_size")?;
         let heads = config.count("num_attention_heads")?;
         let layers = config.count("num_hidden_layers")?;

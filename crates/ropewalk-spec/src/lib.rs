@@ -31,7 +31,7 @@
 //!
 //! | feature | adds |
 //! | --- | --- |
-//! | `testing` | [`testing`]: seeded weights, and model directories and GGUF files made of them |
+//! | `testing` | module `testing`: seeded weights, and model directories and GGUF files made of them |
 //! | `full` | all of the above |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -1,7 +1,7 @@
 //! A directory in the layout of the Hugging Face hub: one safetensors file or an index with
 //! shards.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
@@ -84,16 +84,13 @@ impl SafetensorsDir {
             .get("weight_map")
             .and_then(serde_json::Value::as_object)
             .ok_or_else(|| fail("has no object `weight_map`".to_owned()))?;
-        let mut shards: Vec<(&str, Vec<&str>)> = Vec::new();
+        let mut shards: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (tensor, file) in map {
             let file = file
                 .as_str()
                 .filter(|name| is_plain(name))
                 .ok_or_else(|| fail(format!("places `{tensor}` in {file}, not a file name")))?;
-            match shards.iter_mut().find(|(name, _)| *name == file) {
-                Some((_, tensors)) => tensors.push(tensor),
-                None => shards.push((file, vec![tensor])),
-            }
+            shards.entry(file).or_default().push(tensor);
         }
         let mut this = Self {
             files: Vec::new(),

@@ -32,9 +32,10 @@ pub(super) fn read(
     head_dim: usize,
     max_positions: usize,
 ) -> Result<RopeSpec> {
-    let about_rope = |key: &str| key.starts_with("rope") || key.contains("rotary");
-    let unread =
-        |key: &&str| about_rope(key) && !TOP_LEVEL.contains(key) && config.present(key).is_some();
+    // `"rope_interleaved": false` and the like say what is true anyway.
+    let set = |key: &str| config.present(key).is_some_and(|v| *v != false);
+    let about_rope = |key: &str| key.contains("rope") || key.contains("rotary");
+    let unread = |key: &&str| about_rope(key) && !TOP_LEVEL.contains(key) && set(key);
     if let Some(key) = config.keys().find(unread) {
         return Err(config.unread_rope(key));
     }

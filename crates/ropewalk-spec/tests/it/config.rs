@@ -15,7 +15,7 @@ fn both_spellings_give_the_same_model() {
 }
 
 fn spec(name: &str) -> ModelSpec {
-    all().into_iter().find(|f| f.name == name).unwrap().spec()
+    all().iter().find(|f| f.name == name).unwrap().spec()
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn missing_keys_are_named() {
 
 #[test]
 fn unusable_values_are_named() {
-    let cases: [(&str, Value, &str); 16] = [
+    let cases: [(&str, Value, &str); 17] = [
         (
             "Llama",
             json!({"hidden_size": "48"}),
@@ -195,6 +195,11 @@ fn unusable_values_are_named() {
             "Llama",
             json!({"eos_token_id": "</s>"}),
             "`eos_token_id` holds",
+        ),
+        (
+            "Phi3",
+            json!({"lm_head_bias": true}),
+            "`lm_head_bias` is true",
         ),
         (
             "Llama",
@@ -256,7 +261,7 @@ fn unknown_architectures_list_the_known() {
 #[test]
 fn rope_settings_that_nothing_reads_are_refused() {
     let long = json!({"type": "su", "short_factor": [1, 1], "long_factor": [1, 1]});
-    let cases: [(&str, Value, &str); 13] = [
+    let cases: [(&str, Value, &str); 14] = [
         (
             "Llama",
             json!({"rope_scaling": {"rope_type": "ntk", "factor": 2}}),
@@ -278,6 +283,7 @@ fn rope_settings_that_nothing_reads_are_refused() {
             "rope_local_base_freq",
         ),
         ("Llama", json!({"rotary_dim": 6}), "rotary_dim"),
+        ("Qwen2", json!({"use_mrope": true}), "use_mrope"),
         (
             "Llama",
             json!({"partial_rotary_factor": 0.5}),
@@ -323,7 +329,7 @@ fn rope_settings_that_nothing_reads_are_refused() {
     // Null and the value that changes nothing are fine.
     let config = tiny_with(
         "Llama",
-        json!({"rope_scaling": null, "rope_interleaved": null, "rope_aaa": null, "partial_rotary_factor": 1.0}),
+        json!({"rope_scaling": null, "rope_interleaved": false, "use_mrope": false, "rope_aaa": null, "partial_rotary_factor": 1.0}),
     );
     assert!(ModelSpec::from_hf(&config).is_ok());
 }

@@ -115,6 +115,14 @@ fn unusable_metadata_are_refused_by_name() {
             "llama.rope.scaling.factor` is missing",
         ),
         (
+            set("llama.expert_count", 8_u32.into()),
+            "`llama.expert_count` asks for",
+        ),
+        (
+            set("llama.logit_scale", 2.0_f32.into()),
+            "`llama.logit_scale` asks for",
+        ),
+        (
             set("llama.rope.dimension_count", 7_u32.into()),
             "not an even number",
         ),
@@ -139,6 +147,10 @@ fn old_linear_scaling_is_read() {
         w.set("llama.rope.scale_linear", 4.0_f32);
     });
     assert!(text.contains("Linear { factor: 4.0 }"), "{text}");
+    let text = refusal(|w| {
+        w.set("llama.expert_count", 0_u32);
+    });
+    assert!(text.starts_with("read as"), "{text}");
 }
 
 #[test]

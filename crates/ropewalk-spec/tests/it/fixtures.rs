@@ -1,6 +1,7 @@
 //! The recorded answers of transformers.
 
 use std::borrow::Borrow;
+use std::sync::LazyLock;
 
 use ropewalk_spec::ModelSpec;
 use serde_json::{Map, Value, json};
@@ -21,7 +22,12 @@ impl Fixture {
     }
 }
 
-pub(crate) fn all() -> Vec<Fixture> {
+pub(crate) fn all() -> &'static [Fixture] {
+    static ALL: LazyLock<Vec<Fixture>> = LazyLock::new(read);
+    &ALL
+}
+
+fn read() -> Vec<Fixture> {
     let parse = |text: &str| serde_json::from_str::<Map<String, Value>>(text).unwrap();
     let old = parse(include_str!("../fixtures/configs_v4.json"));
     let new = parse(include_str!("../fixtures/families.json"));

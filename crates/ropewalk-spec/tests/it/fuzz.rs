@@ -45,7 +45,7 @@ proptest! {
 
     #[test]
     fn configurations(which in 0_usize..16, changes in proptest::collection::vec((any::<prop::sample::Index>(), value()), 1..4)) {
-        let mut config = all().swap_remove(which).new;
+        let mut config = all()[which].new.clone();
         for (index, value) in changes {
             let keys: Vec<String> = config.as_object().unwrap().keys().cloned().collect();
             let key = index.get(&keys).clone();
