@@ -36,3 +36,13 @@ pub use ropewalk_spec as spec;
 pub use ropewalk_tokens as tokens;
 #[cfg(feature = "train")]
 pub use ropewalk_train as train;
+
+/// The Rust blocks of the repository's documents, compiled as doc-tests.
+#[cfg(all(doctest, feature = "full"))]
+mod documents {
+    #[doc = include_str!("../../../README.md")]
+    struct Readme;
+
+    #[doc = include_str!("../../../docs/guide/01-local-model.md")]
+    struct LocalModelGuide;
+}
