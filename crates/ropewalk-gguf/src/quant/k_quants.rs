@@ -26,7 +26,8 @@ struct AffineCodes<const G: usize> {
     levels: [u8; 256],
 }
 
-/// Returns the factor that gives `largest` the code `codes`, as f16 bits and as the f32 they stand for.
+/// Returns the factor that gives `largest` the code `codes`, as f16 bits and as the f32 they stand
+/// for.
 fn f16_factor(largest: f32, codes: f32) -> (u16, f32) {
     let bits = f32_to_f16(largest / codes);
     (bits, f16_to_f32(bits))
