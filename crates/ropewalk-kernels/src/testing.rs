@@ -27,3 +27,25 @@ pub(crate) fn close(got: &[f32], want: &[f32], relative: f32, what: &str) {
         );
     }
 }
+
+/// Calls `test` with `cases` values of a strategy, the same ones in every run.
+pub(crate) fn properties<S: proptest::strategy::Strategy>(
+    cases: u32,
+    strategy: &S,
+    test: impl Fn(S::Value),
+) {
+    use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+    let config = Config {
+        cases,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let result = TestRunner::new_with_rng(config, rng).run(strategy, |value| {
+        test(value);
+        Ok(())
+    });
+    if let Err(error) = result {
+        panic!("{error}");
+    }
+}

@@ -9,7 +9,7 @@ use crate::micro::{self, PANEL, Tile};
 use crate::ops::exp::exp;
 use crate::ops::softmax::{exp_row, max_row};
 use crate::scratch::Scratch;
-use crate::simd::line::{F16, F32, Line};
+use crate::simd::line::{F16, F32, Line, prefetch};
 use crate::simd::{Kernel, LANES, Lanes, dispatch_usable, scalar};
 
 thread_local! {
@@ -316,6 +316,14 @@ impl<'a> Work<'a> {
         for panel in 0..count.div_ceil(PANEL) {
             let rows = PANEL.min(count - panel * PANEL);
             let from = at + panel * PANEL * dim;
+            // The next panel of keys, and the values that follow after the scores.
+            for (cache, from) in [(self.seq.k, from + PANEL * dim), (self.seq.v, from)] {
+                let (start, size) = match cache {
+                    KvRef::F32(x) => (x.as_ptr().cast::<u8>(), 4),
+                    KvRef::F16(x) => (x.as_ptr().cast::<u8>(), 2),
+                };
+                prefetch(start.wrapping_add(from * size), PANEL * dim * size);
+            }
             // SAFETY: these keys are inside the cache, the panel inside the scratch.
             unsafe {
                 let src = match self.seq.k {

@@ -2,7 +2,7 @@ use std::num::NonZeroUsize;
 
 use super::*;
 use crate::ops;
-use crate::testing::random;
+use crate::testing::{properties, random};
 
 /// A layer with a filled cache and queries for its last positions.
 #[derive(Clone, Debug)]
@@ -239,6 +239,30 @@ fn a_softcap_bounds_the_scores() {
         case.shape.softcap = Some(1.5);
         check(&case);
     }
+}
+
+#[test]
+fn equals_the_reference_for_random_layers() {
+    use proptest::option::of;
+    let heads = (1usize..4, 1usize..6, 1usize..70);
+    let layers = (
+        heads,
+        (1usize..400, 1usize..60),
+        of(1usize..300),
+        of(1u8..50),
+        0u8..2,
+    );
+    properties(
+        24,
+        &layers,
+        |((kv_heads, group, dim), (len, m), window, softcap, half)| {
+            let mut case = Case::new(kv_heads * group, kv_heads, dim, len, m.min(len));
+            case.shape.window = window;
+            case.shape.softcap = softcap.map(f32::from);
+            case.half = half == 1;
+            check(&case);
+        },
+    );
 }
 
 #[test]

@@ -9,8 +9,6 @@ use crate::simd::{Kernel, Lanes};
 
 /// Most activation rows of [`Run`].
 pub(super) const MAX_ROWS: usize = 4;
-/// How far ahead of the multiply-adds weights are fetched, in bytes per stream.
-const AHEAD: usize = 2048;
 /// Lines of a tile between two rounds of prefetches.
 const LINES: usize = 8;
 
@@ -73,6 +71,12 @@ impl Strip {
     unsafe fn some<L: Lanes, E: Line, const M: usize, const T: usize>(&self, tile: usize) {
         let tile_bytes = self.k * TILE * size_of::<E::Bits>();
         let step = micro::depth(self.k);
+        // Bytes per stream between a prefetch and its use, measured best on Zen 5.
+        let ahead_by = if size_of::<E::Bits>() == 4 {
+            4096
+        } else {
+            8192
+        };
         // SAFETY: `k` lines of each tile and `k` elements of each row of `x`.
         unsafe {
             let first = self.data.add(tile * tile_bytes);
@@ -85,13 +89,13 @@ impl Strip {
                 while p < end {
                     // Past the end of a tile its stream goes on in the next group of tiles.
                     let offset = p * TILE * size_of::<E::Bits>();
-                    let wrap = if offset + AHEAD >= tile_bytes {
+                    let wrap = if offset + ahead_by >= tile_bytes {
                         (T - 1) * tile_bytes
                     } else {
                         0
                     };
                     for t in 0..T {
-                        let ahead = first.wrapping_add(t * tile_bytes + offset + AHEAD + wrap);
+                        let ahead = first.wrapping_add(t * tile_bytes + offset + ahead_by + wrap);
                         prefetch(ahead, LINES * TILE * size_of::<E::Bits>());
                     }
                     if p + LINES <= end {

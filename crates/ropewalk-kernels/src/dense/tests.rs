@@ -2,7 +2,7 @@ use std::num::NonZeroUsize;
 
 use super::*;
 use crate::ops;
-use crate::testing::random;
+use crate::testing::{properties, random};
 
 /// Weights as bytes of a format, and the values those bytes stand for.
 fn weights(format: Format, n: usize, k: usize) -> (Vec<u8>, Vec<f32>) {
@@ -89,32 +89,44 @@ fn equals_the_reference() {
     }
 }
 
+fn check_identity(format: Format, n: usize, k: usize) {
+    let (bytes, _) = weights(format, n, k);
+    let w = pack(format, &bytes, n, k);
+    let m = 19;
+    let x = random(13, m * k);
+    for isa in Isa::available() {
+        let all = multiply(&w, isa, &x, m, &[0, w.tiles()]);
+        let each: Vec<usize> = (0..=w.tiles()).collect();
+        assert_eq!(all, multiply(&w, isa, &x, m, &each), "tile by tile");
+        let mut first = 0;
+        for rows in [1, 2, 3, 4, 5, 1, 3] {
+            let part = &x[first * k..][..rows * k];
+            let got = multiply(&w, isa, part, rows, &[0, w.tiles()]);
+            let want = &all[first * n..][..rows * n];
+            let same = want
+                .iter()
+                .zip(&got)
+                .all(|(a, b)| a.to_bits() == b.to_bits());
+            assert!(same, "{format:?} {isa:?} [{n}, {k}] rows {rows}");
+            first += rows;
+        }
+    }
+}
+
 #[test]
 fn rows_and_ranges_do_not_change_a_bit() {
     for format in FORMATS {
         for (n, k) in SHAPES {
-            let (bytes, _) = weights(format, n, k);
-            let w = pack(format, &bytes, n, k);
-            let m = 19;
-            let x = random(13, m * k);
-            for isa in Isa::available() {
-                let all = multiply(&w, isa, &x, m, &[0, w.tiles()]);
-                let each: Vec<usize> = (0..=w.tiles()).collect();
-                assert_eq!(all, multiply(&w, isa, &x, m, &each), "tile by tile");
-                let mut first = 0;
-                for rows in [1, 2, 3, 4, 5, 1, 3] {
-                    let part = &x[first * k..][..rows * k];
-                    let got = multiply(&w, isa, part, rows, &[0, w.tiles()]);
-                    let same = all[first * n..][..rows * n]
-                        .iter()
-                        .zip(&got)
-                        .all(|(a, b)| a.to_bits() == b.to_bits());
-                    assert!(same, "{format:?} {isa:?} [{n}, {k}] rows {rows}");
-                    first += rows;
-                }
-            }
+            check_identity(format, n, k);
         }
     }
+    properties(
+        12,
+        &(0usize..3, 1usize..150, 1usize..600),
+        |(format, n, k)| {
+            check_identity(FORMATS[format], n, k);
+        },
+    );
 }
 
 #[test]

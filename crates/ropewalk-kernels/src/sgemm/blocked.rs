@@ -200,9 +200,12 @@ impl Product {
                     }
                 }
             }
-            for q in (j..j + width).step_by(nr) {
+            // Even groups of panels: three and one take longer than two and two.
+            let groups = width.div_ceil(nr);
+            for group in 0..groups {
+                let (q, end) = (j + group * width / groups, j + (group + 1) * width / groups);
                 let col = (first + q) * PANEL;
-                let cols = (nr.min(j + width - q) * PANEL).min(self.n - col);
+                let cols = ((end - q) * PANEL).min(self.n - col);
                 let b = packed_b.at(p0 * count * PANEL + q * kc * PANEL);
                 for r in (0..rows).step_by(mr) {
                     let tile = Tile {

@@ -1,7 +1,7 @@
 use std::num::NonZeroUsize;
 
 use super::*;
-use crate::testing::{close, random};
+use crate::testing::{close, properties, random};
 
 struct Case {
     ta: bool,
@@ -290,4 +290,22 @@ fn tiers_agree() {
     for isa in Isa::available() {
         close(&case.run(isa, 1), &want, 1e-6, "sgemm");
     }
+}
+
+#[test]
+fn equals_the_reference_for_random_shapes() {
+    let shapes = ((1usize..40, 1usize..110, 0usize..420), 0u8..4, 0usize..3);
+    properties(24, &shapes, |((m, n, k), transposed, scale)| {
+        let (alpha, beta) = [(1.0, 0.0), (1.0, 1.0), (-0.5, 2.0)][scale];
+        let (ta, tb) = (transposed & 1 == 1, transposed & 2 == 2);
+        check(&Case {
+            ta,
+            tb,
+            m,
+            n,
+            k,
+            alpha,
+            beta,
+        });
+    });
 }
