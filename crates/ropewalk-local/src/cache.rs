@@ -137,6 +137,10 @@ impl Cache {
 
     /// Returns how many tokens at the beginning of `ids` are stored already.
     pub fn common_prefix(&self, ids: &[u32]) -> usize {
-        self.tokens.iter().zip(ids).take_while(|(a, b)| a == b).count()
+        self.tokens
+            .iter()
+            .zip(ids)
+            .take_while(|(a, b)| a == b)
+            .count()
     }
 }

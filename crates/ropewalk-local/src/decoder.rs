@@ -1,6 +1,5 @@
 //! The one decoder: every family runs through this forward pass.
 
-
 use ropewalk_kernels::ops::{self, RopeStyle};
 use ropewalk_kernels::{Acts, Isa, Job, Matrix, Pool, attention, matmul};
 use ropewalk_spec::ModelSpec;
@@ -83,7 +82,10 @@ impl Decoder {
     pub(crate) fn weight_bytes(&self) -> usize {
         let linear = |l: &Linear| l.weights.bytes() + l.bias.as_ref().map_or(0, |b| 4 * b.len());
         let layer = |l: &Layer| {
-            [&l.q, &l.k, &l.v, &l.o, &l.gate, &l.up, &l.down].map(linear).iter().sum::<usize>()
+            [&l.q, &l.k, &l.v, &l.o, &l.gate, &l.up, &l.down]
+                .map(linear)
+                .iter()
+                .sum::<usize>()
                 + 4 * (l.attn_norm.len() + l.ffn_norm.len())
         };
         self.layers.iter().map(layer).sum::<usize>() + self.head.bytes()
@@ -100,7 +102,11 @@ impl Decoder {
         spans: &mut [Span<'_>],
     ) -> Result<Vec<Vec<f32>>> {
         let spec = &self.spec;
-        let p = Pass { pool, isa, rows: spans.iter().map(|s| s.ids.len()).sum() };
+        let p = Pass {
+            pool,
+            isa,
+            rows: spans.iter().map(|s| s.ids.len()).sum(),
+        };
         resize(&mut s.x, p.rows * spec.hidden);
         let ids = spans.iter().flat_map(|s| s.ids.iter().copied());
         for (row, id) in s.x.chunks_exact_mut(spec.hidden).zip(ids) {
@@ -129,7 +135,13 @@ impl Decoder {
         let spec = &self.spec;
         p.norm(&s.x, &layer.attn_norm, spec.norm_eps, &mut s.normed)?;
         let parts = [&layer.q, &layer.k, &layer.v];
-        p.linear(&mut s.acts, &s.normed, spec.hidden, &parts, [&mut s.q, &mut s.k, &mut s.v])?;
+        p.linear(
+            &mut s.acts,
+            &s.normed,
+            spec.hidden,
+            &parts,
+            [&mut s.q, &mut s.k, &mut s.v],
+        )?;
 
         let rope = &s.rope;
         let (q_dim, kv_dim) = (spec.q_dim(), spec.kv_dim());
@@ -138,7 +150,9 @@ impl Decoder {
             (first..first + span.ids.len()).map(move |at| rope.at(at, class))
         });
         resize(&mut s.mixed, p.rows * q_dim);
-        let heads = s.q.chunks_exact_mut(q_dim).zip(s.k.chunks_exact_mut(kv_dim));
+        let heads =
+            s.q.chunks_exact_mut(q_dim)
+                .zip(s.k.chunks_exact_mut(kv_dim));
         let rows = heads.zip(s.mixed.chunks_exact_mut(q_dim)).zip(positions);
         p.each(rows.collect(), |(((q, k), spare), (cos, sin))| {
             if let Some((q_norm, k_norm)) = &layer.qk_norm {
@@ -167,8 +181,22 @@ impl Decoder {
             let n = span.ids.len();
             let (first, capacity) = (span.cache.len(), span.cache.capacity());
             let store = &mut span.cache.layers[index];
-            append(p.isa, &mut store.k, take(&mut k, n * kv_dim), first, capacity, spec)?;
-            append(p.isa, &mut store.v, take(&mut v, n * kv_dim), first, capacity, spec)?;
+            append(
+                p.isa,
+                &mut store.k,
+                take(&mut k, n * kv_dim),
+                first,
+                capacity,
+                spec,
+            )?;
+            append(
+                p.isa,
+                &mut store.v,
+                take(&mut v, n * kv_dim),
+                first,
+                capacity,
+                spec,
+            )?;
             let (out, rest) = std::mem::take(&mut mixed).split_at_mut(n * q_dim);
             mixed = rest;
             seqs.push(attention::AttentionSeq {
@@ -189,21 +217,33 @@ impl Decoder {
         let spec = &self.spec;
         p.norm(&s.x, &layer.ffn_norm, spec.norm_eps, &mut s.normed)?;
         let parts = [&layer.gate, &layer.up];
-        p.linear(&mut s.acts, &s.normed, spec.hidden, &parts, [&mut s.gate, &mut s.up])?;
+        p.linear(
+            &mut s.acts,
+            &s.normed,
+            spec.hidden,
+            &parts,
+            [&mut s.gate, &mut s.up],
+        )?;
         resize(&mut s.mixed, p.rows * spec.ffn);
-        let gated = s.gate.chunks_exact(spec.ffn).zip(s.up.chunks_exact(spec.ffn));
+        let gated = s
+            .gate
+            .chunks_exact(spec.ffn)
+            .zip(s.up.chunks_exact(spec.ffn));
         let rows = s.mixed.chunks_exact_mut(spec.ffn).zip(gated);
-        p.each(rows.collect(), |(out, (gate, up))| ops::silu_mul(p.isa, gate, up, out))?;
-        p.linear(&mut s.acts, &s.mixed, spec.ffn, &[&layer.down], [&mut s.out])?;
+        p.each(rows.collect(), |(out, (gate, up))| {
+            ops::silu_mul(p.isa, gate, up, out)
+        })?;
+        p.linear(
+            &mut s.acts,
+            &s.mixed,
+            spec.ffn,
+            &[&layer.down],
+            [&mut s.out],
+        )?;
         p.add(&mut s.x, &s.out)
     }
 
-    fn logits(
-        &self,
-        p: &Pass<'_>,
-        s: &mut Scratch,
-        spans: &[Span<'_>],
-    ) -> Result<Vec<Vec<f32>>> {
+    fn logits(&self, p: &Pass<'_>, s: &mut Scratch, spans: &[Span<'_>]) -> Result<Vec<Vec<f32>>> {
         let (hidden, vocab) = (self.spec.hidden, self.spec.vocab_size);
         let mut rows = s.x.chunks_exact(hidden);
         let mut chosen = Vec::new();
@@ -218,9 +258,18 @@ impl Decoder {
             return Ok(out);
         }
         let picked: Vec<f32> = chosen.concat();
-        let p = Pass { rows: chosen.len(), ..*p };
-        p.norm(&picked, &self.output_norm, self.spec.norm_eps, &mut s.normed)?;
-        s.acts.prepare(p.pool, p.isa, &s.normed, p.rows, hidden, &[&self.head])?;
+        let p = Pass {
+            rows: chosen.len(),
+            ..*p
+        };
+        p.norm(
+            &picked,
+            &self.output_norm,
+            self.spec.norm_eps,
+            &mut s.normed,
+        )?;
+        s.acts
+            .prepare(p.pool, p.isa, &s.normed, p.rows, hidden, &[&self.head])?;
         resize(&mut s.logits, p.rows * vocab);
         matmul(p.pool, &s.acts, &mut [Job::new(&self.head, &mut s.logits)])?;
         let mut rest = &s.logits[..];
@@ -250,7 +299,9 @@ impl Pass<'_> {
         let width = weight.len();
         resize(out, self.rows * width);
         let rows = out.chunks_exact_mut(width).zip(x.chunks_exact(width));
-        self.each(rows.collect(), |(out, x)| ops::rms_norm(self.isa, x, weight, eps, out))
+        self.each(rows.collect(), |(out, x)| {
+            ops::rms_norm(self.isa, x, weight, eps, out)
+        })
     }
 
     fn add(&self, x: &mut [f32], y: &[f32]) -> Result<()> {
@@ -268,7 +319,14 @@ impl Pass<'_> {
         parts: &[&Linear; N],
         outs: [&mut Vec<f32>; N],
     ) -> Result<()> {
-        acts.prepare(self.pool, self.isa, x, self.rows, width, &parts.map(|l| &l.weights))?;
+        acts.prepare(
+            self.pool,
+            self.isa,
+            x,
+            self.rows,
+            width,
+            &parts.map(|l| &l.weights),
+        )?;
         let mut outs = outs;
         let mut jobs: Vec<Job<'_>> = Vec::with_capacity(N);
         for (part, out) in parts.iter().zip(&mut outs) {

@@ -46,7 +46,9 @@ pub enum Error {
         wanted: Vec<usize>,
     },
     /// A weight is stored in a type that has no kernel.
-    #[error("tensor `{name}` is stored as {ty}, which cannot be run; convert the model to another type")]
+    #[error(
+        "tensor `{name}` is stored as {ty}, which cannot be run; convert the model to another type"
+    )]
     TensorType {
         /// Name in the file's own layout.
         name: String,
@@ -54,7 +56,9 @@ pub enum Error {
         ty: String,
     },
     /// The prompt and what should follow do not fit the context.
-    #[error("{wanted} tokens do not fit the context of {limit}; shorten the prompt or raise the context length")]
+    #[error(
+        "{wanted} tokens do not fit the context of {limit}; shorten the prompt or raise the context length"
+    )]
     Context {
         /// Tokens that were asked for.
         wanted: usize,

@@ -22,7 +22,10 @@ pub struct GenerateOptions {
 impl GenerateOptions {
     /// Returns greedy generation of at most `max_tokens` tokens.
     pub fn greedy(max_tokens: usize) -> Self {
-        Self { max_tokens: Some(max_tokens), ..Self::default() }
+        Self {
+            max_tokens: Some(max_tokens),
+            ..Self::default()
+        }
     }
 
     /// Sets how tokens are chosen.
@@ -93,7 +96,11 @@ impl Timings {
 }
 
 fn rate(n: usize, time: Duration) -> f64 {
-    if time.is_zero() { 0.0 } else { n as f64 / time.as_secs_f64() }
+    if time.is_zero() {
+        0.0
+    } else {
+        n as f64 / time.as_secs_f64()
+    }
 }
 
 /// One running generation: an iterator over the tokens.
@@ -138,7 +145,9 @@ impl<'m> Generation<'m> {
         let sampler = Sampler::new(&options.sampler)?;
         let start = Instant::now();
         // The last token always runs again: its logits are not stored.
-        let cached = cache.common_prefix(prompt).min(prompt.len().saturating_sub(1));
+        let cached = cache
+            .common_prefix(prompt)
+            .min(prompt.len().saturating_sub(1));
         cache.truncate(cached);
         let logits = model.forward(cache, &prompt[cached..])?;
         let timings = Timings {
@@ -177,7 +186,11 @@ impl<'m> Generation<'m> {
     }
 
     fn step(&mut self) -> Result<Option<Sampled>> {
-        if self.options.max_tokens.is_some_and(|n| self.timings.generated_tokens >= n) {
+        if self
+            .options
+            .max_tokens
+            .is_some_and(|n| self.timings.generated_tokens >= n)
+        {
             self.finish = Some(Finish::MaxTokens);
             return Ok(None);
         }
@@ -191,8 +204,16 @@ impl<'m> Generation<'m> {
             self.timings.decode += start.elapsed();
             self.timings.decode_steps += 1;
         }
-        let token = self.sampler.sample(&self.history, &self.logits, self.options.logprobs)?;
-        if self.options.stop_ids.as_deref().unwrap_or(self.model.stop_ids()).contains(&token.id) {
+        let token = self
+            .sampler
+            .sample(&self.history, &self.logits, self.options.logprobs)?;
+        if self
+            .options
+            .stop_ids
+            .as_deref()
+            .unwrap_or(self.model.stop_ids())
+            .contains(&token.id)
+        {
             self.finish = Some(Finish::Stop(token.id));
             return Ok(None);
         }
@@ -273,8 +294,10 @@ pub fn generate_n(
         if active.is_empty() {
             break;
         }
-        let last: Vec<[u32; 1]> =
-            active.iter().map(|r| [r.history.last().copied().unwrap_or_default()]).collect();
+        let last: Vec<[u32; 1]> = active
+            .iter()
+            .map(|r| [r.history.last().copied().unwrap_or_default()])
+            .collect();
         let mut steps: Vec<Step<'_>> = active
             .iter_mut()
             .zip(&last)
@@ -282,7 +305,10 @@ pub fn generate_n(
             .collect();
         logits = model.forward_batch(&mut steps)?;
     }
-    let done = |r: Running| Output { tokens: r.tokens, finish: r.finish.unwrap_or(Finish::MaxTokens) };
+    let done = |r: Running| Output {
+        tokens: r.tokens,
+        finish: r.finish.unwrap_or(Finish::MaxTokens),
+    };
     Ok(running.into_iter().map(done).collect())
 }
 
@@ -300,7 +326,9 @@ impl Running {
             self.finish = Some(Finish::MaxTokens);
             return Ok(());
         }
-        let token = self.sampler.sample(&self.history, logits, options.logprobs)?;
+        let token = self
+            .sampler
+            .sample(&self.history, logits, options.logprobs)?;
         if stop.contains(&token.id) {
             self.finish = Some(Finish::Stop(token.id));
             return Ok(());
@@ -318,5 +346,9 @@ impl Running {
 
 // A prompt that is empty is refused by `Model::forward`; this keeps the variant in one place.
 pub(crate) fn refuse_empty(ids: &[u32]) -> Result<()> {
-    if ids.is_empty() { Err(Error::EmptyPrompt) } else { Ok(()) }
+    if ids.is_empty() {
+        Err(Error::EmptyPrompt)
+    } else {
+        Ok(())
+    }
 }

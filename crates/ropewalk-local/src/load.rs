@@ -20,12 +20,20 @@ pub(crate) struct Files {
 }
 
 fn failed<E: std::error::Error + Send + Sync + 'static>(path: &Path) -> impl Fn(E) -> Error + '_ {
-    move |e| Error::Load { path: path.to_owned(), source: Box::new(e) }
+    move |e| Error::Load {
+        path: path.to_owned(),
+        source: Box::new(e),
+    }
 }
 
 /// Opens a GGUF file or a Hugging Face directory.
 pub(crate) fn open(path: &Path) -> Result<Files> {
-    let bad = |reason: String| Err(Error::Path { path: path.to_owned(), reason });
+    let bad = |reason: String| {
+        Err(Error::Path {
+            path: path.to_owned(),
+            reason,
+        })
+    };
     let meta = match std::fs::metadata(path) {
         Ok(meta) => meta,
         Err(e) => return bad(format!("{e}; give a GGUF file or a model directory")),
@@ -38,14 +46,22 @@ pub(crate) fn open(path: &Path) -> Result<Files> {
     }
     let spec = ModelSpec::from_dir(path).map_err(failed(path))?;
     let source = SafetensorsDir::open(path).map_err(failed(path))?;
-    Ok(Files { spec, source: Arc::new(source), gguf: None })
+    Ok(Files {
+        spec,
+        source: Arc::new(source),
+        gguf: None,
+    })
 }
 
 /// Reads the configuration of a GGUF file.
 pub(crate) fn gguf(path: &Path, gguf: Arc<Gguf>) -> Result<Files> {
     let spec = ModelSpec::from_gguf(&gguf).map_err(failed(path))?;
     let source = Arc::new(GgufSource::new(Arc::clone(&gguf)));
-    Ok(Files { spec, source, gguf: Some(gguf) })
+    Ok(Files {
+        spec,
+        source,
+        gguf: Some(gguf),
+    })
 }
 
 /// The embedding table, read row by row from the file.
@@ -59,26 +75,44 @@ pub(crate) struct Embedding {
 
 impl std::fmt::Debug for Embedding {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Embedding").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Embedding")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
 impl Embedding {
     fn new(spec: &ModelSpec, source: Arc<dyn TensorSource>) -> Result<Self> {
-        let missing = || Error::MissingTensor { name: "token embeddings".to_owned() };
-        let at = spec.weight(Role::Embed, None, source.layout()).ok_or_else(missing)?;
+        let missing = || Error::MissingTensor {
+            name: "token embeddings".to_owned(),
+        };
+        let at = spec
+            .weight(Role::Embed, None, source.layout())
+            .ok_or_else(missing)?;
         let weight = at.read(&*source)?;
         let (dequantize, row_bytes) = row_reader(&at.name, &weight)?;
         drop(weight);
-        Ok(Self { name: at.name, dequantize, row_bytes, vocab: spec.vocab_size, source })
+        Ok(Self {
+            name: at.name,
+            dequantize,
+            row_bytes,
+            vocab: spec.vocab_size,
+            source,
+        })
     }
 
     /// Writes the embedding of a token, `[hidden]`.
     pub(crate) fn row(&self, id: u32, out: &mut [f32]) -> Result<()> {
-        let outside = || Error::TokenId { id, vocab: self.vocab };
+        let outside = || Error::TokenId {
+            id,
+            vocab: self.vocab,
+        };
         let tensor = self.source.tensor(&self.name)?.ok_or_else(outside)?;
         let start = id as usize * self.row_bytes;
-        let row = tensor.data.get(start..start + self.row_bytes).ok_or_else(outside)?;
+        let row = tensor
+            .data
+            .get(start..start + self.row_bytes)
+            .ok_or_else(outside)?;
         (self.dequantize)(row, out);
         Ok(())
     }
@@ -96,7 +130,12 @@ pub(crate) fn decoder(
     spec.check(&*source)?;
     let total = spec.layers + 1;
     let report = |done: usize| progress.iter().for_each(|f| f(done, total));
-    let loader = Loader { spec: &spec, source: &*source, isa, pool };
+    let loader = Loader {
+        spec: &spec,
+        source: &*source,
+        isa,
+        pool,
+    };
     let mut layers = Vec::with_capacity(spec.layers);
     for i in 0..spec.layers {
         layers.push(loader.layer(i)?);
@@ -106,7 +145,13 @@ pub(crate) fn decoder(
     let head = loader.matrix(Role::Head, None)?;
     report(total);
     let embedding = Embedding::new(&spec, Arc::clone(&source))?;
-    Ok(Decoder { embedding, layers, output_norm, head, spec })
+    Ok(Decoder {
+        embedding,
+        layers,
+        output_norm,
+        head,
+        spec,
+    })
 }
 
 struct Loader<'a> {
@@ -120,7 +165,10 @@ impl Loader<'_> {
     fn layer(&self, i: usize) -> Result<Layer> {
         let linear = |weight: Role, bias: Role| -> Result<Linear> {
             let weights = self.matrix(weight, Some(i))?;
-            Ok(Linear { weights, bias: self.optional_vector(bias, Some(i))? })
+            Ok(Linear {
+                weights,
+                bias: self.optional_vector(bias, Some(i))?,
+            })
         };
         let qk_norm = match self.optional_vector(Role::QNorm, Some(i))? {
             Some(q) => Some((q, self.vector(Role::KNorm, Some(i))?)),
@@ -141,21 +189,43 @@ impl Loader<'_> {
     }
 
     fn read(&self, role: Role, layer: Option<usize>) -> Result<Weight<'_>> {
-        let missing = || Error::MissingTensor { name: format!("{role:?}") };
-        self.spec.read(self.source, role, layer)?.ok_or_else(missing)
+        let missing = || Error::MissingTensor {
+            name: format!("{role:?}"),
+        };
+        self.spec
+            .read(self.source, role, layer)?
+            .ok_or_else(missing)
     }
 
     fn matrix(&self, role: Role, layer: Option<usize>) -> Result<Matrix> {
         let weight = self.read(role, layer)?;
         let [n, k] = weight.shape[..] else {
             let (found, wanted) = (weight.shape, vec![0, 0]);
-            return Err(Error::Shape { name: format!("{role:?}"), found, wanted });
+            return Err(Error::Shape {
+                name: format!("{role:?}"),
+                found,
+                wanted,
+            });
         };
         if let Some(format) = packed_format(weight.ty) {
-            return Ok(Matrix::pack(self.isa, format, &weight.data, n, k, self.pool)?);
+            return Ok(Matrix::pack(
+                self.isa,
+                format,
+                &weight.data,
+                n,
+                k,
+                self.pool,
+            )?);
         }
         let (dequantize, row_bytes) = row_reader(&format!("{role:?}"), &weight)?;
-        Ok(Matrix::from_rows(Arc::new(weight.data.into_owned()), n, k, row_bytes, dequantize, self.isa)?)
+        Ok(Matrix::from_rows(
+            Arc::new(weight.data.into_owned()),
+            n,
+            k,
+            row_bytes,
+            dequantize,
+            self.isa,
+        )?)
     }
 
     fn vector(&self, role: Role, layer: Option<usize>) -> Result<Vec<f32>> {
@@ -175,7 +245,10 @@ impl Loader<'_> {
 fn row_reader(name: &str, weight: &Weight<'_>) -> Result<(fn(&[u8], &mut [f32]), usize)> {
     let cols = weight.shape.last().copied().unwrap_or(0);
     let reader = ropewalk_gguf::dequantizer(weight.ty).zip(weight.ty.row_bytes(cols));
-    reader.ok_or_else(|| Error::TensorType { name: name.to_owned(), ty: weight.ty.name().to_owned() })
+    reader.ok_or_else(|| Error::TensorType {
+        name: name.to_owned(),
+        ty: weight.ty.name().to_owned(),
+    })
 }
 
 /// Returns the packed format of a tensor type, where it has one.

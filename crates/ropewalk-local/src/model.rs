@@ -92,7 +92,11 @@ pub struct Step<'a> {
 impl<'a> Step<'a> {
     /// Appends `ids` to the sequence of `cache` and asks for the logits after the last one.
     pub fn new(cache: &'a mut Cache, ids: &'a [u32]) -> Self {
-        Self { cache, ids, all: false }
+        Self {
+            cache,
+            ids,
+            all: false,
+        }
     }
 
     /// Asks for the logits after every id.
@@ -162,9 +166,9 @@ impl Model {
     }
 
     pub(crate) fn assemble(path: &Path, files: load::Files, options: &LoadOptions) -> Result<Self> {
-        let threads = options.threads.unwrap_or_else(|| {
-            std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
-        });
+        let threads = options
+            .threads
+            .unwrap_or_else(|| std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
         let isa = options.isa.unwrap_or_else(Isa::best);
         if !isa.is_available() {
             return Err(Error::Option {
@@ -173,9 +177,14 @@ impl Model {
                 allowed: "one that this machine has",
             });
         }
-        let context = options.context.unwrap_or(files.spec.max_positions.min(DEFAULT_CONTEXT));
+        let context = options
+            .context
+            .unwrap_or(files.spec.max_positions.min(DEFAULT_CONTEXT));
         if context == 0 || context > files.spec.max_positions {
-            return Err(Error::Context { wanted: context, limit: files.spec.max_positions });
+            return Err(Error::Context {
+                wanted: context,
+                limit: files.spec.max_positions,
+            });
         }
         let pool = Pool::new(threads);
         let decoder = load::decoder(files, isa, &pool, options.progress.as_ref())?;
@@ -186,7 +195,10 @@ impl Model {
             isa,
             threads: threads.get(),
             stop_ids: decoder.spec.eos_ids.clone(),
-            executor: Mutex::new(Executor { pool, scratch: Scratch::default() }),
+            executor: Mutex::new(Executor {
+                pool,
+                scratch: Scratch::default(),
+            }),
             decoder,
         })
     }
@@ -293,7 +305,10 @@ impl Model {
             }
             let wanted = step.cache.len() + step.ids.len();
             if wanted > step.cache.capacity() {
-                return Err(Error::Context { wanted, limit: step.cache.capacity() });
+                return Err(Error::Context {
+                    wanted,
+                    limit: step.cache.capacity(),
+                });
             }
         }
         let mut runs: Vec<Run<'_>> = steps.iter_mut().map(|s| self.start(s)).collect();
@@ -323,7 +338,13 @@ impl Model {
             Cow::Borrowed(step.ids)
         };
         let first_logits = if step.all { before } else { total - 1 };
-        Run { before: step.cache.len(), cache: &mut *step.cache, ids, total, first_logits }
+        Run {
+            before: step.cache.len(),
+            cache: &mut *step.cache,
+            ids,
+            total,
+            first_logits,
+        }
     }
 
     fn finish(&self, runs: &mut [Run<'_>]) -> Result<Vec<Vec<f32>>> {

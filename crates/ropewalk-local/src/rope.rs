@@ -53,7 +53,9 @@ impl RopeTables {
 
     /// Returns cosines and sines, `[dims / 2]` each, of a position in a sequence of a class.
     pub(crate) fn at(&self, position: usize, class: usize) -> (&[f32], &[f32]) {
-        let Some(t) = self.0.get(&class) else { return (&[], &[]) };
+        let Some(t) = self.0.get(&class) else {
+            return (&[], &[]);
+        };
         let row = position * t.half..(position + 1) * t.half;
         (&t.cos[row.clone()], &t.sin[row])
     }

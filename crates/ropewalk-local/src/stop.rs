@@ -20,8 +20,15 @@ pub struct StopStrings {
 impl StopStrings {
     /// Returns a matcher; empty strings are left out.
     pub fn new<S: Into<String>>(stops: impl IntoIterator<Item = S>) -> Self {
-        let stops = stops.into_iter().map(Into::into).filter(|s: &String| !s.is_empty()).collect();
-        Self { stops, ..Self::default() }
+        let stops = stops
+            .into_iter()
+            .map(Into::into)
+            .filter(|s: &String| !s.is_empty())
+            .collect();
+        Self {
+            stops,
+            ..Self::default()
+        }
     }
 
     /// Takes more text and returns what can be shown; nothing after a stop string was met.
@@ -44,7 +51,12 @@ impl StopStrings {
             self.held.truncate(at);
             return std::mem::take(&mut self.held);
         }
-        let keep = self.stops.iter().map(|s| overlap(&self.held, s)).max().unwrap_or(0);
+        let keep = self
+            .stops
+            .iter()
+            .map(|s| overlap(&self.held, s))
+            .max()
+            .unwrap_or(0);
         let tail = self.held.split_off(self.held.len() - keep);
         std::mem::replace(&mut self.held, tail)
     }
@@ -98,7 +110,11 @@ mod tests {
             (&[][..], "free", "free", None),
         ] {
             for size in 1..=text.chars().count() {
-                assert_eq!(run(stops, text, size), (shown.into(), hit.map(Into::into)), "{text} {size}");
+                assert_eq!(
+                    run(stops, text, size),
+                    (shown.into(), hit.map(Into::into)),
+                    "{text} {size}"
+                );
             }
         }
     }

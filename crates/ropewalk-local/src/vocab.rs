@@ -37,7 +37,8 @@ impl VocabMetadata for GgufVocab<'_> {
 }
 
 pub(crate) fn tokenizer(path: &Path, gguf: &Gguf) -> Result<Tokenizer> {
-    Tokenizer::from_metadata(&GgufVocab(gguf.metadata())).map_err(crate::chat::tokenizer_error(path))
+    Tokenizer::from_metadata(&GgufVocab(gguf.metadata()))
+        .map_err(crate::chat::tokenizer_error(path))
 }
 
 /// Builds the tokenizer of the vocabulary inside a GGUF file.

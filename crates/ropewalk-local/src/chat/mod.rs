@@ -106,7 +106,10 @@ impl LocalModel {
         tokenizer: Tokenizer,
         options: &LoadOptions,
     ) -> crate::Result<Self> {
-        let named = files.gguf.as_ref().and_then(|g| g.metadata().str("general.name").ok()?);
+        let named = files
+            .gguf
+            .as_ref()
+            .and_then(|g| g.metadata().str("general.name").ok()?);
         let stem = || path.file_stem().map(|s| s.to_string_lossy().into_owned());
         let name = named.map(str::to_owned).or_else(stem).unwrap_or_default();
         let template = match tokenizer.chat_template() {
@@ -302,7 +305,10 @@ impl ChatModel for LocalModel {
             }
         };
         let gone = |e: std::io::Error| Error::inference(e).with_provider(PROVIDER);
-        std::thread::Builder::new().name("ropewalk-local".into()).spawn(work).map_err(gone)?;
+        std::thread::Builder::new()
+            .name("ropewalk-local".into())
+            .spawn(work)
+            .map_err(gone)?;
         outcome.await.map_err(|_| {
             Error::new(ErrorKind::Inference, "the generation thread ended").with_provider(PROVIDER)
         })??;
@@ -310,6 +316,8 @@ impl ChatModel for LocalModel {
     }
 
     async fn count_tokens(&self, request: &ChatRequest) -> ropewalk_core::Result<Option<u64>> {
-        Ok(Some(self.inner.encode(&self.inner.render(request)?)?.len() as u64))
+        Ok(Some(
+            self.inner.encode(&self.inner.render(request)?)?.len() as u64
+        ))
     }
 }

@@ -8,10 +8,12 @@ use super::{Inner, PROVIDER};
 impl Inner {
     pub(super) fn render(&self, request: &ChatRequest) -> Result<String> {
         let template = self.template.as_ref().ok_or_else(|| {
-            super::run::failed(crate::Error::NoTemplate { model: self.name.clone() })
+            super::run::failed(crate::Error::NoTemplate {
+                model: self.name.clone(),
+            })
         })?;
-        let mut input = TemplateInput::from_messages(&request.messages)
-            .with_generation_prompt(true);
+        let mut input =
+            TemplateInput::from_messages(&request.messages).with_generation_prompt(true);
         for (name, token) in [
             ("bos_token", self.tokenizer.bos_token()),
             ("eos_token", self.tokenizer.eos_token()),
@@ -28,7 +30,9 @@ impl Inner {
         }
         template.render(&input).map_err(|e| {
             let message = format!("the chat template refused the messages: {e}");
-            Error::new(ErrorKind::InvalidRequest, message).with_provider(PROVIDER).with_source(e)
+            Error::new(ErrorKind::InvalidRequest, message)
+                .with_provider(PROVIDER)
+                .with_source(e)
         })
     }
 

@@ -34,7 +34,9 @@ pub(super) fn failed(e: crate::Error) -> Error {
         crate::Error::NoTemplate { .. } => ErrorKind::Configuration,
         _ => ErrorKind::Inference,
     };
-    Error::new(kind, e.to_string()).with_provider(PROVIDER).with_source(e)
+    Error::new(kind, e.to_string())
+        .with_provider(PROVIDER)
+        .with_source(e)
 }
 
 impl Inner {
@@ -75,13 +77,22 @@ impl Inner {
             refuse("reasoning", "local models think as their template says")?;
         }
         if parallel_tool_calls.is_some() {
-            refuse("parallel_tool_calls", "a local model decides how many calls it writes")?;
+            refuse(
+                "parallel_tool_calls",
+                "a local model decides how many calls it writes",
+            )?;
         }
         if request.response_format != ResponseFormat::Text {
-            refuse("response_format", "the output of local models is not constrained")?;
+            refuse(
+                "response_format",
+                "the output of local models is not constrained",
+            )?;
         }
         if !matches!(request.tool_choice, ToolChoice::Auto | ToolChoice::None) {
-            refuse("tool_choice", "a local model cannot be forced to call a tool")?;
+            refuse(
+                "tool_choice",
+                "a local model cannot be forced to call a tool",
+            )?;
         }
         let mut sampler = self.sampler.clone();
         sampler.temperature = temperature.unwrap_or(sampler.temperature);
@@ -102,7 +113,10 @@ impl Inner {
         let ids = self.encode(&self.render(request)?)?;
         let limit = self.model.context();
         if ids.len() >= limit {
-            return Err(failed(crate::Error::Context { wanted: ids.len() + 1, limit }));
+            return Err(failed(crate::Error::Context {
+                wanted: ids.len() + 1,
+                limit,
+            }));
         }
         Ok(Job {
             ids,
@@ -149,9 +163,14 @@ impl Inner {
         let mut stop = job.stop;
         let mut text = self.tokenizer.decode_stream(true);
         let mut logprobs = Vec::new();
-        out.push(WireDelta::Started { id: None, model: Some(self.name.clone()) });
+        out.push(WireDelta::Started {
+            id: None,
+            model: Some(self.name.clone()),
+        });
         while !out.cancelled && stop.hit().is_none() {
-            let Some(token) = generation.next() else { break };
+            let Some(token) = generation.next() else {
+                break;
+            };
             let token = token.map_err(failed)?;
             if job.options.logprobs.is_some() {
                 logprobs.push(self.describe(&token));
@@ -160,8 +179,13 @@ impl Inner {
                 out.text(stop.push(&piece));
             }
             if job.deadline.is_some_and(|at| Instant::now() >= at) {
-                let e = Error::new(ErrorKind::Timeout, "the time limit of the request was reached");
-                return Err(e.with_provider(PROVIDER).with_partial(out.assembler.partial()));
+                let e = Error::new(
+                    ErrorKind::Timeout,
+                    "the time limit of the request was reached",
+                );
+                return Err(e
+                    .with_provider(PROVIDER)
+                    .with_partial(out.assembler.partial()));
             }
         }
         if stop.hit().is_none() {
@@ -182,7 +206,10 @@ impl Inner {
             out.push(WireDelta::Raw(json!({ "logprobs": logprobs })));
         }
         out.push(WireDelta::End);
-        Ok(Reply { response: out.assembler.finish()?, timings })
+        Ok(Reply {
+            response: out.assembler.finish()?,
+            timings,
+        })
     }
 
     /// Returns a token with its log probability and alternatives, as OpenAI's API shapes them.
@@ -204,7 +231,9 @@ impl Inner {
 
 fn decoding(e: ropewalk_tokens::Error) -> Error {
     let message = "a generated token cannot be turned into text";
-    Error::new(ErrorKind::Inference, message).with_provider(PROVIDER).with_source(e)
+    Error::new(ErrorKind::Inference, message)
+        .with_provider(PROVIDER)
+        .with_source(e)
 }
 
 fn usage(t: &Timings) -> Usage {

@@ -28,10 +28,15 @@ impl Candidates {
     pub fn fill(&mut self, logits: &[f32]) {
         self.sorted = false;
         self.items.clear();
-        self.items.extend(logits.iter().zip(0u32..).map(|(&logit, id)| Candidate {
-            id,
-            logit: if logit.is_nan() { f32::NEG_INFINITY } else { logit },
-        }));
+        self.items
+            .extend(logits.iter().zip(0u32..).map(|(&logit, id)| Candidate {
+                id,
+                logit: if logit.is_nan() {
+                    f32::NEG_INFINITY
+                } else {
+                    logit
+                },
+            }));
     }
 
     /// Returns the candidates in their present order.
@@ -91,7 +96,10 @@ impl Candidates {
 
     /// Puts the candidates into a given order of present indices, keeping only those named.
     pub(crate) fn select(&mut self, order: &[usize]) {
-        self.items = order.iter().filter_map(|&i| self.items.get(i).copied()).collect();
+        self.items = order
+            .iter()
+            .filter_map(|&i| self.items.get(i).copied())
+            .collect();
         self.sorted = false;
     }
 
@@ -105,12 +113,17 @@ impl Candidates {
 
     /// Returns the softmax over the present candidates, in their order; sums to 1.
     pub fn probabilities(&self) -> Vec<f64> {
-        let Some(best) = self.best() else { return Vec::new() };
+        let Some(best) = self.best() else {
+            return Vec::new();
+        };
         if best.logit == f32::NEG_INFINITY {
             return vec![1.0 / self.items.len() as f64; self.items.len()];
         }
-        let mut p: Vec<f64> =
-            self.items.iter().map(|c| f64::from(c.logit - best.logit).exp()).collect();
+        let mut p: Vec<f64> = self
+            .items
+            .iter()
+            .map(|c| f64::from(c.logit - best.logit).exp())
+            .collect();
         let sum: f64 = p.iter().sum();
         p.iter_mut().for_each(|x| *x /= sum);
         p

@@ -9,9 +9,7 @@ mod stage;
 
 pub use candidates::{Candidate, Candidates};
 pub use rng::Rng;
-pub use stage::{
-    LogitBias, LogitsProcessor, MinP, Penalties, Temperature, TopK, TopP, Typical,
-};
+pub use stage::{LogitBias, LogitsProcessor, MinP, Penalties, Temperature, TopK, TopP, Typical};
 
 use crate::{Error, Result};
 
@@ -67,7 +65,12 @@ impl Default for SamplerOptions {
             top_p: 1.0,
             min_p: 0.0,
             typical_p: 1.0,
-            penalties: Penalties { repetition: 1.0, frequency: 0.0, presence: 0.0, last_n: None },
+            penalties: Penalties {
+                repetition: 1.0,
+                frequency: 0.0,
+                presence: 0.0,
+                last_n: None,
+            },
             logit_bias: Vec::new(),
             seed: 0,
             order: vec![
@@ -91,7 +94,13 @@ impl SamplerOptions {
 
     /// Returns llama.cpp's defaults: temperature 0.8, top-k 40, top-p 0.95, min-p 0.05.
     pub fn balanced() -> Self {
-        Self { temperature: 0.8, top_k: 40, top_p: 0.95, min_p: 0.05, ..Self::default() }
+        Self {
+            temperature: 0.8,
+            top_k: 40,
+            top_p: 0.95,
+            min_p: 0.05,
+            ..Self::default()
+        }
     }
 
     /// Sets the temperature.
@@ -131,14 +140,20 @@ impl SamplerOptions {
 
     fn validate(&self) -> Result<()> {
         let bad = |name: &'static str, value: f32, allowed: &'static str| {
-            Err(Error::Option { name, value: value.to_string(), allowed })
+            Err(Error::Option {
+                name,
+                value: value.to_string(),
+                allowed,
+            })
         };
         if !(self.temperature.is_finite() && self.temperature >= 0.0) {
             return bad("temperature", self.temperature, "0 or more");
         }
-        for (name, value) in
-            [("top_p", self.top_p), ("min_p", self.min_p), ("typical_p", self.typical_p)]
-        {
+        for (name, value) in [
+            ("top_p", self.top_p),
+            ("min_p", self.min_p),
+            ("typical_p", self.typical_p),
+        ] {
             if !(0.0..=1.0).contains(&value) {
                 return bad(name, value, "0 to 1");
             }
@@ -205,7 +220,12 @@ impl Sampler {
                 _ => {}
             }
         }
-        Ok(Self { stages, greedy, rng: Rng::new(options.seed), scratch: Candidates::default() })
+        Ok(Self {
+            stages,
+            greedy,
+            rng: Rng::new(options.seed),
+            scratch: Candidates::default(),
+        })
     }
 
     /// Adds a stage of one's own at the end of the chain.
@@ -228,15 +248,26 @@ impl Sampler {
     ///
     /// # Errors
     /// [`Error::NoCandidates`] when every score is `-inf` or NaN, or the row is empty.
-    pub fn sample(&mut self, history: &[u32], logits: &[f32], top: Option<usize>) -> Result<Sampled> {
+    pub fn sample(
+        &mut self,
+        history: &[u32],
+        logits: &[f32],
+        top: Option<usize>,
+    ) -> Result<Sampled> {
         let id = if self.greedy && self.stages.is_empty() {
             argmax(logits)
         } else {
             self.draw(history, logits)
         };
-        let id = id.ok_or(Error::NoCandidates { vocab: logits.len() })?;
+        let id = id.ok_or(Error::NoCandidates {
+            vocab: logits.len(),
+        })?;
         let Some(top) = top else {
-            return Ok(Sampled { id, logprob: f32::NAN, top: Vec::new() });
+            return Ok(Sampled {
+                id,
+                logprob: f32::NAN,
+                top: Vec::new(),
+            });
         };
         let norm = log_sum_exp(logits);
         let mut best = Candidates::default();
@@ -246,21 +277,34 @@ impl Sampler {
         }
         Ok(Sampled {
             id,
-            logprob: (f64::from(logits.get(id as usize).copied().unwrap_or(f32::NAN)) - norm) as f32,
-            top: best.items().iter().map(|c| (c.id, (f64::from(c.logit) - norm) as f32)).collect(),
+            logprob: (f64::from(logits.get(id as usize).copied().unwrap_or(f32::NAN)) - norm)
+                as f32,
+            top: best
+                .items()
+                .iter()
+                .map(|c| (c.id, (f64::from(c.logit) - norm) as f32))
+                .collect(),
         })
     }
 
     fn draw(&mut self, history: &[u32], logits: &[f32]) -> Option<u32> {
         self.candidates(history, logits);
-        let best = self.scratch.best().filter(|c| c.logit > f32::NEG_INFINITY)?;
+        let best = self
+            .scratch
+            .best()
+            .filter(|c| c.logit > f32::NEG_INFINITY)?;
         if self.greedy {
             return Some(best.id);
         }
         // A fixed order makes the draw a function of seed and logits alone.
         self.scratch.sort();
         let mut at = self.rng.next_f64();
-        for (c, p) in self.scratch.items().iter().zip(self.scratch.probabilities()) {
+        for (c, p) in self
+            .scratch
+            .items()
+            .iter()
+            .zip(self.scratch.probabilities())
+        {
             at -= p;
             if at < 0.0 {
                 return Some(c.id);

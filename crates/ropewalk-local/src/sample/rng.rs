@@ -58,6 +58,9 @@ mod tests {
         for _ in 0..100_000 {
             bins[(rng.next_f64() * 10.0) as usize] += 1;
         }
-        assert!(bins.iter().all(|&n| (9_600..10_400).contains(&n)), "{bins:?}");
+        assert!(
+            bins.iter().all(|&n| (9_600..10_400).contains(&n)),
+            "{bins:?}"
+        );
     }
 }

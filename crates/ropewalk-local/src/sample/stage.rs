@@ -51,7 +51,11 @@ impl LogitsProcessor for Penalties {
         }
         for (id, n) in counts {
             candidates.adjust(id, |x| {
-                *x = if *x < 0.0 { *x * self.repetition } else { *x / self.repetition };
+                *x = if *x < 0.0 {
+                    *x * self.repetition
+                } else {
+                    *x / self.repetition
+                };
                 *x -= n as f32 * self.frequency + self.presence;
             });
         }
@@ -105,7 +109,9 @@ pub struct MinP(
 
 impl LogitsProcessor for MinP {
     fn apply(&mut self, _: &[u32], candidates: &mut Candidates) {
-        let Some(best) = candidates.best() else { return };
+        let Some(best) = candidates.best() else {
+            return;
+        };
         let floor = best.logit + self.0.ln();
         candidates.retain(|c| c.logit >= floor);
     }

@@ -3,18 +3,29 @@ use super::*;
 fn left(options: &SamplerOptions, history: &[u32], logits: &[f32]) -> Vec<(u32, f64)> {
     let mut sampler = Sampler::new(options).unwrap();
     let c = sampler.candidates(history, logits);
-    let mut out: Vec<_> = c.items().iter().map(|c| c.id).zip(c.probabilities()).collect();
+    let mut out: Vec<_> = c
+        .items()
+        .iter()
+        .map(|c| c.id)
+        .zip(c.probabilities())
+        .collect();
     out.sort_by_key(|&(id, _)| id);
     out
 }
 
 fn ids(options: &SamplerOptions, logits: &[f32]) -> Vec<u32> {
-    left(options, &[], logits).into_iter().map(|(id, _)| id).collect()
+    left(options, &[], logits)
+        .into_iter()
+        .map(|(id, _)| id)
+        .collect()
 }
 
 /// ln of 0.5, 0.25, 0.125, 0.0625, 0.0625.
 fn halves() -> Vec<f32> {
-    [0.5f32, 0.25, 0.125, 0.0625, 0.0625].iter().map(|p| p.ln()).collect()
+    [0.5f32, 0.25, 0.125, 0.0625, 0.0625]
+        .iter()
+        .map(|p| p.ln())
+        .collect()
 }
 
 #[test]
@@ -42,11 +53,19 @@ fn filters_keep_what_their_papers_say() {
 #[test]
 fn penalties_follow_their_definitions() {
     let mut o = SamplerOptions::default().with_temperature(1.0);
-    o.penalties = Penalties { repetition: 2.0, frequency: 0.5, presence: 0.25, last_n: None };
+    o.penalties = Penalties {
+        repetition: 2.0,
+        frequency: 0.5,
+        presence: 0.25,
+        last_n: None,
+    };
     let mut s = Sampler::new(&o).unwrap();
     let c = s.candidates(&[0, 0, 1], &[4.0, -1.0, 3.0]);
     let logit = |id: u32| c.items().iter().find(|c| c.id == id).unwrap().logit;
-    assert_eq!([logit(0), logit(1), logit(2)], [4.0 / 2.0 - 1.25, -2.0 - 0.75, 3.0]);
+    assert_eq!(
+        [logit(0), logit(1), logit(2)],
+        [4.0 / 2.0 - 1.25, -2.0 - 0.75, 3.0]
+    );
 }
 
 #[test]
@@ -63,9 +82,23 @@ fn window_of_penalties_forgets_older_tokens() {
 fn bias_bans_and_forces() {
     let mut o = SamplerOptions::greedy();
     o.logit_bias = vec![(0, f32::NEG_INFINITY)];
-    assert_eq!(Sampler::new(&o).unwrap().sample(&[], &[3.0, 2.0, 1.0], None).unwrap().id, 1);
+    assert_eq!(
+        Sampler::new(&o)
+            .unwrap()
+            .sample(&[], &[3.0, 2.0, 1.0], None)
+            .unwrap()
+            .id,
+        1
+    );
     o.logit_bias = vec![(2, 100.0), (9, 1.0)];
-    assert_eq!(Sampler::new(&o).unwrap().sample(&[], &[3.0, 2.0, 1.0], None).unwrap().id, 2);
+    assert_eq!(
+        Sampler::new(&o)
+            .unwrap()
+            .sample(&[], &[3.0, 2.0, 1.0], None)
+            .unwrap()
+            .id,
+        2
+    );
 }
 
 #[test]
@@ -79,13 +112,20 @@ fn draws_follow_the_probabilities() {
     for (got, want) in n.iter().zip([0.5, 0.25, 0.125, 0.0625, 0.0625]) {
         let share = f64::from(*got) / 20_000.0;
         // Four standard deviations of a binomial share.
-        assert!((share - want).abs() < 4.0 * (want * (1.0 - want) / 20_000.0f64).sqrt(), "{n:?}");
+        assert!(
+            (share - want).abs() < 4.0 * (want * (1.0 - want) / 20_000.0f64).sqrt(),
+            "{n:?}"
+        );
     }
 }
 
 #[test]
 fn temperature_sharpens() {
-    let cold = left(&SamplerOptions::default().with_temperature(0.5), &[], &halves());
+    let cold = left(
+        &SamplerOptions::default().with_temperature(0.5),
+        &[],
+        &halves(),
+    );
     let want = [0.25, 0.0625, 0.015_625, 0.003_906_25, 0.003_906_25];
     let sum: f64 = want.iter().sum();
     for ((_, p), w) in cold.iter().zip(want) {
@@ -95,8 +135,13 @@ fn temperature_sharpens() {
 
 #[test]
 fn logprobs_are_the_models_own() {
-    let o = SamplerOptions::default().with_temperature(0.1).with_top_k(1);
-    let got = Sampler::new(&o).unwrap().sample(&[], &halves(), Some(2)).unwrap();
+    let o = SamplerOptions::default()
+        .with_temperature(0.1)
+        .with_top_k(1);
+    let got = Sampler::new(&o)
+        .unwrap()
+        .sample(&[], &halves(), Some(2))
+        .unwrap();
     assert_eq!(got.id, 0);
     assert!((got.logprob - 0.5f32.ln()).abs() < 1e-6);
     assert_eq!(got.top.iter().map(|t| t.0).collect::<Vec<_>>(), [0, 1]);
@@ -110,9 +155,18 @@ fn bad_options_and_empty_rows_are_errors() {
     let bad = Sampler::new(&SamplerOptions::default().with_temperature(-1.0)).unwrap_err();
     assert_eq!(bad.to_string(), "temperature is -1; use 0 or more");
     let mut s = Sampler::new(&SamplerOptions::greedy()).unwrap();
-    assert!(matches!(s.sample(&[], &[], None), Err(Error::NoCandidates { vocab: 0 })));
+    assert!(matches!(
+        s.sample(&[], &[], None),
+        Err(Error::NoCandidates { vocab: 0 })
+    ));
     let nan = [f32::NAN, f32::NEG_INFINITY];
-    assert!(matches!(s.sample(&[], &nan, None), Err(Error::NoCandidates { .. })));
+    assert!(matches!(
+        s.sample(&[], &nan, None),
+        Err(Error::NoCandidates { .. })
+    ));
     let mut hot = Sampler::new(&SamplerOptions::balanced()).unwrap();
-    assert!(matches!(hot.sample(&[], &nan, None), Err(Error::NoCandidates { .. })));
+    assert!(matches!(
+        hot.sample(&[], &nan, None),
+        Err(Error::NoCandidates { .. })
+    ));
 }

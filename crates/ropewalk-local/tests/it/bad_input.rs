@@ -36,7 +36,11 @@ fn paths_that_are_no_model() {
     assert!(open(dir.path()).contains("no config.json"));
     std::fs::write(dir.join("text.gguf"), "hello").unwrap();
     assert!(open(&dir.join("text.gguf")).contains("text.gguf"));
-    std::fs::write(dir.join("config.json"), r#"{"architectures":["BertModel"]}"#).unwrap();
+    std::fs::write(
+        dir.join("config.json"),
+        r#"{"architectures":["BertModel"]}"#,
+    )
+    .unwrap();
     assert!(open(dir.path()).contains("BertModel"));
     std::fs::write(dir.join("config.json"), "{").unwrap();
     assert!(open(dir.path()).contains("config.json"));
@@ -54,7 +58,10 @@ fn files_that_are_cut_or_lack_a_tensor() {
     }
     // One letter of a name changed: the tensor is then missing.
     let mut bytes = whole;
-    let at = bytes.windows(12).position(|w| w == b"blk.1.ffn_up").unwrap();
+    let at = bytes
+        .windows(12)
+        .position(|w| w == b"blk.1.ffn_up")
+        .unwrap();
     bytes[at + 11] = b'x';
     std::fs::write(&path, &bytes).unwrap();
     assert!(open(&path).contains("blk.1.ffn_up"), "{}", open(&path));
@@ -68,8 +75,14 @@ fn prompts_that_cannot_run() {
     );
     let mut cache = model.new_cache();
     let run = |cache: &mut _, ids: &[u32]| line(&model.forward(cache, ids).unwrap_err());
-    assert_eq!(run(&mut cache, &[]), "the prompt is empty; give at least one token");
-    assert_eq!(run(&mut cache, &[1, 320]), "token id 320 is not in the vocabulary of 320");
+    assert_eq!(
+        run(&mut cache, &[]),
+        "the prompt is empty; give at least one token"
+    );
+    assert_eq!(
+        run(&mut cache, &[1, 320]),
+        "token id 320 is not in the vocabulary of 320"
+    );
     assert!(run(&mut cache, &[1; 9]).starts_with("9 tokens do not fit the context of 8"));
     assert!(cache.is_empty());
     let forever = GenerateOptions::greedy(100).with_stop_ids([]);
@@ -80,5 +93,8 @@ fn prompts_that_cannot_run() {
     let huge = LoadOptions::default().with_context(1 << 40);
     let bytes = cases()[0].model.gguf(|_| TensorType::F32).unwrap();
     let gguf = std::sync::Arc::new(ropewalk_gguf::Gguf::from_bytes(bytes).unwrap());
-    assert!(matches!(Model::from_gguf(gguf, &huge), Err(Error::Context { .. })));
+    assert!(matches!(
+        Model::from_gguf(gguf, &huge),
+        Err(Error::Context { .. })
+    ));
 }

@@ -22,7 +22,9 @@ pub(crate) fn from_gguf(bytes: Vec<u8>, options: &LoadOptions) -> Model {
 /// Appends tokens and returns a row of logits for each.
 fn rows(model: &Model, cache: &mut Cache, ids: &[u32]) -> Vec<Vec<f32>> {
     let all = model.forward_all(cache, ids).unwrap();
-    all.chunks_exact(model.spec().vocab_size).map(<[f32]>::to_vec).collect()
+    all.chunks_exact(model.spec().vocab_size)
+        .map(<[f32]>::to_vec)
+        .collect()
 }
 
 /// Runs the prompt as the case says: one forward, or one and then token by token.
@@ -44,7 +46,11 @@ fn check(case: &GoldenCase, model: &Model, from: &str) {
         }
     }
     // The ragged ones once more, in one batch.
-    let ragged: Vec<&Run> = case.runs.iter().filter(|r| r.name.starts_with("ragged")).collect();
+    let ragged: Vec<&Run> = case
+        .runs
+        .iter()
+        .filter(|r| r.name.starts_with("ragged"))
+        .collect();
     assert_eq!(ragged.len(), 3, "{label}: ragged runs");
     let mut caches: Vec<Cache> = ragged.iter().map(|_| model.new_cache()).collect();
     let mut steps: Vec<Step<'_>> = caches
@@ -60,7 +66,10 @@ fn check(case: &GoldenCase, model: &Model, from: &str) {
         }
     }
     let greedy = &case.greedy;
-    assert!(greedy.min_margin > 1e-4, "{label}: the greedy path is too close to call");
+    assert!(
+        greedy.min_margin > 1e-4,
+        "{label}: the greedy path is too close to call"
+    );
     let options = GenerateOptions::greedy(greedy.ids.len()).with_stop_ids([]);
     let mut cache = model.new_cache();
     let found: Vec<u32> = Generation::new(model, &mut cache, &greedy.prompt, &options)
@@ -69,7 +78,11 @@ fn check(case: &GoldenCase, model: &Model, from: &str) {
         .collect();
     assert_eq!(found, greedy.ids, "{label}: greedy ids");
     for output in generate_n(model, &greedy.prompt, &options, 2).unwrap() {
-        assert_eq!(output.ids(), greedy.ids, "{label}: greedy ids, two sequences");
+        assert_eq!(
+            output.ids(),
+            greedy.ids,
+            "{label}: greedy ids, two sequences"
+        );
     }
 }
 
@@ -92,7 +105,11 @@ fn logits_from_directories_are_those_of_transformers() {
     for case in cases() {
         let dir = TempDir::new().unwrap();
         case.model.write_hf(dir.path(), |_| Dtype::F32, 2).unwrap();
-        check(&case, &Model::open(dir.path(), &exact()).unwrap(), "a directory");
+        check(
+            &case,
+            &Model::open(dir.path(), &exact()).unwrap(),
+            "a directory",
+        );
     }
 }
 
@@ -112,6 +129,10 @@ fn a_sharded_directory_in_three_types_loads() {
 fn the_module_tree_and_footprint_need_no_weights() {
     let (path, _) = directory();
     let model = Model::open(&path, &exact()).unwrap();
-    assert!(model.describe().starts_with("LlamaForCausalLM("), "{}", model.describe());
+    assert!(
+        model.describe().starts_with("LlamaForCausalLM("),
+        "{}",
+        model.describe()
+    );
     assert_eq!(model.memory().fp32, 4 * model.memory().parameters);
 }

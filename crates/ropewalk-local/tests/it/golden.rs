@@ -16,8 +16,6 @@ use serde_json::Value;
 /// A model with seeded weights and what it should compute.
 pub(crate) struct GoldenCase {
     pub(crate) name: &'static str,
-    /// The content of `config.json` (transformers 5).
-    pub(crate) config: Value,
     /// Shape and seed; makes directories and GGUF files.
     pub(crate) model: Seeded,
     /// Block type that all matrices went through before `transformers` computed with them:
@@ -153,7 +151,6 @@ fn read(name: &'static str, text: &str) -> GoldenCase {
     let tokens = |v: &Value| prompt(v["seed"].as_u64().unwrap(), size(&v["length"]), vocab);
     GoldenCase {
         name,
-        config: json["config"].clone(),
         runs: json["runs"]
             .as_array()
             .unwrap()

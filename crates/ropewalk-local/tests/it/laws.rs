@@ -23,7 +23,9 @@ fn prefill(model: &Model, ids: &[u32]) -> Vec<f32> {
 
 fn one_by_one(model: &Model, ids: &[u32]) -> Vec<f32> {
     let mut cache = model.new_cache();
-    ids.iter().flat_map(|id| model.forward(&mut cache, &[*id]).unwrap()).collect()
+    ids.iter()
+        .flat_map(|id| model.forward(&mut cache, &[*id]).unwrap())
+        .collect()
 }
 
 /// A model of each family, type, cache and instruction set.
@@ -54,23 +56,38 @@ fn threads_prefill_and_batch_leave_every_bit() {
     each(|label, model| {
         let single = model(1);
         let want = prefill(&single, &long[..40]);
-        assert!(want == one_by_one(&single, &long[..40]), "{label}: decode is not prefill");
+        assert!(
+            want == one_by_one(&single, &long[..40]),
+            "{label}: decode is not prefill"
+        );
         let pair = model(2);
-        assert!(want == prefill(&pair, &long[..40]), "{label}: 2 threads are not 1");
-        assert!(want == one_by_one(&pair, &long[..40]), "{label}: decode with 2 threads");
+        assert!(
+            want == prefill(&pair, &long[..40]),
+            "{label}: 2 threads are not 1"
+        );
+        assert!(
+            want == one_by_one(&pair, &long[..40]),
+            "{label}: decode with 2 threads"
+        );
         let alone = [prefill(&pair, &long), prefill(&pair, &short)];
         let three = model(3);
         let (mut a, mut b) = (three.new_cache(), three.new_cache());
         let mut steps =
             [Step::new(&mut a, &long), Step::new(&mut b, &short)].map(Step::with_all_logits);
-        assert!(three.forward_batch(&mut steps).unwrap() == alone, "{label}: batch is not alone");
+        assert!(
+            three.forward_batch(&mut steps).unwrap() == alone,
+            "{label}: batch is not alone"
+        );
     });
 }
 
 #[test]
 fn a_prompt_longer_than_one_pass_gives_the_same_bits() {
     let case = &one_of_each()[0];
-    let model = from_gguf(case.model.gguf(|_| TensorType::Q8_0).unwrap(), &LoadOptions::default());
+    let model = from_gguf(
+        case.model.gguf(|_| TensorType::Q8_0).unwrap(),
+        &LoadOptions::default(),
+    );
     let ids = tokens(1_100, 3);
     let whole = model.forward(&mut model.new_cache(), &ids).unwrap();
     let mut cache = model.new_cache();
@@ -84,7 +101,10 @@ fn a_prompt_longer_than_one_pass_gives_the_same_bits() {
 #[test]
 fn truncating_and_cloning_a_cache_changes_nothing() {
     let case = &one_of_each()[0];
-    let model = from_gguf(case.model.gguf(|_| TensorType::Q4_K).unwrap(), &LoadOptions::default());
+    let model = from_gguf(
+        case.model.gguf(|_| TensorType::Q4_K).unwrap(),
+        &LoadOptions::default(),
+    );
     let (ids, other) = (tokens(30, 4), tokens(30, 5));
     let want = model.forward(&mut model.new_cache(), &ids).unwrap();
     let mut cache = model.new_cache();

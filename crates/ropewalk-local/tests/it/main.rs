@@ -1,6 +1,8 @@
 //! Integration tests of the engine.
 
 mod bad_input;
+mod blocks;
+mod chat;
 mod families;
 mod golden;
 mod laws;

@@ -39,7 +39,10 @@ fn error(found: &[f32], want: &[f32]) -> f64 {
 fn packed_weights_compute_what_their_values_say() {
     for case in cases().into_iter().filter(GoldenCase::is_wide) {
         for ty in TYPES {
-            let want = logits(&from_gguf(case.model.gguf_dequantized(|_| ty).unwrap(), &exact()));
+            let want = logits(&from_gguf(
+                case.model.gguf_dequantized(|_| ty).unwrap(),
+                &exact(),
+            ));
             let found = logits(&from_gguf(case.model.gguf(|_| ty).unwrap(), &exact()));
             // Float weights differ by summation alone. Other types round activations to 8 bits
             // per block of 32 or 256: with a largest value of 3 standard deviations that is
@@ -47,7 +50,11 @@ fn packed_weights_compute_what_their_values_say() {
             let limit = if ty.block_size() == 1 { 1e-5 } else { 0.05 };
             let e = error(&found, &want);
             assert!(e <= limit, "{} {ty}: relative error {e:.2e}", case.name);
-            assert!(ty.block_size() == 1 || e > 0.0, "{} {ty}: nothing was packed", case.name);
+            assert!(
+                ty.block_size() == 1 || e > 0.0,
+                "{} {ty}: nothing was packed",
+                case.name
+            );
         }
     }
 }
@@ -55,38 +62,50 @@ fn packed_weights_compute_what_their_values_say() {
 #[test]
 fn instruction_sets_agree() {
     let tiers = Isa::available();
+    let mut decided = 0;
     for case in cases().into_iter().filter(GoldenCase::is_wide) {
         for ty in TYPES {
             let bytes = case.model.gguf(|_| ty).unwrap();
             let run = |isa: Isa| {
-                let options = LoadOptions::default().with_isa(isa).with_cache(CacheType::F32);
+                let options = LoadOptions::default()
+                    .with_isa(isa)
+                    .with_cache(CacheType::F32);
                 logits(&from_gguf(bytes.clone(), &options))
             };
             let want = run(Isa::Scalar);
             for &isa in &tiers {
                 let found = run(isa);
+                // The integer sums are equal; what differs is the last bit of float sums. Where that
+                // moves an activation over the edge between two 8-bit values, the next layer
+                // sees a step of 1/127 of its block, so the outputs part by a fraction of the
+                // rounding noise itself (0.05, see above).
+                let limit = if ty.block_size() == 1 { 1e-5 } else { 0.015 };
+                let label = format!("{} {ty} {}", case.name, isa.name());
+                let e = error(&found, &want);
+                assert!(e <= limit, "{label}: relative error {e:.2e}");
                 let largest = want.iter().fold(0f32, |m, x| m.max(x.abs()));
-                // An activation on the edge between two 8-bit values may fall to either side
-                // where sums before it differ in their last bit; each such step is worth up to
-                // 1/127 of a block's largest value.
-                let tolerance = if ty.block_size() == 1 { 2e-5 } else { 1e-2 } * largest;
+                let tolerance = limit as f32 * largest;
                 for (row, want) in found.chunks_exact(320).zip(want.chunks_exact(320)) {
-                    let best = |x: &[f32]| {
-                        (0..x.len()).max_by(|&a, &b| x[a].total_cmp(&x[b])).unwrap()
-                    };
+                    let best =
+                        |x: &[f32]| (0..x.len()).max_by(|&a, &b| x[a].total_cmp(&x[b])).unwrap();
                     let first = want[best(want)];
-                    let second = want.iter().copied().filter(|x| *x < first).fold(f32::MIN, f32::max);
+                    let second = want
+                        .iter()
+                        .copied()
+                        .filter(|x| *x < first)
+                        .fold(f32::MIN, f32::max);
                     if first - second > 10.0 * tolerance {
-                        assert_eq!(best(row), best(want), "{} {ty} {}", case.name, isa.name());
-                    }
-                    for (a, b) in row.iter().zip(want) {
-                        let label = format!("{} {ty} {}", case.name, isa.name());
-                        assert!((a - b).abs() <= tolerance, "{label}: {a} is not {b}");
+                        assert_eq!(best(row), best(want), "{label}");
+                        decided += 1;
                     }
                 }
             }
         }
     }
+    assert!(
+        decided > 100,
+        "only {decided} tokens were clear enough to compare"
+    );
     for isa in [Isa::Avx2, Isa::AvxVnni, Isa::Avx512Vnni] {
         if !tiers.contains(&isa) {
             println!("not run: {} is not on this machine", isa.name());

@@ -16,7 +16,9 @@ fn to_gguf(bytes: &[u8]) -> Vec<u8> {
         .chunks_exact(4)
         .map(|c| i32::from_le_bytes(c.try_into().unwrap()).unsigned_abs() as usize)
         .collect();
-    let [dim, hidden, layers, heads, kv_heads, vocab, positions] = header[..] else { panic!() };
+    let [dim, hidden, layers, heads, kv_heads, vocab, positions] = header[..] else {
+        panic!()
+    };
     let kv = dim / heads * kv_heads;
     let mut writer = Writer::new();
     writer.set("general.architecture", "llama");
@@ -41,7 +43,11 @@ fn to_gguf(bytes: &[u8]) -> Vec<u8> {
         rest = tail;
         head.to_vec()
     };
-    let mut tensors = vec![("token_embd.weight".to_owned(), vec![vocab, dim], take(vocab * dim))];
+    let mut tensors = vec![(
+        "token_embd.weight".to_owned(),
+        vec![vocab, dim],
+        take(vocab * dim),
+    )];
     for (name, shape) in [
         ("attn_norm", vec![dim]),
         ("attn_q", vec![dim, dim]),
@@ -60,7 +66,9 @@ fn to_gguf(bytes: &[u8]) -> Vec<u8> {
     }
     tensors.push(("output_norm.weight".to_owned(), vec![dim], take(dim)));
     for (name, shape, _) in &tensors {
-        writer.tensor(TensorInfo::from_shape(name, shape, TensorType::F32).unwrap()).unwrap();
+        writer
+            .tensor(TensorInfo::from_shape(name, shape, TensorType::F32).unwrap())
+            .unwrap();
     }
     let mut out = writer.begin(Vec::new()).unwrap();
     for (name, _, data) in &tensors {
@@ -76,7 +84,9 @@ fn golden(dir: &Path) -> Vec<u32> {
 
 #[test]
 fn greedy_ids_are_those_of_llama2_c() {
-    let Some(data) = ropewalk_core::testing::data_dir("models/stories260k") else { return };
+    let Some(data) = ropewalk_core::testing::data_dir("models/stories260k") else {
+        return;
+    };
     let bytes = to_gguf(&std::fs::read(data.join("stories260K.bin")).unwrap());
     let gguf = Arc::new(Gguf::from_bytes(bytes).unwrap());
     let want = golden(&data);
@@ -92,10 +102,17 @@ fn greedy_ids_are_those_of_llama2_c() {
 
     // The whole text as one prompt gives the same bits as token by token.
     let mut fresh = model.new_cache();
-    let all = model.forward_all(&mut fresh, &want[..want.len() - 1]).unwrap();
+    let all = model
+        .forward_all(&mut fresh, &want[..want.len() - 1])
+        .unwrap();
     let rows = all.chunks_exact(model.spec().vocab_size);
     for (row, next) in rows.zip(&want[1..]) {
-        let best = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).unwrap().0;
+        let best = row
+            .iter()
+            .enumerate()
+            .max_by(|a, b| a.1.total_cmp(b.1))
+            .unwrap()
+            .0;
         assert_eq!(best as u32, *next);
     }
 }
