@@ -15,10 +15,10 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use ropewalk::core::{ChatRequest, Message, StreamEvent};
+use ropewalk::core::{ChatRequest, Message, StreamEvent, ToolResult};
 use ropewalk::kernels::{Pool, bandwidth};
 use ropewalk::local::{LoadOptions, LocalModel, Timings};
 use ropewalk_examples::{Args, desk, load_chat, sampler};
@@ -27,7 +27,7 @@ const USAGE: &str = "\
 usage: chat [options]
   --model FILE        a GGUF file or a Hugging Face directory
   --prompt TEXT       answer this and stop
-  --system TEXT       the system message
+  --system TEXT       the system message; an empty one leaves it out
   --no-tools          offer no tools
   --max-tokens N      tokens of one reply
   --temp T            sampling temperature; 0 takes the best token (the default)
@@ -40,7 +40,11 @@ usage: chat [options]
   --threads N         threads that compute
   --quiet             print the replies alone";
 
-fn main() -> Result<()> {
+fn main() -> std::process::ExitCode {
+    ropewalk_examples::run(example)
+}
+
+fn example() -> Result<()> {
     let started = Instant::now();
     let args = Args::parse(USAGE)?;
     let mut options = LoadOptions::default();
@@ -48,10 +52,23 @@ fn main() -> Result<()> {
     options.context = args.optional("--context")?;
     let shipped = args.text("--model").is_none();
     let quiet = args.has("--quiet");
-    let model = load_chat(args.path("--model").as_deref(), options, !quiet)?.with_sampler(sampler(&args)?);
+    let model =
+        load_chat(args.path("--model").as_deref(), options, !quiet)?.with_sampler(sampler(&args)?);
 
-    let tools = if shipped && !args.has("--no-tools") { vec![desk::price_tool()] } else { vec![] };
-    let mut chat = Chat { model, tools, args, stop: Arc::default(), busy: Arc::default(), started, quiet };
+    let tools = if shipped && !args.has("--no-tools") {
+        vec![desk::price_tool()]
+    } else {
+        vec![]
+    };
+    let mut chat = Chat {
+        model,
+        tools,
+        args,
+        stop: Arc::default(),
+        busy: Arc::default(),
+        started: Some(started),
+        quiet,
+    };
     let (stop, busy) = (Arc::clone(&chat.stop), Arc::clone(&chat.busy));
     ctrlc::set_handler(move || {
         if !busy.load(SeqCst) || stop.swap(true, SeqCst) {
@@ -62,7 +79,11 @@ fn main() -> Result<()> {
     .context("cannot listen for Ctrl-C")?;
 
     let mut messages = Vec::new();
-    if let Some(text) = chat.args.text("--system") {
+    let system = chat
+        .args
+        .text("--system")
+        .or(shipped.then_some(desk::SYSTEM));
+    if let Some(text) = system.filter(|s| !s.is_empty()) {
         messages.push(Message::system(text));
     }
     if let Some(prompt) = chat.args.text("--prompt").map(str::to_owned) {
@@ -74,7 +95,10 @@ fn main() -> Result<()> {
     let stdin = std::io::stdin();
     let interactive = stdin.is_terminal();
     if interactive && !quiet {
-        eprintln!("{} is ready. An empty line or Ctrl-D ends.", chat.model.name());
+        eprintln!(
+            "{} is ready. An empty line or Ctrl-D ends.",
+            chat.model.name()
+        );
     }
     loop {
         if interactive {
@@ -95,7 +119,8 @@ struct Chat {
     args: Args,
     stop: Arc<AtomicBool>,
     busy: Arc<AtomicBool>,
-    started: Instant,
+    /// Start of the program, until the first token has come.
+    started: Option<Instant>,
     quiet: bool,
 }
 
@@ -106,25 +131,40 @@ impl Chat {
     /// Sends one message and prints the reply as it comes, with the tools it calls.
     fn turn(&mut self, messages: &mut Vec<Message>, text: &str) -> Result<()> {
         messages.push(Message::user(text));
+        let mut since = self.started.take().unwrap_or_else(Instant::now);
         for _ in 0..=MAX_CALLS {
             let mut request = ChatRequest::new().messages(messages.clone());
             request.tools = self.tools.clone();
             request.options.max_tokens = self.args.optional("--max-tokens")?;
             self.busy.store(true, SeqCst);
+            let mut first = None;
             let reply = self.model.respond(&request, &mut |event| {
+                if matches!(
+                    event,
+                    StreamEvent::TextDelta { .. } | StreamEvent::ToolCallStarted { .. }
+                ) {
+                    first.get_or_insert_with(|| since.elapsed());
+                }
                 if let StreamEvent::TextDelta { text, .. } = event {
                     print!("{text}");
                     let _ = std::io::stdout().flush();
                 }
-                if self.stop.load(SeqCst) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                if self.stop.load(SeqCst) {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
             });
             self.busy.store(false, SeqCst);
             self.stop.store(false, SeqCst);
             let reply = reply?;
-            println!();
-            if !self.quiet {
-                self.figures(&reply.timings);
+            if !reply.response.text().is_empty() {
+                println!();
             }
+            if !self.quiet {
+                self.figures(&reply.timings, first.unwrap_or_default());
+            }
+            since = Instant::now();
             let calls: Vec<_> = reply.response.message.tool_calls().cloned().collect();
             messages.push(reply.response.message);
             if calls.is_empty() {
@@ -133,15 +173,18 @@ impl Chat {
             for call in calls {
                 let answer = desk::answer(&call);
                 println!("[{}({}) = {answer}]", call.name, call.arguments);
-                messages.push(Message::tool_result(&call, answer));
+                messages.push(Message::tool(ToolResult::to(&call, answer)));
             }
         }
         Ok(())
     }
 
-    fn figures(&self, t: &Timings) {
+    fn figures(&self, t: &Timings, first: Duration) {
         let rate = t.decode_rate();
-        let bytes = self.model.model().bytes_per_step(t.prompt_tokens + t.generated_tokens / 2);
+        let bytes = self
+            .model
+            .model()
+            .bytes_per_step(t.prompt_tokens + t.generated_tokens / 2);
         let used = rate * bytes as f64 / 1e9;
         let mut line = format!("{} tokens", t.generated_tokens);
         if t.decode_steps > 0 {
@@ -152,11 +195,11 @@ impl Chat {
                 100.0 * used / peak
             );
         }
-        let first = t.first_token.map_or(0.0, |at| at.duration_since(self.started).as_secs_f64());
         eprintln!(
-            "[{line}; prompt {} tokens at {:.0} tokens/s; first token {first:.2} s after start]",
+            "[{line}; {} prompt tokens at {:.0} tokens/s; first token after {:.3} s]",
             t.prompt_tokens - t.cached_tokens,
             t.prefill_rate(),
+            first.as_secs_f64(),
         );
     }
 }

@@ -12,7 +12,9 @@
 use std::io::Write;
 
 use anyhow::{Context, Result, bail};
-use ropewalk::local::{CacheType, GenerateOptions, LoadOptions, generate_n, sample::SamplerOptions};
+use ropewalk::local::{
+    CacheType, GenerateOptions, LoadOptions, generate_n, sample::SamplerOptions,
+};
 use ropewalk_examples::{Args, load};
 
 const USAGE: &str = "\
@@ -29,12 +31,22 @@ usage: generate --ids 1,2,3 [options]
   --f32-cache       keep keys and values in 32 bits
   --threads N       threads that compute";
 
-fn main() -> Result<()> {
+fn main() -> std::process::ExitCode {
+    ropewalk_examples::run(example)
+}
+
+fn example() -> Result<()> {
     let args = Args::parse(USAGE)?;
-    let ids = args.text("--ids").context("give the prompt with --ids 1,2,3")?;
+    let ids = args
+        .text("--ids")
+        .context("give the prompt with --ids 1,2,3")?;
     let ids = ids
         .split(',')
-        .map(|s| s.trim().parse().with_context(|| format!("`{s}` is not a token id")))
+        .map(|s| {
+            s.trim()
+                .parse()
+                .with_context(|| format!("`{s}` is not a token id"))
+        })
         .collect::<Result<Vec<u32>>>()?;
 
     let mut options = LoadOptions::default();
@@ -48,7 +60,12 @@ fn main() -> Result<()> {
         let logits = model.forward_all(&mut model.new_cache(), &ids)?;
         let bytes: Vec<u8> = logits.iter().flat_map(|x| x.to_le_bytes()).collect();
         std::fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
-        println!("wrote {} x {} logits to {}", ids.len(), model.spec().vocab_size, path.display());
+        println!(
+            "wrote {} x {} logits to {}",
+            ids.len(),
+            model.spec().vocab_size,
+            path.display()
+        );
         return Ok(());
     }
     if args.has("--greedy") && args.text("--temp").is_some() {

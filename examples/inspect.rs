@@ -20,14 +20,18 @@ usage: inspect [options]
   --model FILE   a GGUF file or a Hugging Face directory
   --tensors      list every tensor of a GGUF file";
 
-fn main() -> Result<()> {
+fn main() -> std::process::ExitCode {
+    ropewalk_examples::run(example)
+}
+
+fn example() -> Result<()> {
     let args = Args::parse(USAGE)?;
     let path = args.path("--model");
     let spec = match path.as_deref() {
         Some(dir) if dir.is_dir() => ModelSpec::from_dir(dir)?,
         file => {
             let gguf = open(file)?;
-            print!("{}", gguf.describe(args.has("--tensors")));
+            print_gguf(&gguf, args.has("--tensors"));
             match ModelSpec::from_gguf(&gguf) {
                 Ok(spec) => spec,
                 Err(e) => {
@@ -50,6 +54,18 @@ fn main() -> Result<()> {
         println!("{name:<20}{:>13.1} MB", bytes as f64 / 1e6);
     }
     Ok(())
+}
+
+fn print_gguf(gguf: &Gguf, tensors: bool) {
+    let text = gguf.describe();
+    if tensors {
+        print!("{text}");
+        return;
+    }
+    // The table of tensors is long; the totals after it are not.
+    for line in text.lines().filter(|l| !l.trim_start().starts_with("blk.")) {
+        println!("{line}");
+    }
 }
 
 fn open(path: Option<&Path>) -> Result<Gguf> {

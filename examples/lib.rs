@@ -1,12 +1,30 @@
 //! What the examples share: arguments and the model that ships with the repository.
 
+pub mod desk;
+
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use ropewalk::gguf::Gguf;
+use ropewalk::local::sample::SamplerOptions;
+use ropewalk::local::{LoadOptions, LocalModel, Model};
 
 /// The model in `data/`: a small instruct model trained by `train_tiny`, in GGUF, Q8_0.
 pub static TINY: &[u8] = include_bytes!("data/ropewalk-tiny.gguf");
+
+/// Runs an example; an error becomes one line on standard error and exit status 1.
+pub fn run(example: impl FnOnce() -> Result<()>) -> std::process::ExitCode {
+    match example() {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error: {e:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
 
 /// Command-line arguments: `--name value`, `--name=value` and `--switch`.
 pub struct Args {
@@ -23,7 +41,10 @@ impl Args {
     }
 
     fn read(usage: &str, args: impl IntoIterator<Item = String>) -> Result<Self> {
-        let mut out = Self { values: Vec::new(), switches: Vec::new() };
+        let mut out = Self {
+            values: Vec::new(),
+            switches: Vec::new(),
+        };
         let mut args = args.into_iter();
         while let Some(arg) = args.next() {
             if arg == "--help" || arg == "-h" {
@@ -40,7 +61,9 @@ impl Args {
                 (Some(false), Some(_)) => bail!("`{name}` takes no value"),
                 (Some(true), Some(v)) => out.values.push((name, v)),
                 (Some(true), None) => {
-                    let v = args.next().with_context(|| format!("`{name}` needs a value"))?;
+                    let v = args
+                        .next()
+                        .with_context(|| format!("`{name}` needs a value"))?;
                     out.values.push((name, v));
                 }
             }
@@ -55,12 +78,19 @@ impl Args {
 
     /// Returns the last value of an option.
     pub fn text(&self, name: &str) -> Option<&str> {
-        self.values.iter().rev().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+        self.values
+            .iter()
+            .rev()
+            .find(|(n, _)| n == name)
+            .map(|(_, v)| v.as_str())
     }
 
     /// Returns every value of an option.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.values.iter().filter(move |(n, _)| n == name).map(|(_, v)| v.as_str())
+        self.values
+            .iter()
+            .filter(move |(n, _)| n == name)
+            .map(|(_, v)| v.as_str())
     }
 
     /// Returns a parsed value, or `default` when the option was not given.
@@ -88,11 +118,56 @@ impl Args {
 
 /// Looks an option up in the usage text: `Some(true)` when an upper-case word follows it.
 fn takes_value(usage: &str, name: &str) -> Option<bool> {
-    let words: Vec<&str> =
-        usage.split(|c: char| c.is_whitespace() || "[](),`".contains(c)).collect();
-    let at = words.iter().position(|w| name.starts_with("--") && *w == name)?;
+    let words: Vec<&str> = usage
+        .split(|c: char| c.is_whitespace() || "[](),`".contains(c))
+        .collect();
+    let at = words
+        .iter()
+        .position(|w| name.starts_with("--") && *w == name)?;
     let next = words.get(at + 1).copied().unwrap_or_default();
     Some(next.starts_with(|c: char| c.is_ascii_uppercase()) && !next.contains(char::is_lowercase))
+}
+
+/// Loads the decoder of a file or directory, or of the shipped model.
+pub fn load(path: Option<&Path>, options: &LoadOptions) -> Result<Model> {
+    match path {
+        Some(path) => Ok(Model::open(path, options)?),
+        None => Ok(Model::from_gguf(
+            Arc::new(Gguf::from_static(TINY)?),
+            options,
+        )?),
+    }
+}
+
+/// Loads a chat model from a file or directory, or the shipped one; shows progress on a terminal.
+pub fn load_chat(path: Option<&Path>, mut options: LoadOptions, show: bool) -> Result<LocalModel> {
+    let Some(path) = path else {
+        return Ok(LocalModel::from_gguf(
+            Arc::new(Gguf::from_static(TINY)?),
+            &options,
+        )?);
+    };
+    if show && std::io::stderr().is_terminal() {
+        options = options.with_progress(|done, total| {
+            let mut err = std::io::stderr();
+            let end = if done == total { "\r\x1b[K" } else { "" };
+            let _ = write!(err, "\rpacking weights: {done} of {total}{end}");
+            let _ = err.flush();
+        });
+    }
+    Ok(LocalModel::open_with(path, &options)?)
+}
+
+/// Reads `--temp`, `--top-k`, `--top-p`, `--min-p`, `--repeat-penalty` and `--seed`.
+pub fn sampler(args: &Args) -> Result<SamplerOptions> {
+    let mut sampler = SamplerOptions::default()
+        .with_temperature(args.get("--temp", 0.0)?)
+        .with_top_k(args.get("--top-k", 0)?)
+        .with_top_p(args.get("--top-p", 1.0)?)
+        .with_min_p(args.get("--min-p", 0.0)?)
+        .with_seed(args.get("--seed", 0)?);
+    sampler.penalties.repetition = args.get("--repeat-penalty", 1.0)?;
+    Ok(sampler)
 }
 
 #[cfg(test)]
@@ -108,10 +183,16 @@ mod tests {
     #[test]
     fn options_switches_and_mistakes() {
         let a = read(&["--model=x", "--n", "3", "--raw"]).unwrap();
-        assert_eq!((a.text("--model"), a.get("--n", 1).unwrap(), a.has("--raw")), (Some("x"), 3, true));
+        assert_eq!(
+            (a.text("--model"), a.get("--n", 1).unwrap(), a.has("--raw")),
+            (Some("x"), 3, true)
+        );
         assert_eq!(read(&[]).unwrap().get("--n", 1).unwrap(), 1);
         for (args, error) in [
-            (&["--nope"][..], "unknown argument `--nope`; --help lists what there is"),
+            (
+                &["--nope"][..],
+                "unknown argument `--nope`; --help lists what there is",
+            ),
             (&["--n"], "`--n` needs a value"),
             (&["--raw=1"], "`--raw` takes no value"),
         ] {

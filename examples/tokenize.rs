@@ -26,7 +26,11 @@ usage: tokenize --text TEXT | --file FILE [options]
   --special      add the tokens that the model wants around a text
   --html FILE    write the text with coloured tokens";
 
-fn main() -> Result<()> {
+fn main() -> std::process::ExitCode {
+    ropewalk_examples::run(example)
+}
+
+fn example() -> Result<()> {
     let args = Args::parse(USAGE)?;
     let tokenizer = load(args.path("--model").as_deref())?;
     let text = match (args.text("--text"), args.path("--file")) {
@@ -38,7 +42,11 @@ fn main() -> Result<()> {
     let ids = tokenizer.encode(&text, args.has("--special"))?;
     let pieces: Vec<String> = ids
         .iter()
-        .map(|&id| tokenizer.piece(id).map_or_else(String::new, std::borrow::Cow::into_owned))
+        .map(|&id| {
+            tokenizer
+                .piece(id)
+                .map_or_else(String::new, std::borrow::Cow::into_owned)
+        })
         .collect();
     if let Some(path) = args.path("--html") {
         let shown = tokenizer.batch_decode(&ids, false)?;
@@ -79,8 +87,14 @@ fn html(ids: &[u32], pieces: &[String]) -> String {
     );
     for (i, (id, piece)) in ids.iter().zip(pieces).enumerate() {
         let hue = i * 67 % 360;
-        let text = piece.replace('&', "&amp;").replace('<', "&lt;").replace('\n', "\u{23ce}\n");
-        let _ = write!(out, "<span title={id} style=background:hsl({hue},80%,85%)>{text}</span>");
+        let text = piece
+            .replace('&', "&amp;")
+            .replace('<', "&lt;")
+            .replace('\n', "\u{23ce}\n");
+        let _ = write!(
+            out,
+            "<span title={id} style=background:hsl({hue},80%,85%)>{text}</span>"
+        );
     }
     out
 }
