@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::error::Result;
 use crate::message::Message;
 use crate::part::{Part, Reasoning, ToolCall};
-use crate::response::{ChatResponse, FinishReason, Timing, Usage, Warning};
+use crate::response::{ChatResponse, FinishReason, Timing, TokenLogprob, Usage, Warning};
 use crate::stream::{StreamEvent, truncated};
 
 /// A fragment as a wire or a local model produces it.
@@ -86,6 +86,8 @@ pub enum WireDelta {
     FinishReason(FinishReason),
     /// Something was not honoured.
     Warning(Warning),
+    /// More generated tokens, appended to [`ChatResponse::logprobs`].
+    Logprobs(Vec<TokenLogprob>),
     /// The provider's reply, for [`ChatResponse::raw`].
     Raw(Value),
     /// Something the provider sent that has no other delta.
@@ -167,6 +169,7 @@ pub struct StreamAssembler {
     usage: Usage,
     finish_reason: Option<FinishReason>,
     warnings: Vec<Warning>,
+    logprobs: Vec<TokenLogprob>,
     raw: Option<Value>,
     started: Instant,
     timing: Timing,
@@ -187,6 +190,7 @@ impl StreamAssembler {
             usage: Usage::default(),
             finish_reason: None,
             warnings: Vec::new(),
+            logprobs: Vec::new(),
             raw: None,
             started: Instant::now(),
             timing: Timing {
@@ -320,6 +324,7 @@ impl StreamAssembler {
             WireDelta::Usage(usage) => self.usage.replace_with(usage),
             WireDelta::FinishReason(reason) => self.finish_reason = Some(reason),
             WireDelta::Warning(warning) => self.warnings.push(warning),
+            WireDelta::Logprobs(tokens) => self.logprobs.extend(tokens),
             WireDelta::Raw(raw) => self.raw = Some(raw),
             WireDelta::Unknown(value) => events.push(StreamEvent::Unknown { value }),
             WireDelta::Heartbeat => events.push(StreamEvent::Heartbeat),
@@ -345,6 +350,7 @@ impl StreamAssembler {
             .with_timing(self.timing);
         response.id.clone_from(&self.id);
         response.request_id.clone_from(&self.request_id);
+        response.logprobs.clone_from(&self.logprobs);
         response.raw.clone_from(&self.raw);
         response
     }

@@ -115,7 +115,7 @@ pub use progress::{DynProgress, NoProgress, Progress, ProgressEvent};
 pub use redact::redact;
 pub use request::{ChatRequest, Effort, OnUnsupported, Options, ResponseFormat, ToolChoice};
 pub use rerank::{DynRerankModel, Ranked, RerankModel};
-pub use response::{ChatResponse, FinishReason, Timing, Usage, Warning};
+pub use response::{ChatResponse, FinishReason, Timing, TokenLogprob, Usage, Warning};
 pub use retriever::{DynRetriever, Passage, Retriever, Source, Trust};
 pub use speech::{DynSpeechModel, SpeechModel, SpeechRequest};
 pub use stream::{ChatStream, StreamEvent};

@@ -117,7 +117,8 @@ pub struct Options {
     /// Penalty on tokens that occurred at all, usually -2 to 2.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub presence_penalty: Option<f32>,
-    /// Return log-probabilities of this many alternatives per token.
+    /// Return the generated tokens with this many alternatives each, in
+    /// [`ChatResponse::logprobs`](crate::ChatResponse::logprobs).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub logprobs: Option<u8>,
     /// How much to think.

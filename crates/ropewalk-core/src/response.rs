@@ -229,6 +229,39 @@ impl Timing {
     }
 }
 
+/// A generated token and how probable it was.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct TokenLogprob {
+    /// The token as text; bytes that are no text are replaced.
+    pub token: String,
+    /// Natural logarithm of its probability.
+    pub logprob: f32,
+    /// The most probable tokens at this place and their logarithms, best first; as many as
+    /// [`Options::logprobs`](crate::Options::logprobs) asks for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub top: Vec<(String, f32)>,
+}
+
+impl TokenLogprob {
+    /// Creates an entry without alternatives.
+    pub fn new(token: impl Into<String>, logprob: f32) -> Self {
+        Self {
+            token: token.into(),
+            logprob,
+            top: Vec::new(),
+        }
+    }
+
+    /// Sets the alternatives, best first.
+    #[must_use]
+    pub fn with_top(mut self, top: Vec<(String, f32)>) -> Self {
+        self.top = top;
+        self
+    }
+}
+
 /// A whole reply.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -255,6 +288,9 @@ pub struct ChatResponse {
     /// What was not honoured.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
+    /// The generated tokens, when [`Options::logprobs`](crate::Options::logprobs) asks for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub logprobs: Vec<TokenLogprob>,
     /// The provider's reply, with [`ChatRequest::keep_raw`](crate::ChatRequest::keep_raw).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub raw: Option<Value>,
@@ -283,6 +319,7 @@ impl ChatResponse {
             id: None,
             request_id: None,
             warnings: Vec::new(),
+            logprobs: Vec::new(),
             raw: None,
             timing: Timing::default(),
         }
@@ -325,6 +362,13 @@ impl ChatResponse {
     #[must_use]
     pub fn with_warnings(mut self, warnings: impl IntoIterator<Item = Warning>) -> Self {
         self.warnings.extend(warnings);
+        self
+    }
+
+    /// Sets the generated tokens and their probabilities.
+    #[must_use]
+    pub fn with_logprobs(mut self, logprobs: Vec<TokenLogprob>) -> Self {
+        self.logprobs = logprobs;
         self
     }
 

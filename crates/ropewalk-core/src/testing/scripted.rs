@@ -280,6 +280,8 @@ fn deltas_of(request: &ChatRequest, response: ChatResponse, chunk: usize) -> Vec
         model: Some(response.model),
     }];
     deltas.extend(response.warnings.into_iter().map(WireDelta::Warning));
+    deltas.push(WireDelta::Logprobs(response.logprobs));
+    deltas.extend(response.raw.map(WireDelta::Raw));
     for (slot, part) in (0u32..).zip(response.message.content) {
         match part {
             Part::Text { text, cache: None } => {

@@ -5,7 +5,7 @@ use futures_util::{StreamExt, stream};
 use proptest::prelude::*;
 use ropewalk_core::{
     ChatResponse, ChatStream, Error, ErrorKind, FinishReason, Message, Part, Reasoning, Result,
-    StreamAssembler, StreamEvent, Timing, ToolCall, Usage, WireDelta,
+    StreamAssembler, StreamEvent, Timing, TokenLogprob, ToolCall, Usage, WireDelta,
 };
 
 fn assembler() -> StreamAssembler {
@@ -235,6 +235,10 @@ fn usage_is_a_snapshot_and_warnings_are_kept() {
         WireDelta::Usage(Usage::new(10, 1)),
         WireDelta::text("x"),
         WireDelta::Warning(ropewalk_core::Warning::new("top_k", "not supported")),
+        WireDelta::Logprobs(vec![
+            TokenLogprob::new("x", -0.5).with_top(vec![("x".into(), -0.5)]),
+        ]),
+        WireDelta::Logprobs(vec![TokenLogprob::new("y", -1.5)]),
         WireDelta::Usage(Usage::new(10, 7)),
         WireDelta::End,
     ]);
@@ -244,6 +248,14 @@ fn usage_is_a_snapshot_and_warnings_are_kept() {
         (Some("r1"), "real-model")
     );
     assert_eq!(response.warnings.len(), 1);
+    assert_eq!(
+        response
+            .logprobs
+            .iter()
+            .map(|t| t.logprob)
+            .collect::<Vec<_>>(),
+        [-0.5, -1.5]
+    );
     assert_eq!(response.finish_reason, FinishReason::Stop);
 }
 

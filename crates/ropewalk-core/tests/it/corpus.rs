@@ -75,7 +75,10 @@ fn requests() {
 fn responses() {
     let responses: Vec<ChatResponse> = load(include_str!("corpus/responses.json"));
     let reasons: Vec<&str> = responses.iter().map(|r| r.finish_reason.as_str()).collect();
-    assert_eq!(reasons, ["stop", "tool_calls", "length", "pause_turn"]);
+    assert_eq!(
+        reasons,
+        ["stop", "tool_calls", "length", "pause_turn", "stop"]
+    );
     assert_eq!(responses[0].usage.cached_input_tokens, Some(3));
     assert_eq!(responses[1].usage.total_tokens(), None);
     assert_eq!(responses[2].warnings[0].option, "top_k");

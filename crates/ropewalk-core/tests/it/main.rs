@@ -1,6 +1,10 @@
 //! Integration tests of `ropewalk-core`.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod assembler;
 mod conformance;
