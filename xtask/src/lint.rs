@@ -7,7 +7,9 @@ use crate::{docs, edges, sources};
 /// Checks everything that does not need running code. With `--fast`, leaves out what compiles.
 pub fn lint(steps: &mut Steps, arguments: &[String]) -> Result {
     let packages = packages()?;
-    steps.step("fmt", || run(&mut cargo(&["fmt", "--all", "--check"])));
+    steps.step("fmt", || {
+        run(&mut cargo(&["fmt", "--all", "--check", "--", "-l"]))
+    });
     steps.step("dependency edges", || edges::check(&packages));
     steps.step("dependency trees", || edges::check_trees(&packages));
     steps.step("sources", || sources::check(&packages));
