@@ -1,4 +1,4 @@
-//! Scores and weighted values of up to eight rows, as in decode: the cache is read once, in order.
+//! Scores and weighted values of up to sixteen rows, as in decode: the cache is read once, in order.
 //!
 //! The sums are those of the micro-kernel: scores are chains over the features, weighted values
 //! chains over the keys. What differs is that keys are transposed in registers, 16 at a time, and
@@ -8,7 +8,7 @@ use crate::simd::line::{Line, prefetch};
 use crate::simd::{Kernel, LANES, Lanes};
 
 /// Most rows of this path.
-pub(super) const MAX_ROWS: usize = 8;
+pub(super) const MAX_ROWS: usize = 16;
 
 /// One span of keys and values and the rows that meet it.
 pub(super) struct Few<E: Line> {
@@ -40,10 +40,14 @@ impl<E: Line> Kernel for Scores<'_, E> {
         // SAFETY: forwarded to the caller.
         unsafe {
             match self.0.rows {
-                1 => self.0.scores::<L, 1>(),
-                2 => self.0.scores::<L, 2>(),
-                3 | 4 => self.0.scores::<L, 4>(),
-                _ => self.0.scores::<L, 8>(),
+                1 => self.0.scores::<L, 1>(0),
+                2 => self.0.scores::<L, 2>(0),
+                3 | 4 => self.0.scores::<L, 4>(0),
+                rows => {
+                    for first in (0..rows).step_by(8) {
+                        self.0.scores::<L, 8>(first);
+                    }
+                }
             }
         }
     }
@@ -61,7 +65,11 @@ impl<E: Line> Kernel for Values<'_, E> {
                 (1, true) => few.values::<L, 1, 8>(0),
                 (2, true) => few.values::<L, 2, 8>(0),
                 (3 | 4, true) => few.values::<L, 4, 4>(0),
-                (_, true) => few.values::<L, 8, 2>(0),
+                (_, true) => {
+                    for first in (0..few.rows).step_by(8) {
+                        few.values::<L, 8, 2>(first);
+                    }
+                }
                 (1, false) => few.values::<L, 1, 4>(0),
                 (2, false) => few.values::<L, 2, 2>(0),
                 (_, false) => {
@@ -87,11 +95,13 @@ impl<E: Line> Few<E> {
         (values / self.dim).next_multiple_of(LANES).min(SPAN)
     }
 
-    /// Rows past the last one repeat it and are not stored.
+    /// Computes `R` rows from `first`; rows past the last one repeat it and are not stored.
     #[inline(always)]
-    unsafe fn scores<L: Lanes, const R: usize>(&self) {
+    unsafe fn scores<L: Lanes, const R: usize>(&self, first: usize) {
         let (dim, size) = (self.dim, size_of::<E::Bits>());
         let ahead_by = self.ahead();
+        // The first pass over the keys asks for them.
+        let fetched = if first == 0 { LANES } else { 0 };
         for key in (0..self.count).step_by(LANES) {
             let present = LANES.min(self.count - key);
             // The keys to ask for; past the last one, the first values.
@@ -107,7 +117,7 @@ impl<E: Line> Few<E> {
                 let mut d = 0;
                 while d < dim {
                     let width = LANES.min(dim - d);
-                    prefetch(ahead.wrapping_add(d * LANES).cast(), width * LANES * size);
+                    prefetch(ahead.wrapping_add(d * LANES).cast(), width * fetched * size);
                     let start = self.keys.add(key * dim + d);
                     let mut keys = [L::splat(0.0); LANES];
                     if width == LANES && present == LANES {
@@ -122,17 +132,17 @@ impl<E: Line> Few<E> {
                     let columns = L::transpose(keys);
                     if width == LANES {
                         for (i, &k) in columns.iter().enumerate() {
-                            self.step::<L, R>(d + i, k, &mut acc);
+                            self.step::<L, R>(first, d + i, k, &mut acc);
                         }
                     } else {
                         for (i, &k) in columns.iter().enumerate().take(width) {
-                            self.step::<L, R>(d + i, k, &mut acc);
+                            self.step::<L, R>(first, d + i, k, &mut acc);
                         }
                     }
                     d += width;
                 }
                 let scale = L::splat(self.scale);
-                for (r, acc) in acc.iter().enumerate().take(self.rows) {
+                for (r, acc) in (first..self.rows).zip(&acc) {
                     scale
                         .mul(*acc)
                         .store_part(self.scores.add(r * SPAN + key), present);
@@ -143,9 +153,15 @@ impl<E: Line> Few<E> {
 
     /// Adds feature `d` of 16 keys times that of each query.
     #[inline(always)]
-    unsafe fn step<L: Lanes, const R: usize>(&self, d: usize, keys: L, acc: &mut [L; R]) {
+    unsafe fn step<L: Lanes, const R: usize>(
+        &self,
+        first: usize,
+        d: usize,
+        keys: L,
+        acc: &mut [L; R],
+    ) {
         for (r, acc) in acc.iter_mut().enumerate() {
-            let row = r.min(self.rows - 1);
+            let row = (first + r).min(self.rows - 1);
             // SAFETY: feature `d` of an existing query.
             unsafe { *acc = L::splat(*self.q.add(row * self.dim + d)).fma(keys, *acc) };
         }
