@@ -4,7 +4,7 @@
     reason = "threads write disjoint row blocks of one buffer"
 )]
 
-use crate::quant::activation::{self, SMALL_WORDS, SUPER_WORDS};
+use crate::quant::activation::{self, Rows, SMALL_WORDS, SUPER_WORDS};
 use crate::quant::{SMALL, SUPER};
 use crate::{Error, Isa, Matrix, Pool};
 
@@ -13,7 +13,7 @@ pub(crate) fn max_rows(isa: Isa) -> usize {
     match isa {
         Isa::Scalar => 1,
         Isa::Avx2 | Isa::AvxVnni => 4,
-        Isa::Avx512Vnni => 12,
+        Isa::Avx512Vnni => 8,
     }
 }
 
@@ -174,22 +174,16 @@ impl Acts {
         }
         if wants(Need::Super) {
             let words = k / SUPER * SUPER_WORDS;
-            self.supers
-                .fill(pool, isa, m, words, |row, lane, width, out| {
-                    // SAFETY: `out` holds `width * words` values and `isa` is available.
-                    unsafe {
-                        activation::supers(isa, row.map(|r| &x[r * k..][..k]), lane, width, k, out)
-                    };
-                });
+            self.supers.fill(pool, isa, (m, k), x, words, |rows, out| {
+                // SAFETY: `out` holds `width * words` values and `isa` is available.
+                unsafe { activation::supers(isa, rows, out) };
+            });
         }
         if wants(Need::Small) {
-            let words = small_words(k);
             self.smalls
-                .fill(pool, isa, m, words, |row, lane, width, out| {
+                .fill(pool, isa, (m, k), x, small_words(k), |rows, out| {
                     // SAFETY: as above.
-                    unsafe {
-                        activation::smalls(isa, row.map(|r| &x[r * k..][..k]), lane, width, k, out)
-                    };
+                    unsafe { activation::smalls(isa, rows, out) };
                 });
         }
         Ok(())
@@ -250,22 +244,21 @@ fn small_words(k: usize) -> usize {
 }
 
 impl Form<i32> {
-    /// Fills the form: `write(row, lane, width, block)` for every lane of every row block, with no
-    /// row for padding lanes.
+    /// Fills the form with `write(rows, block)` for every row block.
     fn fill(
         &mut self,
         pool: &Pool,
         isa: Isa,
-        m: usize,
+        (m, k): (usize, usize),
+        x: &[f32],
         words: usize,
-        write: impl Fn(Option<usize>, usize, usize, *mut i32) + Sync,
+        write: impl Fn(Rows<'_>, *mut i32) + Sync,
     ) {
-        let max = max_rows(isa);
-        let blocks = m.div_ceil(max);
+        self.ready = true;
         if m == 0 {
-            self.ready = true;
             return;
         }
+        let blocks = m.div_ceil(max_rows(isa));
         let last = row_block(isa, m, blocks - 1);
         let len = (last.first + last.width) * words;
         // Old content may stay: every word is written below.
@@ -275,18 +268,22 @@ impl Form<i32> {
         let base = Shared(self.data.as_mut_ptr());
         let one = |index: usize| {
             let block = row_block(isa, m, index);
+            let x = &x[block.first * k..][..block.rows * k];
             // SAFETY: blocks lie one after the other in the buffer; each is written by one call.
             let out = unsafe { base.get().add(block.first * words) };
-            for lane in 0..block.width {
-                let row = (lane < block.rows).then_some(block.first + lane);
-                write(row, lane, block.width, out);
-            }
+            write(
+                Rows {
+                    x,
+                    k,
+                    width: block.width,
+                },
+                out,
+            );
         };
         if m < PARALLEL_ROWS {
             (0..blocks).for_each(one);
         } else {
             pool.run(blocks, &one);
         }
-        self.ready = true;
     }
 }

@@ -2,12 +2,13 @@
 #![allow(unsafe_code, reason = "threads write disjoint columns of one output")]
 
 use std::cell::RefCell;
+use std::ops::Range;
 
-use crate::acts::{Acts, Need, Shared};
+use crate::acts::{Acts, Need, RowBlock, Shared};
 use crate::dense::Output;
 use crate::matrix::{Kind, Matrix};
-use crate::quant::{dense_rows, scalar, tiles};
-use crate::{Error, Pool};
+use crate::quant::{Format, dense_rows, scalar, tiles};
+use crate::{Error, Isa, Pool};
 
 /// A product: `out = x * weights^T`.
 #[derive(Debug)]
@@ -27,15 +28,16 @@ impl<'a> Job<'a> {
 /// Source bytes that one chunk of rows should read: long enough to stream, short enough to share.
 const CHUNK_BYTES: usize = 96 << 10;
 
-/// Rows of a chunk come in multiples of this: three tiles, which dense kernels take together.
-const GRAIN: usize = 3 * tiles::ROWS;
+/// Rows of a chunk come in multiples of this: packed kernels take two tiles
+/// together, dense ones three.
+const GRAIN: usize = 6 * tiles::ROWS;
 
-/// The widest block of activation rows of any tier.
-const MAX_WIDTH: usize = 16;
+/// Most lines of output of one kernel call.
+const MAX_LINES: usize = 32;
 
 /// Output of one kernel call.
 #[repr(align(64))]
-struct Lines([[f32; tiles::ROWS]; MAX_WIDTH]);
+struct Lines([[f32; tiles::ROWS]; MAX_LINES]);
 
 /// One job, checked and cut into chunks.
 struct Plan<'a> {
@@ -145,7 +147,7 @@ thread_local! {
 }
 
 /// Computes output columns `rows` of a job.
-fn execute(plan: &Plan<'_>, acts: &Acts, rows: std::ops::Range<usize>) {
+fn execute(plan: &Plan<'_>, acts: &Acts, rows: Range<usize>) {
     let w = plan.weights;
     let (n, k, m) = (w.rows(), w.cols(), acts.rows());
     // SAFETY: `check` saw `m * n` outputs; chunks write disjoint columns.
@@ -213,37 +215,77 @@ fn execute(plan: &Plan<'_>, acts: &Acts, rows: std::ops::Range<usize>) {
             let Some((words, per_row)) = acts.words(w.need()) else {
                 return;
             };
-            let Some(layout) = tiles::layout(w.isa(), *format) else {
-                return;
-            };
-            let tiles = strip_bytes / layout.bytes;
-            let mut tile_out = Lines([[0.0; tiles::ROWS]; MAX_WIDTH]);
+            let strips = rows.start / tiles::ROWS..rows.end.div_ceil(tiles::ROWS);
             for index in 0..acts.blocks() {
                 let block = acts.block(index);
-                let Some(kernel) = tiles::kernel(w.isa(), *format, block.width) else {
-                    return;
+                let product = Strips {
+                    isa: w.isa(),
+                    format: *format,
+                    data: data.bytes(),
+                    strip_bytes: *strip_bytes,
+                    block,
+                    a: &words[block.first * per_row..][..block.width * per_row],
+                    n,
+                    out: plan.out,
                 };
-                let a = &words[block.first * per_row..][..block.width * per_row];
-                for row in rows.clone().step_by(tiles::ROWS) {
-                    let strip = &data.bytes()[row / tiles::ROWS * strip_bytes..][..*strip_bytes];
-                    // SAFETY: the tier is available (`Matrix::pack`), the strip is aligned and
-                    // complete, `a` holds all blocks of `width` rows and the output `width` rows.
+                product.run(strips.clone());
+            }
+        }
+    }
+}
+
+/// A product of strips of tiles with one block of activation rows.
+struct Strips<'a> {
+    isa: Isa,
+    format: Format,
+    data: &'a [u8],
+    strip_bytes: usize,
+    block: RowBlock,
+    a: &'a [i32],
+    n: usize,
+    out: Shared<f32>,
+}
+
+impl Strips<'_> {
+    /// Multiplies `strips`, several at once where the tier can.
+    fn run(&self, strips: Range<usize>) {
+        let kernel = |count| tiles::kernel(self.isa, self.format, self.block.width, count);
+        let (Some(single), double) = (kernel(1), kernel(2)) else {
+            return;
+        };
+        let Some(layout) = tiles::layout(self.isa, self.format) else {
+            return;
+        };
+        let tiles = self.strip_bytes / layout.bytes;
+        let mut lines = Lines([[0.0; tiles::ROWS]; MAX_LINES]);
+        let mut strip = strips.start;
+        while strip < strips.end {
+            let (kernel, count) = match double {
+                Some(double) if strip + 2 <= strips.end => (double, 2),
+                _ => (single, 1),
+            };
+            let w = &self.data[strip * self.strip_bytes..][..count * self.strip_bytes];
+            let out = lines.0.as_mut_ptr().cast();
+            // SAFETY: the tier is available (`Matrix::pack`), the strips are aligned and complete,
+            // `a` holds all blocks of `width` rows and the output `count * width` lines.
+            unsafe { kernel(w.as_ptr(), self.strip_bytes, tiles, self.a.as_ptr(), out) };
+            for (s, lines) in lines.0.chunks(self.block.width).take(count).enumerate() {
+                let first = (strip + s) * tiles::ROWS;
+                let columns = (self.n - first).min(tiles::ROWS);
+                for (i, line) in lines[..self.block.rows].iter().enumerate() {
+                    let at = (self.block.first + i) * self.n + first;
+                    // SAFETY: `check` saw `m * n` outputs; chunks write disjoint columns.
                     unsafe {
-                        kernel(
-                            strip.as_ptr(),
-                            tiles,
-                            a.as_ptr(),
-                            tile_out.0.as_mut_ptr().cast(),
-                        );
-                    }
-                    let columns = (n - row).min(tiles::ROWS);
-                    for (i, values) in tile_out.0[..block.rows].iter().enumerate() {
-                        for (j, &value) in values[..columns].iter().enumerate() {
-                            store(block.first + i, row + j, value);
+                        let out = self.out.get().add(at);
+                        if columns == tiles::ROWS {
+                            out.cast::<[f32; tiles::ROWS]>().write_unaligned(*line);
+                        } else {
+                            out.copy_from_nonoverlapping(line.as_ptr(), columns);
                         }
                     }
                 }
             }
+            strip += count;
         }
     }
 }

@@ -227,73 +227,84 @@ fn pair(low: i16, high: i16) -> i32 {
     (u32::from(low.cast_unsigned()) | (u32::from(high.cast_unsigned()) << 16)).cast_signed()
 }
 
-/// Writes one row, or zeros without one, as lane `lane` of an interleaved block of superblocks.
+/// Rows of `k` values that become one interleaved block of `width` lanes; lanes beyond the rows
+/// are zero.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows<'a> {
+    pub(crate) x: &'a [f32],
+    pub(crate) k: usize,
+    pub(crate) width: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// Returns block `b` of `N` values of row `lane`, if there is one.
+    #[inline]
+    fn block<const N: usize>(&self, lane: usize, b: usize) -> Option<&'a [f32]> {
+        if (b + 1) * N > self.k {
+            return None;
+        }
+        self.x.get(lane * self.k + b * N..)?.get(..N)
+    }
+}
+
+/// Writes an interleaved block of rows as superblocks.
 ///
 /// # Safety
-/// `isa` is available; `out` is valid for `k / 256 * SUPER_WORDS * width` words; `row` has `k`
-/// values.
-pub(crate) unsafe fn supers(
-    isa: Isa,
-    row: Option<&[f32]>,
-    lane: usize,
-    width: usize,
-    k: usize,
-    out: *mut i32,
-) {
+/// `isa` is available; `out` is valid for `k / 256 * SUPER_WORDS * width` words.
+pub(crate) unsafe fn supers(isa: Isa, rows: Rows<'_>, out: *mut i32) {
     let mut block = Quantised::<SUPER, 16>::ZERO;
-    for b in 0..k / SUPER {
-        // SAFETY: see the function's contract; every word index is below SUPER_WORDS.
-        unsafe {
-            if let Some(row) = row {
-                quantise(isa, &row[b * SUPER..][..SUPER], &mut block);
+    let width = rows.width;
+    // Lanes inside: the lines of one interleaved superblock stay in the first-level cache.
+    for b in 0..rows.k / SUPER {
+        for lane in 0..width {
+            // SAFETY: see the function's contract; every word index is below SUPER_WORDS.
+            unsafe {
+                match rows.block::<SUPER>(lane, b) {
+                    Some(x) => quantise(isa, x, &mut block),
+                    None => block = Quantised::ZERO,
+                }
+                let out = out.add(b * SUPER_WORDS * width + lane);
+                store_groups(&block.q, width, out);
+                for (j, s) in block.sums.chunks_exact(4).enumerate() {
+                    let word = pair(s[0] + s[1], s[2] + s[3]);
+                    out.add((SUPER_SUMS32 + j) * width).write(word);
+                }
+                for (j, s) in block.sums.chunks_exact(2).enumerate() {
+                    out.add((SUPER_SUMS16 + j) * width).write(pair(s[0], s[1]));
+                }
+                out.add(SUPER_SCALE * width)
+                    .write(block.d.to_bits().cast_signed());
             }
-            let out = out.add(b * SUPER_WORDS * width + lane);
-            store_groups(&block.q, width, out);
-            for (j, s) in block.sums.chunks_exact(4).enumerate() {
-                let word = pair(s[0] + s[1], s[2] + s[3]);
-                out.add((SUPER_SUMS32 + j) * width).write(word);
-            }
-            for (j, s) in block.sums.chunks_exact(2).enumerate() {
-                out.add((SUPER_SUMS16 + j) * width).write(pair(s[0], s[1]));
-            }
-            out.add(SUPER_SCALE * width)
-                .write(block.d.to_bits().cast_signed());
         }
     }
 }
 
-/// Writes one row, or zeros without one, as lane `lane` of an interleaved block of small blocks.
+/// Writes an interleaved block of rows as small blocks.
 ///
 /// # Safety
 /// As [`supers`], with `k / 32`, rounded up to a multiple of [`SMALL_PADDING`], times
 /// `SMALL_WORDS * width` words.
-pub(crate) unsafe fn smalls(
-    isa: Isa,
-    row: Option<&[f32]>,
-    lane: usize,
-    width: usize,
-    k: usize,
-    out: *mut i32,
-) {
+pub(crate) unsafe fn smalls(isa: Isa, rows: Rows<'_>, out: *mut i32) {
     let mut block = Quantised::<SMALL, 2>::ZERO;
-    for b in 0..(k / SMALL).next_multiple_of(SMALL_PADDING) {
-        // SAFETY: see the function's contract; every word index is below SMALL_WORDS.
-        unsafe {
-            match row {
-                Some(row) if b < k / SMALL => {
-                    quantise(isa, &row[b * SMALL..][..SMALL], &mut block);
+    let width = rows.width;
+    for b in 0..(rows.k / SMALL).next_multiple_of(SMALL_PADDING) {
+        for lane in 0..width {
+            // SAFETY: see the function's contract; every word index is below SMALL_WORDS.
+            unsafe {
+                match rows.block::<SMALL>(lane, b) {
+                    Some(x) => quantise(isa, x, &mut block),
+                    None => block = Quantised::ZERO,
                 }
-                _ => block = Quantised::ZERO,
+                let out = out.add(b * SMALL_WORDS * width + lane);
+                store_groups(&block.q, width, out);
+                let sum = i32::from(block.sums[0]) + i32::from(block.sums[1]);
+                out.add(SMALL_SUM * width).write(-128 * sum);
+                out.add(SMALL_SCALE * width)
+                    .write(block.d.to_bits().cast_signed());
+                let scaled = block.d * sum as f32;
+                out.add(SMALL_SCALED_SUM * width)
+                    .write(scaled.to_bits().cast_signed());
             }
-            let out = out.add(b * SMALL_WORDS * width + lane);
-            store_groups(&block.q, width, out);
-            let sum = i32::from(block.sums[0]) + i32::from(block.sums[1]);
-            out.add(SMALL_SUM * width).write(-128 * sum);
-            out.add(SMALL_SCALE * width)
-                .write(block.d.to_bits().cast_signed());
-            let scaled = block.d * sum as f32;
-            out.add(SMALL_SCALED_SUM * width)
-                .write(scaled.to_bits().cast_signed());
         }
     }
 }

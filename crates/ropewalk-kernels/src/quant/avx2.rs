@@ -31,6 +31,7 @@ macro_rules! tier {
             #[target_feature(enable = $features)]
             unsafe fn super_strip<F: Super, const M: usize>(
                 w: *const u8,
+                _strip_bytes: usize,
                 tiles: usize,
                 a: *const i32,
                 out: *mut f32,
@@ -42,6 +43,7 @@ macro_rules! tier {
             #[target_feature(enable = $features)]
             unsafe fn small_strip<F: Small, const M: usize>(
                 w: *const u8,
+                _strip_bytes: usize,
                 tiles: usize,
                 a: *const i32,
                 out: *mut f32,
@@ -51,7 +53,10 @@ macro_rules! tier {
             }
 
             /// Returns the kernel of a format for a block of `width` rows.
-            pub(crate) fn kernel(format: Format, width: usize) -> Option<Kernel> {
+            pub(crate) fn kernel(format: Format, width: usize, strips: usize) -> Option<Kernel> {
+                if strips != 1 {
+                    return None;
+                }
                 macro_rules! widths {
                     ($strip:ident, $format:ty) => {
                         match width {

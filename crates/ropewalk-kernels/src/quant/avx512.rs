@@ -19,16 +19,17 @@ use super::{Format, block32 as b32, superblock as sb};
 /// How far ahead of its use a weight is prefetched when each weight is used once.
 const AHEAD: usize = 9 * 1024;
 
-/// Returns the kernel of a format for a block of `width` rows.
-pub(crate) fn kernel(format: Format, width: usize) -> Option<Kernel> {
+/// Returns the kernel of a format for a block of `width` rows and `strips` strips.
+pub(crate) fn kernel(format: Format, width: usize, strips: usize) -> Option<Kernel> {
     macro_rules! widths {
         ($strip:ident, $format:ty) => {
-            match width {
-                1 => $strip::<$format, 1>,
-                2 => $strip::<$format, 2>,
-                4 => $strip::<$format, 4>,
-                8 => $strip::<$format, 8>,
-                12 => $strip::<$format, 12>,
+            match (width, strips) {
+                (1, 1) => $strip::<$format, 1, 1>,
+                (2, 1) => $strip::<$format, 2, 1>,
+                (4, 1) => $strip::<$format, 4, 1>,
+                (4, 2) => $strip::<$format, 4, 2>,
+                (8, 1) => $strip::<$format, 8, 1>,
+                (8, 2) => $strip::<$format, 8, 2>,
                 _ => return None,
             }
         };
@@ -118,11 +119,17 @@ unsafe fn codes<const V: usize>(
 
 /// Adds the products of vectors `$v..` of a sub-block to the accumulators `$sums`.
 macro_rules! dots {
-    ($f:ty, $sub:expr, $acts:expr, $sums:ident, $m:ident, $($v:literal)+) => {
+    ($f:ty, $subs:ident, $acts:expr, $sums:ident, $m:ident, $t:ident, $($v:literal)+) => {
         $(
-            let code = codes::<$v>($sub, <$f>::LOW, <$f>::HIGH, <$f>::TABLE);
+            let mut code = [_mm512_setzero_si512(); $t];
+            for t in 0..$t {
+                code[t] = codes::<$v>($subs[t], <$f>::LOW, <$f>::HIGH, <$f>::TABLE);
+            }
             for i in 0..$m {
-                $sums[i] = _mm512_dpbusd_epi32($sums[i], code, word($acts, $v * $m + i));
+                let x = word($acts, $v * $m + i);
+                for t in 0..$t {
+                    $sums[t][i] = _mm512_dpbusd_epi32($sums[t][i], code[t], x);
+                }
             }
         )+
     };
@@ -190,8 +197,9 @@ unsafe fn correction_pairs<F: Super>(t: *const u8, p: usize) -> __m512i {
 /// The CPU has the features below; `w` holds `tiles` tiles, 64-byte aligned, `a` `tiles`
 /// superblocks of `M` interleaved rows, `out` `16 * M` values.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
-unsafe fn super_strip<F: Super, const M: usize>(
+unsafe fn super_strip<F: Super, const M: usize, const T: usize>(
     w: *const u8,
+    strip_bytes: usize,
     tiles: usize,
     a: *const i32,
     out: *mut f32,
@@ -199,51 +207,53 @@ unsafe fn super_strip<F: Super, const M: usize>(
     // SAFETY: all offsets stay inside the tile and the superblock of activations; prefetches may
     // point anywhere.
     unsafe {
-        let mut result = [_mm512_setzero_ps(); M];
+        let mut result = [[_mm512_setzero_ps(); M]; T];
         for tile in 0..tiles {
-            let t = w.add(tile * SuperTile::<F>::BYTES);
+            let mut ts = [w.add(tile * SuperTile::<F>::BYTES); T];
+            for t in 1..T {
+                ts[t] = ts[0].add(t * strip_bytes);
+            }
             let a = a.add(tile * SUPER_WORDS * M);
-            let mut total = [_mm512_setzero_si512(); M];
+            let mut total = [[_mm512_setzero_si512(); M]; T];
             for s in 0..8 {
-                let sub = t.add(s * SuperTile::<F>::SUB);
+                let mut subs = ts;
+                for t in 0..T {
+                    subs[t] = ts[t].add(s * SuperTile::<F>::SUB);
+                }
                 if M <= 2 {
                     for i in 0..F::LOW + F::HIGH {
-                        _mm_prefetch::<_MM_HINT_T0>(sub.wrapping_add(AHEAD + 64 * i).cast());
+                        _mm_prefetch::<_MM_HINT_T0>(subs[0].wrapping_add(AHEAD + 64 * i).cast());
                     }
                 }
                 let acts = a.add(s * 8 * M);
                 match F::SCALES {
                     Scales::ByteWithMin | Scales::Signed32 => {
-                        let mut sums = [_mm512_setzero_si512(); M];
-                        dots!(F, sub, acts, sums, M, 0 1 2 3 4 5 6 7);
-                        let at = t.add(SuperTile::<F>::SCALES);
-                        let scale = if matches!(F::SCALES, Scales::ByteWithMin) {
-                            _mm512_cvtepu8_epi32(_mm_load_si128(at.add(16 * s).cast()))
-                        } else {
-                            let pairs = scale_pairs::<F>(t, s / 2);
-                            let odd = _mm_cvtsi32_si128(if s % 2 == 0 { 16 } else { 0 });
-                            _mm512_srai_epi32::<16>(_mm512_sll_epi32(pairs, odd))
-                        };
-                        for i in 0..M {
-                            let scaled = _mm512_mullo_epi32(sums[i], scale);
-                            total[i] = _mm512_add_epi32(total[i], scaled);
+                        let mut sums = [[_mm512_setzero_si512(); M]; T];
+                        dots!(F, subs, acts, sums, M, T, 0 1 2 3 4 5 6 7);
+                        for t in 0..T {
+                            let at = ts[t].add(SuperTile::<F>::SCALES);
+                            let scale = if matches!(F::SCALES, Scales::ByteWithMin) {
+                                _mm512_cvtepu8_epi32(_mm_load_si128(at.add(16 * s).cast()))
+                            } else {
+                                let pairs = scale_pairs::<F>(ts[t], s / 2);
+                                let odd = _mm_cvtsi32_si128(if s % 2 == 0 { 16 } else { 0 });
+                                _mm512_srai_epi32::<16>(_mm512_sll_epi32(pairs, odd))
+                            };
+                            add_scaled(&mut total[t], &sums[t], scale);
                         }
                     }
                     _ => {
-                        let pairs = scale_pairs::<F>(t, s);
-                        let mut sums = [_mm512_setzero_si512(); M];
-                        dots!(F, sub, acts, sums, M, 0 1 2 3);
-                        let scale = _mm512_srai_epi32::<16>(_mm512_slli_epi32::<16>(pairs));
-                        for i in 0..M {
-                            let scaled = _mm512_mullo_epi32(sums[i], scale);
-                            total[i] = _mm512_add_epi32(total[i], scaled);
+                        let mut sums = [[_mm512_setzero_si512(); M]; T];
+                        dots!(F, subs, acts, sums, M, T, 0 1 2 3);
+                        for t in 0..T {
+                            let pairs = _mm512_slli_epi32::<16>(scale_pairs::<F>(ts[t], s));
+                            add_scaled(&mut total[t], &sums[t], _mm512_srai_epi32::<16>(pairs));
                         }
-                        let mut sums = [_mm512_setzero_si512(); M];
-                        dots!(F, sub, acts, sums, M, 4 5 6 7);
-                        let scale = _mm512_srai_epi32::<16>(pairs);
-                        for i in 0..M {
-                            let scaled = _mm512_mullo_epi32(sums[i], scale);
-                            total[i] = _mm512_add_epi32(total[i], scaled);
+                        let mut sums = [[_mm512_setzero_si512(); M]; T];
+                        dots!(F, subs, acts, sums, M, T, 4 5 6 7);
+                        for t in 0..T {
+                            let scale = _mm512_srai_epi32::<16>(scale_pairs::<F>(ts[t], s));
+                            add_scaled(&mut total[t], &sums[t], scale);
                         }
                     }
                 }
@@ -251,37 +261,68 @@ unsafe fn super_strip<F: Super, const M: usize>(
             if M <= 2 {
                 let mut at = SuperTile::<F>::SCALES;
                 while at < SuperTile::<F>::BYTES {
-                    _mm_prefetch::<_MM_HINT_T0>(t.wrapping_add(AHEAD + at).cast());
+                    _mm_prefetch::<_MM_HINT_T0>(ts[0].wrapping_add(AHEAD + at).cast());
                     at += 64;
                 }
             }
-            let d = halves(t.add(SuperTile::<F>::D));
-            let by32 = matches!(F::SCALES, Scales::ByteWithMin | Scales::Signed32);
-            let (pairs, first) = if by32 {
-                (4, SUPER_SUMS32)
-            } else {
-                (8, SUPER_SUMS16)
-            };
-            for i in 0..M {
-                let mut correction = _mm512_setzero_si512();
-                for p in 0..pairs {
-                    let factor = correction_pairs::<F>(t, p);
-                    let sums = word(a, (first + p) * M + i);
-                    correction = _mm512_dpwssd_epi32(correction, factor, sums);
-                }
-                let value = if F::OFFSET == 0 {
-                    let dmin = halves(t.add(SuperTile::<F>::DMIN));
-                    let scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(total[i]), d);
-                    _mm512_fnmadd_ps(_mm512_cvtepi32_ps(correction), dmin, scaled)
-                } else {
-                    let offset = _mm512_mullo_epi32(correction, _mm512_set1_epi32(F::OFFSET));
-                    _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(total[i], offset)), d)
-                };
-                result[i] = _mm512_fmadd_ps(value, float(a, SUPER_SCALE * M + i), result[i]);
+            for t in 0..T {
+                finish::<F, M>(ts[t], a, &total[t], &mut result[t]);
             }
         }
+        for t in 0..T {
+            for i in 0..M {
+                _mm512_storeu_ps(out.add(16 * (t * M + i)), result[t][i]);
+            }
+        }
+    }
+}
+
+/// Adds `sums * scale` to `total`.
+#[inline(always)]
+unsafe fn add_scaled<const M: usize>(
+    total: &mut [__m512i; M],
+    sums: &[__m512i; M],
+    scale: __m512i,
+) {
+    for i in 0..M {
+        // SAFETY: register operations; the caller's tier has AVX-512.
+        unsafe { total[i] = _mm512_add_epi32(total[i], _mm512_mullo_epi32(sums[i], scale)) };
+    }
+}
+
+/// Applies minima or offset and the f16 scales of a superblock.
+#[inline(always)]
+unsafe fn finish<F: Super, const M: usize>(
+    t: *const u8,
+    a: *const i32,
+    total: &[__m512i; M],
+    result: &mut [__m512; M],
+) {
+    // SAFETY: forwarded to the caller.
+    unsafe {
+        let d = halves(t.add(SuperTile::<F>::D));
+        let by32 = matches!(F::SCALES, Scales::ByteWithMin | Scales::Signed32);
+        let (pairs, first) = if by32 {
+            (4, SUPER_SUMS32)
+        } else {
+            (8, SUPER_SUMS16)
+        };
         for i in 0..M {
-            _mm512_storeu_ps(out.add(16 * i), result[i]);
+            let mut correction = _mm512_setzero_si512();
+            for p in 0..pairs {
+                let factor = correction_pairs::<F>(t, p);
+                let sums = word(a, (first + p) * M + i);
+                correction = _mm512_dpwssd_epi32(correction, factor, sums);
+            }
+            let value = if F::OFFSET == 0 {
+                let dmin = halves(t.add(SuperTile::<F>::DMIN));
+                let scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(total[i]), d);
+                _mm512_fnmadd_ps(_mm512_cvtepi32_ps(correction), dmin, scaled)
+            } else {
+                let offset = _mm512_mullo_epi32(correction, _mm512_set1_epi32(F::OFFSET));
+                _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(total[i], offset)), d)
+            };
+            result[i] = _mm512_fmadd_ps(value, float(a, SUPER_SCALE * M + i), result[i]);
         }
     }
 }
@@ -309,8 +350,9 @@ unsafe fn small_scale<F: Small>(t: *const u8, j: usize) -> __m512 {
 /// # Safety
 /// As [`super_strip`], with `SmallTile::BLOCKS * tiles` small blocks of activations.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
-unsafe fn small_strip<F: Small, const M: usize>(
+unsafe fn small_strip<F: Small, const M: usize, const T: usize>(
     w: *const u8,
+    strip_bytes: usize,
     tiles: usize,
     a: *const i32,
     out: *mut f32,
@@ -318,44 +360,58 @@ unsafe fn small_strip<F: Small, const M: usize>(
     // SAFETY: all offsets stay inside the tile and its blocks of activations; prefetches may
     // point anywhere.
     unsafe {
-        let mut result = [_mm512_setzero_ps(); M];
+        let mut result = [[_mm512_setzero_ps(); M]; T];
         for tile in 0..tiles {
-            let t = w.add(tile * SmallTile::<F>::BYTES);
+            let mut ts = [w.add(tile * SmallTile::<F>::BYTES); T];
+            for t in 1..T {
+                ts[t] = ts[0].add(t * strip_bytes);
+            }
             if M <= 2 {
                 let mut at = 0;
                 while at < SmallTile::<F>::BYTES {
-                    _mm_prefetch::<_MM_HINT_T0>(t.wrapping_add(AHEAD + at).cast());
+                    _mm_prefetch::<_MM_HINT_T0>(ts[0].wrapping_add(AHEAD + at).cast());
                     at += 64;
                 }
             }
             for j in 0..SmallTile::<F>::BLOCKS {
-                let sub = t.add(j * SmallTile::<F>::SUB);
+                let mut subs = ts;
+                for t in 0..T {
+                    subs[t] = ts[t].add(j * SmallTile::<F>::SUB);
+                }
                 let a = a.add((tile * SmallTile::<F>::BLOCKS + j) * SMALL_WORDS * M);
-                let mut sums = [_mm512_setzero_si512(); M];
+                let mut sums = [[_mm512_setzero_si512(); M]; T];
                 if F::OFFSET_BITS > 0 {
                     for i in 0..M {
                         // From -128 times the sum to -2^OFFSET_BITS times the sum, exactly.
                         let count = _mm_cvtsi32_si128(7 - F::OFFSET_BITS as i32);
-                        sums[i] = _mm512_sra_epi32(word(a, SMALL_SUM * M + i), count);
+                        let start = _mm512_sra_epi32(word(a, SMALL_SUM * M + i), count);
+                        for t in 0..T {
+                            sums[t][i] = start;
+                        }
                     }
                 }
-                dots!(F, sub, a, sums, M, 0 1 2 3 4 5 6 7);
-                let d = small_scale::<F>(t, j);
-                for i in 0..M {
-                    let scale = _mm512_mul_ps(d, float(a, SMALL_SCALE * M + i));
-                    result[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[i]), scale, result[i]);
-                }
-                if F::MIN {
-                    let min = halves(t.add(SmallTile::<F>::M + 32 * j));
+                dots!(F, subs, a, sums, M, T, 0 1 2 3 4 5 6 7);
+                for t in 0..T {
+                    let d = small_scale::<F>(ts[t], j);
                     for i in 0..M {
-                        let sum = float(a, SMALL_SCALED_SUM * M + i);
-                        result[i] = _mm512_fmadd_ps(min, sum, result[i]);
+                        let scale = _mm512_mul_ps(d, float(a, SMALL_SCALE * M + i));
+                        let sum = _mm512_cvtepi32_ps(sums[t][i]);
+                        result[t][i] = _mm512_fmadd_ps(sum, scale, result[t][i]);
+                    }
+                    if F::MIN {
+                        let min = halves(ts[t].add(SmallTile::<F>::M + 32 * j));
+                        for i in 0..M {
+                            let sum = float(a, SMALL_SCALED_SUM * M + i);
+                            result[t][i] = _mm512_fmadd_ps(min, sum, result[t][i]);
+                        }
                     }
                 }
             }
         }
-        for i in 0..M {
-            _mm512_storeu_ps(out.add(16 * i), result[i]);
+        for t in 0..T {
+            for i in 0..M {
+                _mm512_storeu_ps(out.add(16 * (t * M + i)), result[t][i]);
+            }
         }
     }
 }

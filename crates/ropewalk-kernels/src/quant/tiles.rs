@@ -240,19 +240,19 @@ pub(crate) fn pack(
     });
 }
 
-/// Multiplies one strip with one block of activation rows: strip, number of tiles, interleaved
-/// activations, output `[width][16]`.
-pub(crate) type Kernel = unsafe fn(*const u8, usize, *const i32, *mut f32);
+/// Multiplies strips with one block of activation rows: first strip, bytes from strip to strip,
+/// tiles of a strip, interleaved activations, output `[strips][width][16]`.
+pub(crate) type Kernel = unsafe fn(*const u8, usize, usize, *const i32, *mut f32);
 
-/// Returns the kernel for a block of `width` rows, if there is one.
-pub(crate) fn kernel(isa: Isa, format: Format, width: usize) -> Option<Kernel> {
+/// Returns the kernel for a block of `width` rows and `strips` strips at once, if there is one.
+pub(crate) fn kernel(isa: Isa, format: Format, width: usize, strips: usize) -> Option<Kernel> {
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Vnni => super::avx512::kernel(format, width),
+        Isa::Avx512Vnni => super::avx512::kernel(format, width, strips),
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => super::avx2::kernel(format, width),
+        Isa::Avx2 => super::avx2::kernel(format, width, strips),
         #[cfg(target_arch = "x86_64")]
-        Isa::AvxVnni => super::avx2::kernel_vnni(format, width),
+        Isa::AvxVnni => super::avx2::kernel_vnni(format, width, strips),
         _ => None,
     }
 }
