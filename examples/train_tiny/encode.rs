@@ -2,16 +2,25 @@
 
 use anyhow::{Context, Result};
 use ropewalk::tokens::{BpeTrainOptions, Tokenizer, train_bpe};
-use ropewalk::train::{BatchSource, Doc};
+use ropewalk::train::{BatchSource, Doc, ExportVocab};
 
-use crate::world::{self, Conversation, Role};
+use crate::world::{self, Conversation, Role, Stage};
 
 /// Pieces in the vocabulary, added tokens included.
 pub const VOCAB: usize = 2048;
 
 /// Added tokens, in the order of their ids; the first three are control tokens.
-pub const ADDED: [&str; 9] =
-    ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<tools>", "</tools>"];
+pub const ADDED: [&str; 9] = [
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<tool_call>",
+    "</tool_call>",
+    "<tool_response>",
+    "</tool_response>",
+    "<tools>",
+    "</tools>",
+];
 
 /// The chat template of the model, in Jinja. [`pieces`] writes the same text.
 pub const TEMPLATE: &str = include_str!("template.jinja");
@@ -35,7 +44,23 @@ pub fn train_tokenizer(seed: u64) -> Result<Vocabulary> {
     let mut types = vec![1; normal];
     types.extend([3, 3, 3, 4, 4, 4, 4, 4, 4]);
     let json = format!("{json:#}\n");
-    Ok(Vocabulary { json, tokens: bpe.tokens().to_vec(), merges: bpe.merges().to_vec(), types })
+    Ok(Vocabulary {
+        json,
+        tokens: bpe.tokens().to_vec(),
+        merges: bpe.merges().to_vec(),
+        types,
+    })
+}
+
+impl Vocabulary {
+    /// What the export needs.
+    pub fn export(self) -> ExportVocab {
+        ExportVocab::new(self.json, self.tokens, self.merges, self.types, "qwen2").with_chat(
+            "<|im_end|>",
+            "<|endoftext|>",
+            TEMPLATE,
+        )
+    }
 }
 
 /// A trained vocabulary in the spellings of `tokenizer.json` and of GGUF.
@@ -72,9 +97,16 @@ pub fn pieces(c: &Conversation, generate: bool) -> Vec<(String, f32)> {
                 add("<|im_end|>\n".to_owned(), 0.0);
             }
             Role::Tool => {
-                let open = if i > 0 && same(i - 1) { "" } else { "<|im_start|>user" };
+                let open = if i > 0 && same(i - 1) {
+                    ""
+                } else {
+                    "<|im_start|>user"
+                };
                 let close = if same(i + 1) { "" } else { "<|im_end|>\n" };
-                add(format!("{open}\n<tool_response>\n{text}\n</tool_response>{close}"), 0.0);
+                add(
+                    format!("{open}\n<tool_response>\n{text}\n</tool_response>{close}"),
+                    0.0,
+                );
             }
             Role::Assistant => {
                 add("<|im_start|>assistant\n".to_owned(), 0.0);
@@ -105,7 +137,8 @@ pub fn doc(tok: &Tokenizer, c: &Conversation) -> Result<Doc> {
 
 /// The ids of a prompt that ends where the assistant begins.
 pub fn prompt(tok: &Tokenizer, c: &Conversation) -> Result<Vec<u32>> {
-    tok.encode(&text(c, true), false).context("encoding a prompt")
+    tok.encode(&text(c, true), false)
+        .context("encoding a prompt")
 }
 
 /// Training data: conversations packed up to a number of tokens.
@@ -116,7 +149,7 @@ pub struct World {
     pub seed: u64,
     /// Tokens of one update, at most.
     pub tokens: usize,
-    /// Updates with many copying exercises at the beginning of the run.
+    /// Updates of one stage of the data; see [`Stage::at`].
     pub drill_steps: u64,
     /// Longest conversation kept, in tokens.
     pub longest: usize,
@@ -126,9 +159,13 @@ impl BatchSource for World {
     fn docs(&self, step: u64) -> ropewalk::train::Result<Vec<Doc>> {
         let (mut out, mut total) = (Vec::new(), 0);
         for i in 0..4096 {
-            let drills = if step < self.drill_steps { 0.6 } else { 0.04 };
-            let c = world::conversation(self.seed, step * 4096 + i, drills);
-            let mut d = doc(&self.tok, &c).map_err(|e| ropewalk::train::TrainError::Batch(e.to_string()))?;
+            let c = world::conversation(
+                self.seed,
+                step * 4096 + i,
+                Stage::at(step, self.drill_steps),
+            );
+            let mut d = doc(&self.tok, &c)
+                .map_err(|e| ropewalk::train::TrainError::Batch(e.to_string()))?;
             d.truncate(self.longest);
             total += d.ids.len() - 1;
             if total > self.tokens && !out.is_empty() {
@@ -141,13 +178,24 @@ impl BatchSource for World {
 
     fn fingerprint(&self) -> u64 {
         let mut h = 0xcbf2_9ce4_8422_2325u64;
-        let mut eat = |bytes: &[u8]| bytes.iter().for_each(|b| h = (h ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3));
+        let mut eat = |bytes: &[u8]| {
+            bytes
+                .iter()
+                .for_each(|b| h = (h ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3))
+        };
         eat(&self.seed.to_le_bytes());
         eat(&(self.tokens as u64).to_le_bytes());
         eat(&self.drill_steps.to_le_bytes());
         eat(&(self.longest as u64).to_le_bytes());
         for i in 0..64 {
-            let c = world::conversation(self.seed, i, 0.04);
+            let c = world::conversation(
+                self.seed,
+                i,
+                Stage {
+                    drills: 0.04,
+                    compact: false,
+                },
+            );
             let ids = doc(&self.tok, &c).map(|d| d.ids).unwrap_or_default();
             ids.iter().for_each(|id| eat(&id.to_le_bytes()));
         }

@@ -7,12 +7,14 @@
 //! ```
 //!
 //! `--out DIR` (default `target/train_tiny`), `--resume` continues from the last checkpoint, `--eval` only evaluates it,
-//! `--steps N`, `--tokens N` per update, `--lr X`, `--threads N`, `--sample N` prints conversations and stops.
+//! `--export` and
+//! `--report` write its files again, `--steps N`, `--tokens N` per update, `--lr X`, `--threads N`, `--sample N` prints conversations and stops.
 
 mod cities;
 mod encode;
 mod eval;
 mod phrases;
+mod report;
 mod topics;
 mod world;
 
@@ -20,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
+use ropewalk::gguf::TensorType;
 use ropewalk::tokens::Tokenizer;
 use ropewalk::train::{Compute, Lm, LmConfig, TrainConfig, Trainer};
 
@@ -34,11 +37,27 @@ struct Args {
     cases: usize,
     resume: bool,
     eval: bool,
+    export: bool,
+    report: bool,
     sample: u64,
 }
 
 fn args() -> Result<Args> {
-    let mut a = Args { out: "target/train_tiny".into(), steps: 3000, tokens: 4096, lr: 2e-3, threads: 0, every: 200, drills: 300, cases: 400, resume: false, eval: false, sample: 0 };
+    let mut a = Args {
+        out: "target/train_tiny".into(),
+        steps: 3600,
+        tokens: 2048,
+        lr: 3e-3,
+        threads: 0,
+        every: 100,
+        drills: 500,
+        cases: 400,
+        resume: false,
+        eval: false,
+        export: false,
+        report: false,
+        sample: 0,
+    };
     let mut it = std::env::args().skip(1);
     while let Some(flag) = it.next() {
         let mut value = || it.next().with_context(|| format!("{flag} needs a value"));
@@ -54,7 +73,9 @@ fn args() -> Result<Args> {
             "--sample" => a.sample = value()?.parse()?,
             "--resume" => a.resume = true,
             "--eval" => a.eval = true,
-            "--quick" => (a.steps, a.tokens, a.cases) = (120, 2048, 100),
+            "--export" => a.export = true,
+            "--report" => a.report = true,
+            "--quick" => (a.steps, a.drills, a.cases) = (120, 30, 48),
             _ => bail!("unknown option {flag}; the head of examples/train_tiny/main.rs lists them"),
         }
     }
@@ -63,28 +84,73 @@ fn args() -> Result<Args> {
 
 const SEED: u64 = 20_240_607;
 
+/// Starts this program again with candle's own threads off: they wait by spinning, which costs a quarter of the speed
+/// on a busy machine. Nothing else reads the variable.
+fn with_quiet_candle() -> Result<Option<i32>> {
+    const NAME: &str = "CANDLE_NUM_THREADS";
+    if std::env::var_os(NAME).is_some() {
+        return Ok(None);
+    }
+    let mut again = std::process::Command::new(std::env::current_exe()?);
+    again.args(std::env::args_os().skip(1)).env(NAME, "1");
+    #[cfg(unix)]
+    return Err(std::os::unix::process::CommandExt::exec(&mut again).into());
+    #[cfg(not(unix))]
+    Ok(Some(again.status()?.code().unwrap_or(1)))
+}
+
 fn main() -> Result<()> {
     let a = args()?;
+    if let Some(code) = with_quiet_candle()? {
+        std::process::exit(code);
+    }
     let overlap = world::overlap();
-    ensure!(overlap.is_empty(), "the evaluation shares these with training: {overlap:?}");
+    ensure!(
+        overlap.is_empty(),
+        "the evaluation shares these with training: {overlap:?}"
+    );
     std::fs::create_dir_all(&a.out).with_context(|| a.out.display().to_string())?;
     let began = Instant::now();
     let vocab = encode::train_tokenizer(SEED)?;
     let tok = Tokenizer::from_bytes(vocab.json.as_bytes())?;
-    println!("tokenizer: {} pieces, {:.1} s", vocab.tokens.len(), began.elapsed().as_secs_f64());
+    println!(
+        "tokenizer: {} pieces, {:.1} s",
+        vocab.tokens.len(),
+        began.elapsed().as_secs_f64()
+    );
     if a.sample > 0 {
         return sample(&tok, a.sample);
     }
-    let data = encode::World { tok: tok.clone(), seed: SEED, tokens: a.tokens, drill_steps: a.drills, longest: 512 };
+    let data = encode::World {
+        tok: tok.clone(),
+        seed: SEED,
+        tokens: a.tokens,
+        drill_steps: a.drills,
+        longest: 512,
+    };
     let compute = Compute::new(a.threads);
     let checkpoint = a.out.join("checkpoint");
-    if a.eval {
+    if a.eval || a.export || a.report {
         let lm = Lm::from_checkpoint(&checkpoint, compute)?;
-        return evaluate(&lm, &tok, &a);
+        if a.export {
+            export(&lm, vocab, &a.out)?;
+        }
+        if a.report {
+            report(&lm, &tok, &a.out)?;
+        }
+        return if a.eval {
+            evaluate(&lm, &tok, &a)
+        } else {
+            Ok(())
+        };
     }
     let config = LmConfig::tiny(vocab.tokens.len());
     let lm = Lm::new(config, SEED, compute)?;
-    println!("model: {:.2} million parameters, {} threads", config.parameters() as f64 / 1e6, lm.compute().threads());
+    println!(
+        "model: {:.2} million parameters, {} threads",
+        config.parameters() as f64 / 1e6,
+        lm.compute().threads()
+    );
     let settings = TrainConfig::new(SEED, a.lr, (a.steps / 20).clamp(10, 200), a.steps);
     let mut trainer = if a.resume {
         Trainer::resume(&checkpoint, lm, settings, &data)?
@@ -92,38 +158,118 @@ fn main() -> Result<()> {
         Trainer::new(lm, settings, &data)
     };
     trainer.log_to(&a.out.join("metrics.jsonl"))?;
-    let held: Vec<_> = (0..96).map(|i| encode::doc(&tok, &world::conversation(SEED + 1, i, 0.04))).collect::<Result<_>>()?;
+    let held: Vec<_> = (0..96)
+        .map(|i| encode::doc(&tok, &world::conversation(SEED + 1, i, world::Stage::LAST)))
+        .collect::<Result<_>>()?;
     let (mut loss, mut tokens, mut clock) = (0.0, 0, Instant::now());
     while !trainer.finished() {
         let r = trainer.advance(&data)?;
-        loss = if loss == 0.0 { r.loss } else { 0.9 * loss + 0.1 * r.loss };
+        loss = if loss == 0.0 {
+            r.loss
+        } else {
+            0.9 * loss + 0.1 * r.loss
+        };
         tokens += r.tokens;
         if r.step % 10 == 0 || trainer.finished() {
             let rate = tokens as f64 / clock.elapsed().as_secs_f64();
             let left = (r.total - r.step) as f64 * r.tokens as f64 / rate / 60.0;
-            println!("step {:5}/{}  loss {loss:.4}  norm {:.2}  lr {:.1e}  {rate:.0} tok/s  {left:.1} min left", r.step, r.total, r.grad_norm, r.lr);
+            println!(
+                "step {:5}/{}  loss {loss:.4}  norm {:.2}  lr {:.1e}  {rate:.0} tok/s  {left:.1} min left",
+                r.step, r.total, r.grad_norm, r.lr
+            );
             (tokens, clock) = (0, Instant::now());
         }
         if r.step % a.every == 0 || trainer.finished() {
             trainer.save(&checkpoint)?;
-            let calls = eval::unseen_calls(&eval::Own { lm: trainer.model(), tok: &tok }, &tok, SEED + 3, 48)?;
-            println!("step {:5}  held-out loss {:.4}  tool calls, phrasing and city unseen: {calls} of 48", r.step, trainer.model().evaluate(&held)?);
+            let calls = eval::unseen_calls(
+                &eval::Own {
+                    lm: trainer.model(),
+                    tok: &tok,
+                },
+                &tok,
+                SEED + 3,
+                48,
+            )?;
+            let held = trainer.model().evaluate(&held)?;
+            println!(
+                "step {:5}  held-out loss {held:.4}  tool calls, phrasing and city unseen: {calls} of 48",
+                r.step
+            );
+            let line = serde_json::json!({ "step": r.step, "loss": held, "calls": calls });
+            append(&a.out.join("held_out.jsonl"), &format!("{line}\n"))?;
             clock = Instant::now();
         }
     }
     println!("trained in {:.1} min", began.elapsed().as_secs_f64() / 60.0);
+    export(trainer.model(), vocab, &a.out)?;
+    report(trainer.model(), &tok, &a.out)?;
     evaluate(trainer.model(), &tok, &a)
+}
+
+/// Writes the model for transformers and for GGUF readers, the latter as shipped and in f32 for comparisons.
+fn export(lm: &Lm, vocab: encode::Vocabulary, out: &Path) -> Result<()> {
+    let vocab = vocab.export();
+    lm.save_hf(&out.join("hf"), &vocab)?;
+    for (file, ty) in [
+        ("ropewalk-tiny.gguf", TensorType::Q8_0),
+        ("ropewalk-tiny-f32.gguf", TensorType::F32),
+    ] {
+        let path = out.join(file);
+        lm.save_gguf(&path, "ropewalk-tiny", ty, &vocab)?;
+        println!(
+            "{}: {:.2} MB",
+            path.display(),
+            std::fs::metadata(&path)?.len() as f64 / 1e6
+        );
+    }
+    Ok(())
 }
 
 fn evaluate(lm: &Lm, tok: &Tokenizer, a: &Args) -> Result<()> {
     let scores = eval::run(&eval::Own { lm, tok }, tok, SEED + 2, a.cases)?;
     for s in &scores {
-        println!("{:45} {:5.1} %  ({} of {})", s.name, 100.0 * s.right as f64 / s.of as f64, s.right, s.of);
+        println!(
+            "{:45} {:5.1} %  ({} of {})",
+            s.name,
+            100.0 * s.right as f64 / s.of as f64,
+            s.right,
+            s.of
+        );
         for [q, r] in s.wrong.iter().take(3) {
             println!("      {q}  ->  {r}");
         }
     }
-    write(&a.out.join("eval.json"), &serde_json::to_string_pretty(&scores)?)
+    write(
+        &a.out.join("eval.json"),
+        &serde_json::to_string_pretty(&scores)?,
+    )
+}
+
+/// Writes the curve and ten conversations.
+fn report(lm: &Lm, tok: &Tokenizer, out: &Path) -> Result<()> {
+    let read = |name: &str| {
+        std::fs::read_to_string(out.join(name))
+            .with_context(|| out.join(name).display().to_string())
+    };
+    let (train, held) = (
+        report::points(&read("metrics.jsonl")?),
+        report::points(&read("held_out.jsonl")?),
+    );
+    write(&out.join("curve.svg"), &report::curve(&train, &held))?;
+    write(
+        &out.join("transcripts.md"),
+        &report::transcripts(&eval::Own { lm, tok }, tok)?,
+    )
+}
+
+fn append(path: &Path, text: &str) -> Result<()> {
+    use std::io::Write as _;
+    let file = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path);
+    file.and_then(|mut f| f.write_all(text.as_bytes()))
+        .with_context(|| path.display().to_string())
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
@@ -133,19 +279,42 @@ fn write(path: &Path, text: &str) -> Result<()> {
 fn sample(tok: &Tokenizer, n: u64) -> Result<()> {
     let mut lengths = Vec::new();
     for i in 0..1000 {
-        let c = world::conversation(SEED, i, 0.04);
+        let c = world::conversation(SEED, i, world::Stage::LAST);
         let d = encode::doc(tok, &c)?;
-        ensure!(d.ids == tok.encode(&encode::text(&c, false), false)?, "the parts of a conversation tokenize differently from the whole");
+        ensure!(
+            d.ids == tok.encode(&encode::text(&c, false), false)?,
+            "the parts of a conversation tokenize differently from the whole"
+        );
         if i < n {
             println!("{}\n--- {} tokens", encode::text(&c, false), d.ids.len());
         }
         lengths.push(d.ids.len());
     }
     lengths.sort_unstable();
-    println!("tokens per conversation: median {}, 90 % {}, longest {}", lengths[500], lengths[900], lengths[999]);
-    for name in ["London", "Reykjavik", "Samarkand", "San Francisco", "Kuala Lumpur"] {
-        let show = |s: &str| -> Result<Vec<String>> { Ok(tok.encode(s, false)?.iter().filter_map(|&i| tok.piece(i)).map(|p| p.into_owned()).collect()) };
-        println!("{:?} {:?}", show(&format!("to {name}?"))?, show(&format!("\": \"{name}\"}}"))?);
+    println!(
+        "tokens per conversation: median {}, 90 % {}, longest {}",
+        lengths[500], lengths[900], lengths[999]
+    );
+    for name in [
+        "London",
+        "Reykjavik",
+        "Samarkand",
+        "San Francisco",
+        "Kuala Lumpur",
+    ] {
+        let show = |s: &str| -> Result<Vec<String>> {
+            Ok(tok
+                .encode(s, false)?
+                .iter()
+                .filter_map(|&i| tok.piece(i))
+                .map(|p| p.into_owned())
+                .collect())
+        };
+        println!(
+            "{:?} {:?}",
+            show(&format!("to {name}?"))?,
+            show(&format!("\": \"{name}\"}}"))?
+        );
     }
     Ok(())
 }

@@ -28,6 +28,48 @@ pub struct Conversation {
     pub tool: Option<String>,
     /// What was said.
     pub turns: Vec<(Role, String)>,
+    /// Whether tool results may be JSON without spaces.
+    pub compact: bool,
+}
+
+/// What the training data contains at some point of the run.
+#[derive(Debug, Clone, Copy)]
+pub struct Stage {
+    /// Share of copying exercises.
+    pub drills: f32,
+    /// Whether half of the tool results are JSON without spaces.
+    pub compact: bool,
+}
+
+impl Stage {
+    /// The last stage, also that of held-out conversations.
+    pub const LAST: Self = Self {
+        drills: 0.04,
+        compact: true,
+    };
+
+    /// The stage of update `step`. Copying begins with many exercises, pauses while the answers are learned, and comes
+    /// back until names are copied without a slip.
+    pub fn at(step: u64, warm: u64) -> Self {
+        match step / warm.max(1) {
+            0 => Self {
+                drills: 0.6,
+                compact: false,
+            },
+            1 | 2 => Self {
+                drills: 0.04,
+                compact: false,
+            },
+            3..=5 => Self {
+                drills: 0.4,
+                compact: true,
+            },
+            _ => Self {
+                drills: 0.1,
+                compact: true,
+            },
+        }
+    }
 }
 
 /// Which lists the evaluation draws from.
@@ -78,7 +120,8 @@ fn say(rng: &mut Rng, list: &[&str]) -> String {
 
 fn capital(s: &str) -> String {
     let mut c = s.chars();
-    c.next().map_or_else(String::new, |f| f.to_uppercase().chain(c).collect())
+    c.next()
+        .map_or_else(String::new, |f| f.to_uppercase().chain(c).collect())
 }
 
 /// A made-up name that is no held-out city.
@@ -120,15 +163,30 @@ pub fn city(rng: &mut Rng, unseen: bool) -> String {
         one(rng, cities::SEEN).to_owned()
     } else if rng.chance(0.2) {
         // Parts of real names in new orders.
-        let (a, b): (Vec<char>, Vec<char>) = (one(rng, cities::SEEN).chars().collect(), one(rng, cities::SEEN).chars().collect());
+        let (a, b): (Vec<char>, Vec<char>) = (
+            one(rng, cities::SEEN).chars().collect(),
+            one(rng, cities::SEEN).chars().collect(),
+        );
         let (i, j) = (1 + rng.below(a.len() - 1), rng.below(b.len() - 1));
         let joined: String = a[..i].iter().chain(&b[j..]).collect();
-        let joined = joined.split_whitespace().map(capital).collect::<Vec<_>>().join(" ");
-        if cities::HELD.contains(&joined.as_str()) || joined.chars().count() < 3 { made_up(rng) } else { joined }
+        let joined = joined
+            .split_whitespace()
+            .map(capital)
+            .collect::<Vec<_>>()
+            .join(" ");
+        if cities::HELD.contains(&joined.as_str()) || joined.chars().count() < 3 {
+            made_up(rng)
+        } else {
+            joined
+        }
     } else {
         made_up(rng)
     };
-    if rng.chance(0.06) { name.to_lowercase() } else { name }
+    if rng.chance(0.06) {
+        name.to_lowercase()
+    } else {
+        name
+    }
 }
 
 fn price(rng: &mut Rng) -> String {
@@ -137,7 +195,11 @@ fn price(rng: &mut Rng) -> String {
         1..=6 => 100 + rng.below(900),
         _ => 1000 + rng.below(9000),
     };
-    if rng.chance(0.5) { format!("${}", n / 10 * 10 + 9) } else { format!("${n}") }
+    if rng.chance(0.5) {
+        format!("${}", n / 10 * 10 + 9)
+    } else {
+        format!("${n}")
+    }
 }
 
 const SYSTEMS: &[&str] = &[
@@ -151,7 +213,18 @@ const SYSTEMS: &[&str] = &[
     "{Be brief.|Answer politely.|Help the customer.}",
 ];
 
-const AIRLINES: &[&str] = &["FlightAI", "Larkspur Air", "SkyHigh", "Blue Wing", "Air Comet", "Northern Air", "Swift", "JetLine", "Falcon Air", "Sunways"];
+const AIRLINES: &[&str] = &[
+    "FlightAI",
+    "Larkspur Air",
+    "SkyHigh",
+    "Blue Wing",
+    "Air Comet",
+    "Northern Air",
+    "Swift",
+    "JetLine",
+    "Falcon Air",
+    "Sunways",
+];
 
 fn system(rng: &mut Rng) -> Option<String> {
     if rng.chance(0.3) {
@@ -165,13 +238,25 @@ fn system(rng: &mut Rng) -> Option<String> {
 pub const TOOL: &str = r#"{"name": "get_ticket_price", "parameters": ["destination_city"]}"#;
 
 fn tool(rng: &mut Rng) -> String {
-    let name = one(rng, &["destination_city", "destination_city", "destination_city", "destination_city", "city", "destination"]);
+    let name = one(
+        rng,
+        &[
+            "destination_city",
+            "destination_city",
+            "destination_city",
+            "destination_city",
+            "city",
+            "destination",
+        ],
+    );
     TOOL.replace("destination_city", name)
 }
 
 /// The text of a call for one city.
 pub fn call(city: &str) -> String {
-    format!("<tool_call>\n{{\"name\": \"get_ticket_price\", \"arguments\": {{\"destination_city\": \"{city}\"}}}}\n</tool_call>")
+    format!(
+        "<tool_call>\n{{\"name\": \"get_ticket_price\", \"arguments\": {{\"destination_city\": \"{city}\"}}}}\n</tool_call>"
+    )
 }
 
 fn tool_result(rng: &mut Rng, city: &str, price: &str) -> String {
@@ -180,7 +265,10 @@ fn tool_result(rng: &mut Rng, city: &str, price: &str) -> String {
         2 => format!("{{\"city\": \"{city}\", \"price\": \"{price}\"}}"),
         3 => format!("{{\"price\": \"{price}\"}}"),
         4 => price.to_owned(),
-        _ => format!("The price of a ticket to {city} is {price}{}", one(rng, &["", "."])),
+        _ => format!(
+            "The price of a ticket to {city} is {price}{}",
+            one(rng, &["", "."])
+        ),
     }
 }
 
@@ -208,11 +296,43 @@ fn decorate(rng: &mut Rng, core: String, unseen: bool) -> String {
     }
     let mut text = core;
     if rng.chance(0.2) {
-        let o = one(rng, &["Hi, ", "Hello, ", "Hello. ", "Hi! ", "Hey, ", "Good morning. ", "Excuse me, ", "Please, ", "Sorry, ", "OK, ", "So, ", "Well, ", "Um, ", "Hello! ", "One question: ", "Now, ", "And ", "Tell me, "]);
+        let o = one(
+            rng,
+            &[
+                "Hi, ",
+                "Hello, ",
+                "Hello. ",
+                "Hi! ",
+                "Hey, ",
+                "Good morning. ",
+                "Excuse me, ",
+                "Please, ",
+                "Sorry, ",
+                "OK, ",
+                "So, ",
+                "Well, ",
+                "Um, ",
+                "Hello! ",
+                "One question: ",
+                "Now, ",
+                "And ",
+                "Tell me, ",
+            ],
+        );
         text = format!("{o}{text}");
     }
     if rng.chance(0.08) {
-        let c = one(rng, &[" Thanks.", " Thank you.", " Please.", " Thanks!", " I am in a hurry.", " Just curious."]);
+        let c = one(
+            rng,
+            &[
+                " Thanks.",
+                " Thank you.",
+                " Please.",
+                " Thanks!",
+                " I am in a hurry.",
+                " Just curious.",
+            ],
+        );
         text.push_str(c);
     }
     if rng.chance(0.08) {
@@ -220,7 +340,9 @@ fn decorate(rng: &mut Rng, core: String, unseen: bool) -> String {
     }
     if rng.chance(0.08) {
         let mut c = text.chars();
-        text = c.next().map_or_else(String::new, |f| f.to_lowercase().chain(c).collect());
+        text = c
+            .next()
+            .map_or_else(String::new, |f| f.to_lowercase().chain(c).collect());
     }
     text
 }
@@ -230,8 +352,12 @@ pub fn unknown_question(rng: &mut Rng, unseen: bool) -> String {
     if unseen {
         return one(rng, tp::UNKNOWN_HELD).to_owned();
     }
-    let Some((frames, words)) = rng.pick(tp::UNKNOWN) else { return String::new() };
-    let mut text = say(rng, frames);
+    let Some((frames, words)) = rng.pick(tp::UNKNOWN) else {
+        return String::new();
+    };
+    // The frames of known topics too, so that the words decide and not the frame.
+    let shared = rng.chance(0.35) && words.len() > 1;
+    let mut text = say(rng, if shared { tp::FRAMES } else { frames });
     let mut word = one(rng, words).to_owned();
     if rng.chance(0.15) {
         word = made_up(rng);
@@ -255,9 +381,14 @@ pub fn unknown_question(rng: &mut Rng, unseen: bool) -> String {
 pub fn known_question(rng: &mut Rng, kind: Known, unseen: bool) -> (String, String) {
     let (question, answer) = match kind {
         Known::Topic => {
-            let Some((names, answer)) = rng.pick(tp::TOPICS) else { return Default::default() };
+            let Some((names, answer)) = rng.pick(tp::TOPICS) else {
+                return Default::default();
+            };
             let frame = say(rng, if unseen { tp::FRAMES_HELD } else { tp::FRAMES });
-            (capital(&frame.replace("$W", one(rng, names))), (*answer).to_owned())
+            (
+                capital(&frame.replace("$W", one(rng, names))),
+                (*answer).to_owned(),
+            )
         }
         _ => {
             let list = match kind {
@@ -265,8 +396,13 @@ pub fn known_question(rng: &mut Rng, kind: Known, unseen: bool) -> (String, Stri
                 Known::Desk => ph::DESK,
                 _ => ph::TALK,
             };
-            let Some((seen, held, answer)) = rng.pick(list) else { return Default::default() };
-            (say(rng, if unseen { held } else { seen }), (*answer).to_owned())
+            let Some((seen, held, answer)) = rng.pick(list) else {
+                return Default::default();
+            };
+            (
+                say(rng, if unseen { held } else { seen }),
+                (*answer).to_owned(),
+            )
         }
     };
     let plain = unseen || kind == Known::Talk;
@@ -286,9 +422,21 @@ pub enum Known {
     Talk,
 }
 
+/// Takes the spaces out of half of the JSON results, as other programs write it.
+fn spaced(rng: &mut Rng, c: &Conversation, result: String) -> String {
+    if !c.compact || !result.starts_with('{') || rng.chance(0.5) {
+        return result;
+    }
+    result.replace("\": ", "\":").replace(", \"", ",\"")
+}
+
 /// A call with the parameter's name as the conversation's tool has it.
 fn named(c: &Conversation, call: String) -> String {
-    let name = c.tool.as_deref().and_then(|t| t.split('"').nth(7)).unwrap_or("destination_city");
+    let name = c
+        .tool
+        .as_deref()
+        .and_then(|t| t.split('"').nth(7))
+        .unwrap_or("destination_city");
     call.replace("\"destination_city\"", &format!("\"{name}\""))
 }
 
@@ -305,12 +453,20 @@ fn add_call(rng: &mut Rng, c: &mut Conversation, city: &str) {
     let call = named(c, call(city));
     c.turns.push((Role::Assistant, call));
     if rng.chance(0.15) {
-        c.turns.push((Role::Tool, tool_unknown(rng, city)));
-        c.turns.push((Role::Assistant, say(rng, ph::NO_PRICE).replace("$C", city)));
+        let result = tool_unknown(rng, city);
+        let result = spaced(rng, c, result);
+        c.turns.push((Role::Tool, result));
+        c.turns
+            .push((Role::Assistant, say(rng, ph::NO_PRICE).replace("$C", city)));
     } else {
         let p = price(rng);
-        c.turns.push((Role::Tool, tool_result(rng, city, &p)));
-        c.turns.push((Role::Assistant, say(rng, ph::STATE).replace("$C", city).replace("$P", &p)));
+        let result = tool_result(rng, city, &p);
+        let result = spaced(rng, c, result);
+        c.turns.push((Role::Tool, result));
+        c.turns.push((
+            Role::Assistant,
+            say(rng, ph::STATE).replace("$C", city).replace("$P", &p),
+        ));
         if rng.chance(0.2)
             && let Some((q, a)) = rng.pick(ph::AFTER)
         {
@@ -323,7 +479,10 @@ fn add_call(rng: &mut Rng, c: &mut Conversation, city: &str) {
 fn add_both(rng: &mut Rng, c: &mut Conversation) {
     let (a, b) = (city(rng, false), city(rng, false));
     let q = say(rng, ph::BOTH);
-    c.turns.push((Role::User, decorate(rng, q, false).replace("$C", &a).replace("$D", &b)));
+    c.turns.push((
+        Role::User,
+        decorate(rng, q, false).replace("$C", &a).replace("$D", &b),
+    ));
     if c.tool.is_none() {
         c.turns.push((Role::Assistant, say(rng, ph::NO_TOOL)));
         return;
@@ -332,23 +491,35 @@ fn add_both(rng: &mut Rng, c: &mut Conversation) {
     c.turns.push((Role::Assistant, calls));
     let (p, q) = (price(rng), price(rng));
     let style = rng.clone();
-    c.turns.push((Role::Tool, tool_result(&mut style.clone(), &a, &p)));
-    c.turns.push((Role::Tool, tool_result(&mut style.clone(), &b, &q)));
-    let text = say(rng, ph::STATE_BOTH).replace("$C", &a).replace("$D", &b).replace("$P", &p).replace("$Q", &q);
+    for (city, price) in [(&a, &p), (&b, &q)] {
+        let r = &mut style.clone();
+        let result = tool_result(r, city, price);
+        let result = spaced(r, c, result);
+        c.turns.push((Role::Tool, result));
+    }
+    let text = say(rng, ph::STATE_BOTH)
+        .replace("$C", &a)
+        .replace("$D", &b)
+        .replace("$P", &p)
+        .replace("$Q", &q);
     c.turns.push((Role::Assistant, text));
 }
 
 /// Adds one exchange of a random kind.
 fn exchange(rng: &mut Rng, c: &mut Conversation) {
     match rng.below(100) {
-        0..40 => {
+        0..36 => {
             let name = city(rng, false);
             let follow = c.turns.iter().any(|(r, _)| *r == Role::Tool) && rng.chance(0.5);
-            let q = if follow { say(rng, ph::NEXT).replace("$C", &name) } else { price_question(rng, false, &name) };
+            let q = if follow {
+                say(rng, ph::NEXT).replace("$C", &name)
+            } else {
+                price_question(rng, false, &name)
+            };
             add_price(rng, c, q, &name);
         }
-        40..44 => add_both(rng, c),
-        44..47 => {
+        36..40 => add_both(rng, c),
+        40..43 => {
             let q = say(rng, ph::NOWHERE);
             let q = decorate(rng, q, false);
             if c.tool.is_some() {
@@ -362,16 +533,16 @@ fn exchange(rng: &mut Rng, c: &mut Conversation) {
                 c.turns.push((Role::Assistant, say(rng, ph::NO_TOOL)));
             }
         }
-        47..72 => {
+        43..67 => {
             let q = unknown_question(rng, false);
             c.turns.push((Role::User, q));
             c.turns.push((Role::Assistant, say(rng, tp::REFUSAL)));
         }
         k => {
             let kind = match k {
-                72..80 => Known::Topic,
-                80..87 => Known::Project,
-                87..92 => Known::Desk,
+                67..79 => Known::Topic,
+                79..88 => Known::Project,
+                88..93 => Known::Desk,
                 _ => Known::Talk,
             };
             let (q, a) = known_question(rng, kind, false);
@@ -387,20 +558,32 @@ fn drill(rng: &mut Rng) -> Conversation {
     for _ in 0..1 + rng.below(2) {
         let words: Vec<String> = (0..1 + rng.below(3)).map(|_| city(rng, false)).collect();
         let list = words.join(", ");
-        let frame = say(rng, &["{Repeat|Say|Write|Echo}{| after me}: $C", "{Can you|Please|Could you} {repeat|say|spell|write} $C{?|.|}", "{Say|Repeat} $C{.||!| again.}"]);
+        let frame = say(
+            rng,
+            &[
+                "{Repeat|Say|Write|Echo}{| after me}: $C",
+                "{Can you|Please|Could you} {repeat|say|spell|write} $C{?|.|}",
+                "{Say|Repeat} $C{.||!| again.}",
+            ],
+        );
         c.turns.push((Role::User, frame.replace("$C", &list)));
         c.turns.push((Role::Assistant, list));
     }
     c
 }
 
-/// Training conversation number `index` under `seed`; `drills` is the share of copying exercises.
-pub fn conversation(seed: u64, index: u64, drills: f32) -> Conversation {
+/// Training conversation number `index` under `seed`.
+pub fn conversation(seed: u64, index: u64, stage: Stage) -> Conversation {
     let mut rng = Rng::new(seed, 0xC04, index);
-    if rng.chance(drills) {
+    if rng.chance(stage.drills) {
         return drill(&mut rng);
     }
-    let mut c = Conversation { system: system(&mut rng), tool: None, turns: Vec::new() };
+    let mut c = Conversation {
+        system: system(&mut rng),
+        tool: None,
+        turns: Vec::new(),
+        compact: stage.compact,
+    };
     if rng.chance(0.8) {
         c.tool = Some(tool(&mut rng));
     }
@@ -414,20 +597,29 @@ pub fn conversation(seed: u64, index: u64, drills: f32) -> Conversation {
 pub fn prompt(rng: &mut Rng, with_tool: bool, question: String) -> Conversation {
     let system = system(rng);
     let tool = with_tool.then(|| TOOL.to_owned());
-    Conversation { system, tool, turns: vec![(Role::User, question)] }
+    Conversation {
+        system,
+        tool,
+        turns: vec![(Role::User, question)],
+        compact: true,
+    }
 }
 
 /// Adds the model's call and a result with a random price; returns the price.
 pub fn answer_call(rng: &mut Rng, c: &mut Conversation, city: &str) -> String {
     let p = price(rng);
     c.turns.push((Role::Assistant, call(city)));
-    c.turns.push((Role::Tool, tool_result(rng, city, &p)));
+    let result = tool_result(rng, city, &p);
+    let result = spaced(rng, c, result);
+    c.turns.push((Role::Tool, result));
     p
 }
 
 /// Every expansion of a phrase.
 pub fn expansions(text: &str) -> Vec<String> {
-    let Some(open) = text.find('{') else { return vec![text.to_owned()] };
+    let Some(open) = text.find('{') else {
+        return vec![text.to_owned()];
+    };
     let (mut depth, mut cuts, mut end) = (0, vec![open], text.len());
     for (i, ch) in text.char_indices().skip_while(|&(i, _)| i < open) {
         match ch {
@@ -461,8 +653,21 @@ pub fn overlap() -> Vec<String> {
             seen.extend(expansions(p).iter().map(|s| norm(s)));
         }
     };
-    [ph::PRICE, ph::BOTH, ph::NEXT, ph::NOWHERE, ph::CITY_ONLY, tp::FRAMES].iter().for_each(|l| add(l));
-    tp::PROJECT.iter().chain(ph::DESK).chain(ph::TALK).for_each(|(s, _, _)| add(s));
+    [
+        ph::PRICE,
+        ph::BOTH,
+        ph::NEXT,
+        ph::NOWHERE,
+        ph::CITY_ONLY,
+        tp::FRAMES,
+    ]
+    .iter()
+    .for_each(|l| add(l));
+    tp::PROJECT
+        .iter()
+        .chain(ph::DESK)
+        .chain(ph::TALK)
+        .for_each(|(s, _, _)| add(s));
     for (frames, words) in tp::UNKNOWN {
         for f in frames.iter() {
             for e in expansions(f) {
@@ -471,10 +676,24 @@ pub fn overlap() -> Vec<String> {
         }
     }
     let held = [ph::PRICE_HELD, tp::FRAMES_HELD, tp::UNKNOWN_HELD].concat();
-    let held = held.into_iter().chain(tp::PROJECT.iter().chain(ph::DESK).chain(ph::TALK).flat_map(|(_, h, _)| h.iter().copied()));
-    let mut out: Vec<String> = held.filter(|h| seen.contains(&norm(h))).map(str::to_owned).collect();
+    let held = held.into_iter().chain(
+        tp::PROJECT
+            .iter()
+            .chain(ph::DESK)
+            .chain(ph::TALK)
+            .flat_map(|(_, h, _)| h.iter().copied()),
+    );
+    let mut out: Vec<String> = held
+        .filter(|h| seen.contains(&norm(h)))
+        .map(str::to_owned)
+        .collect();
     let cities: HashSet<String> = cities::SEEN.iter().map(|c| c.to_lowercase()).collect();
-    out.extend(cities::HELD.iter().filter(|c| cities.contains(&c.to_lowercase())).map(|c| (*c).to_owned()));
+    out.extend(
+        cities::HELD
+            .iter()
+            .filter(|c| cities.contains(&c.to_lowercase()))
+            .map(|c| (*c).to_owned()),
+    );
     out
 }
 
@@ -515,7 +734,11 @@ pub fn corpus(seed: u64, size: u64) -> Vec<String> {
             5 => add(say(r, ph::NOWHERE)),
             6 => add(say(r, ph::WHICH)),
             7 => add(say(r, ph::CITY_ONLY).replace("$C", "")),
-            8 => add(say(r, ph::STATE_BOTH).replace("$C", "").replace("$D", "").replace("$P", "$").replace("$Q", "$")),
+            8 => add(say(r, ph::STATE_BOTH)
+                .replace("$C", "")
+                .replace("$D", "")
+                .replace("$P", "$")
+                .replace("$Q", "$")),
             9 => {
                 if let Some((q, a)) = rng.pick(ph::AFTER) {
                     add(expand(&mut Rng::new(seed, 1, index), q));

@@ -55,11 +55,14 @@ impl Batch {
     /// # Errors
     /// When a document's weights and ids differ in number, or no document has two tokens.
     pub fn pack(docs: &[Doc]) -> Result<Self> {
-        let (mut ids, mut targets, mut weights, mut starts) = (Vec::new(), Vec::new(), Vec::new(), vec![0]);
+        let (mut ids, mut targets, mut weights, mut starts) =
+            (Vec::new(), Vec::new(), Vec::new(), vec![0]);
         for (i, d) in docs.iter().enumerate() {
             if d.ids.len() != d.weights.len() {
                 let (a, b) = (d.ids.len(), d.weights.len());
-                return Err(TrainError::Batch(format!("document {i} has {a} ids and {b} weights")));
+                return Err(TrainError::Batch(format!(
+                    "document {i} has {a} ids and {b} weights"
+                )));
             }
             if d.ids.len() < 2 {
                 continue;
@@ -72,7 +75,12 @@ impl Batch {
         if ids.is_empty() {
             return Err(TrainError::Batch("no document has two tokens".into()));
         }
-        Ok(Self { ids: ids.into(), targets: targets.into(), weights: weights.into(), starts: starts.into() })
+        Ok(Self {
+            ids: ids.into(),
+            targets: targets.into(),
+            weights: weights.into(),
+            starts: starts.into(),
+        })
     }
 
     /// The number of tokens.

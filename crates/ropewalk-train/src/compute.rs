@@ -28,7 +28,11 @@ pub(crate) struct Mat<'a> {
 
 impl<'a> Mat<'a> {
     pub(crate) fn new(data: &'a [f32], stride: usize) -> Self {
-        Self { data, stride, t: false }
+        Self {
+            data,
+            stride,
+            t: false,
+        }
     }
 
     pub(crate) fn t(self) -> Self {
@@ -41,7 +45,12 @@ impl Compute {
     #[must_use]
     pub fn new(threads: usize) -> Self {
         let pool = NonZeroUsize::new(threads).map_or_else(Pool::with_all_cores, Pool::new);
-        Self { inner: Arc::new(Inner { pool, isa: Isa::best() }) }
+        Self {
+            inner: Arc::new(Inner {
+                pool,
+                isa: Isa::best(),
+            }),
+        }
     }
 
     /// The number of threads.
@@ -52,9 +61,20 @@ impl Compute {
 
     /// `c[m, n] = alpha a[m, k] b[k, n] + beta c`, rows of `c` `ldc` apart; on all threads, or on the calling one
     /// inside [`Compute::each`].
-    pub(crate) fn gemm(&self, [m, n, k]: [usize; 3], alpha: f32, a: Mat<'_>, b: Mat<'_>, beta: f32, c: &mut [f32], ldc: usize) {
+    pub(crate) fn gemm(
+        &self,
+        [m, n, k]: [usize; 3],
+        alpha: f32,
+        a: Mat<'_>,
+        b: Mat<'_>,
+        beta: f32,
+        c: &mut [f32],
+        ldc: usize,
+    ) {
         let Inner { pool, isa } = &*self.inner;
-        let done = sgemm(pool, *isa, a.t, b.t, m, n, k, alpha, a.data, a.stride, b.data, b.stride, beta, c, ldc);
+        let done = sgemm(
+            pool, *isa, a.t, b.t, m, n, k, alpha, a.data, a.stride, b.data, b.stride, beta, c, ldc,
+        );
         debug_assert!(done.is_ok(), "{done:?}");
     }
 
@@ -62,7 +82,10 @@ impl Compute {
     pub(crate) fn each<T: Send>(&self, parts: Vec<T>, f: impl Fn(usize, T) + Sync) {
         let parts: Vec<_> = parts.into_iter().map(|p| Mutex::new(Some(p))).collect();
         self.inner.pool.run(parts.len(), &|i| {
-            let part = parts[i].lock().unwrap_or_else(PoisonError::into_inner).take();
+            let part = parts[i]
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take();
             if let Some(part) = part {
                 f(i, part);
             }

@@ -28,7 +28,13 @@ impl Lm {
     /// When a weight cannot be read.
     pub fn greedy(&self, prompts: &[Vec<u32>], max_new: usize, eos: u32) -> Result<Vec<Vec<u32>>> {
         let read = |p: &crate::model::Param| ops::with(p.var.as_tensor(), <[f32]>::to_vec);
-        let w = Weights { params: self.params().iter().map(read).collect::<TensorResult<_>>()? };
+        let w = Weights {
+            params: self
+                .params()
+                .iter()
+                .map(read)
+                .collect::<TensorResult<_>>()?,
+        };
         let mut out = vec![Vec::new(); prompts.len()];
         for (prompts, out) in prompts.chunks(64).zip(out.chunks_mut(64)) {
             self.group(&w, prompts, max_new, eos, out);
@@ -36,10 +42,19 @@ impl Lm {
         Ok(out)
     }
 
-    fn group(&self, w: &Weights, prompts: &[Vec<u32>], max_new: usize, eos: u32, out: &mut [Vec<u32>]) {
+    fn group(
+        &self,
+        w: &Weights,
+        prompts: &[Vec<u32>],
+        max_new: usize,
+        eos: u32,
+        out: &mut [Vec<u32>],
+    ) {
         let context = self.config().context;
         let mut caches = vec![vec![Cache::default(); self.config().layers]; prompts.len()];
-        let mut live: Vec<usize> = (0..prompts.len()).filter(|&i| !prompts[i].is_empty()).collect();
+        let mut live: Vec<usize> = (0..prompts.len())
+            .filter(|&i| !prompts[i].is_empty())
+            .collect();
         // Prefill: each prompt keeps its last `context - 1` ids.
         let tail = |p: &Vec<u32>| p[p.len().saturating_sub(context - 1)..].to_vec();
         let mut feed: Vec<Vec<u32>> = live.iter().map(|&i| tail(&prompts[i])).collect();
@@ -65,7 +80,13 @@ impl Lm {
     }
 
     /// Feeds new ids to each live sequence and returns the likeliest next id of each.
-    fn forward(&self, w: &Weights, live: &[usize], feed: &[Vec<u32>], caches: &mut [Vec<Cache>]) -> Vec<u32> {
+    fn forward(
+        &self,
+        w: &Weights,
+        live: &[usize],
+        feed: &[Vec<u32>],
+        caches: &mut [Vec<Cache>],
+    ) -> Vec<u32> {
         let (cfg, c) = (self.config(), self.compute());
         let (d, f, heads) = (cfg.hidden, cfg.ffn, cfg.attention());
         let (row, qd) = (heads.row(), heads.q * heads.dim);
@@ -81,19 +102,54 @@ impl Lm {
         for layer in 0..cfg.layers {
             let p = &w.params[1 + 6 * layer..];
             math::rms_norm(c, &x, &p[0], cfg.norm_eps, &mut n, &mut inv);
-            c.gemm([t, row, d], 1.0, Mat::new(&n, d), Mat::new(&p[1], d).t(), 0.0, &mut qkv, row);
+            c.gemm(
+                [t, row, d],
+                1.0,
+                Mat::new(&n, d),
+                Mat::new(&p[1], d).t(),
+                0.0,
+                &mut qkv,
+                row,
+            );
             let mut at = 0;
             for (&i, ids) in live.iter().zip(feed) {
                 let rows = at..at + ids.len();
                 at = rows.end;
-                let (x, y) = (&mut qkv[rows.start * row..rows.end * row], &mut a[rows.start * qd..rows.end * qd]);
+                let (x, y) = (
+                    &mut qkv[rows.start * row..rows.end * row],
+                    &mut a[rows.start * qd..rows.end * qd],
+                );
                 self.attend(c, &mut caches[i][layer], x, y);
             }
-            c.gemm([t, d, qd], 1.0, Mat::new(&a, qd), Mat::new(&p[2], qd).t(), 1.0, &mut x, d);
+            c.gemm(
+                [t, d, qd],
+                1.0,
+                Mat::new(&a, qd),
+                Mat::new(&p[2], qd).t(),
+                1.0,
+                &mut x,
+                d,
+            );
             math::rms_norm(c, &x, &p[3], cfg.norm_eps, &mut n, &mut inv);
-            c.gemm([t, 2 * f, d], 1.0, Mat::new(&n, d), Mat::new(&p[4], d).t(), 0.0, &mut gu, 2 * f);
+            c.gemm(
+                [t, 2 * f, d],
+                1.0,
+                Mat::new(&n, d),
+                Mat::new(&p[4], d).t(),
+                0.0,
+                &mut gu,
+                2 * f,
+            );
             math::swiglu(c, &gu, f, &mut m);
-            c.gemm([t, d, f], 1.0, Mat::new(&m, f), Mat::new(&p[5], f).t(), 1.0, &mut x, d);
+            c.gemm(
+                [t, d, f],
+                1.0,
+                Mat::new(&m, f),
+                Mat::new(&p[5], f).t(),
+                1.0,
+                &mut x,
+                d,
+            );
         }
         let mut last = Vec::with_capacity(feed.len() * d);
         let mut at = 0;
@@ -103,8 +159,23 @@ impl Lm {
         }
         let (b, v) = (feed.len(), cfg.vocab);
         let (mut h, mut logits) = (vec![0.0; b * d], vec![0.0; b * v]);
-        math::rms_norm(c, &last, &w.params[1 + 6 * cfg.layers], cfg.norm_eps, &mut h, &mut inv[..b]);
-        c.gemm([b, v, d], 1.0, Mat::new(&h, d), Mat::new(&w.params[0], d).t(), 0.0, &mut logits, v);
+        math::rms_norm(
+            c,
+            &last,
+            &w.params[1 + 6 * cfg.layers],
+            cfg.norm_eps,
+            &mut h,
+            &mut inv[..b],
+        );
+        c.gemm(
+            [b, v, d],
+            1.0,
+            Mat::new(&h, d),
+            Mat::new(&w.params[0], d).t(),
+            0.0,
+            &mut logits,
+            v,
+        );
         let best = |r: &[f32]| {
             let mut at = 0;
             for (i, &l) in r.iter().enumerate() {
@@ -120,7 +191,12 @@ impl Lm {
     /// Appends the rows of one sequence to its cache and attends to all of it.
     fn attend(&self, c: &Compute, cache: &mut Cache, x: &mut [f32], y: &mut [f32]) {
         let h = self.config().attention();
-        let (row, kvd, qd, scale) = (h.row(), h.kv * h.dim, h.q * h.dim, 1.0 / (h.dim as f32).sqrt());
+        let (row, kvd, qd, scale) = (
+            h.row(),
+            h.kv * h.dim,
+            h.q * h.dim,
+            1.0 / (h.dim as f32).sqrt(),
+        );
         let first = cache.k.len() / kvd;
         self.rope().rows(x, h, first, false);
         for r in x.chunks_exact(row) {
@@ -131,13 +207,25 @@ impl Lm {
         let mut p = vec![0.0; n * total];
         for head in 0..h.q {
             let at = head / (h.q / h.kv) * h.dim;
-            let (q, k, v) = (Mat::new(&x[head * h.dim..], row), Mat::new(&cache.k[at..], kvd), Mat::new(&cache.v[at..], kvd));
+            let (q, k, v) = (
+                Mat::new(&x[head * h.dim..], row),
+                Mat::new(&cache.k[at..], kvd),
+                Mat::new(&cache.v[at..], kvd),
+            );
             c.gemm([n, total, h.dim], scale, q, k.t(), 0.0, &mut p, total);
             for (i, r) in p.chunks_exact_mut(total).enumerate() {
                 math::softmax(&mut r[..=first + i]);
                 r[first + i + 1..].fill(0.0);
             }
-            c.gemm([n, h.dim, total], 1.0, Mat::new(&p, total), v, 0.0, &mut y[head * h.dim..], qd);
+            c.gemm(
+                [n, h.dim, total],
+                1.0,
+                Mat::new(&p, total),
+                v,
+                0.0,
+                &mut y[head * h.dim..],
+                qd,
+            );
         }
     }
 }

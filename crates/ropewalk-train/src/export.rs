@@ -38,21 +38,38 @@ pub struct ExportVocab {
 impl ExportVocab {
     /// A vocabulary with the ids as indexes of `tokens` and `types`.
     #[must_use]
-    pub fn new(json: String, tokens: Vec<String>, merges: Vec<String>, types: Vec<i32>, pre: &str) -> Self {
+    pub fn new(
+        json: String,
+        tokens: Vec<String>,
+        merges: Vec<String>,
+        types: Vec<i32>,
+        pre: &str,
+    ) -> Self {
         let (eos, pad) = (String::new(), String::new());
-        Self { json, tokens, merges, types, pre: pre.to_owned(), eos, pad, chat_template: String::new() }
+        Self {
+            json,
+            tokens,
+            merges,
+            types,
+            pre: pre.to_owned(),
+            eos,
+            pad,
+            chat_template: String::new(),
+        }
     }
 
     /// Sets the end-of-turn token, the padding token and the chat template.
     #[must_use]
     pub fn with_chat(mut self, eos: &str, pad: &str, template: &str) -> Self {
-        (self.eos, self.pad, self.chat_template) = (eos.to_owned(), pad.to_owned(), template.to_owned());
+        (self.eos, self.pad, self.chat_template) =
+            (eos.to_owned(), pad.to_owned(), template.to_owned());
         self
     }
 
     fn id(&self, token: &str) -> Result<u32> {
         let at = self.tokens.iter().position(|t| t == token);
-        at.map(|i| i as u32).ok_or_else(|| TrainError::Export(format!("the vocabulary has no token `{token}`")))
+        at.map(|i| i as u32)
+            .ok_or_else(|| TrainError::Export(format!("the vocabulary has no token `{token}`")))
     }
 }
 
@@ -62,7 +79,10 @@ type Values = (Vec<usize>, Vec<f32>);
 /// Rows of `t` from `from` to `to`.
 fn rows(t: &Values, from: usize, to: usize) -> Values {
     let width = t.0[1];
-    (vec![to - from, width], t.1[from * width..to * width].to_vec())
+    (
+        vec![to - from, width],
+        t.1[from * width..to * width].to_vec(),
+    )
 }
 
 /// Reorders the rows of each head from halves to pairs: llama.cpp rotates neighbours where transformers rotates the two
@@ -90,7 +110,10 @@ impl Lm {
         let (q, kv) = (cfg.heads * cfg.head_dim, cfg.kv_heads * cfg.head_dim);
         let mut out = BTreeMap::new();
         for p in self.params() {
-            let t = (p.var.dims().to_vec(), ops::with(p.var.as_tensor(), <[f32]>::to_vec)?);
+            let t = (
+                p.var.dims().to_vec(),
+                ops::with(p.var.as_tensor(), <[f32]>::to_vec)?,
+            );
             let names = hf_names(&p.name);
             let cuts: &[usize] = match names.len() {
                 2 => &[0, cfg.ffn, 2 * cfg.ffn],
@@ -100,7 +123,12 @@ impl Lm {
                     continue;
                 }
             };
-            out.extend(names.into_iter().zip(cuts.windows(2)).map(|(n, w)| (n, rows(&t, w[0], w[1]))));
+            out.extend(
+                names
+                    .into_iter()
+                    .zip(cuts.windows(2))
+                    .map(|(n, w)| (n, rows(&t, w[0], w[1]))),
+            );
         }
         Ok(out)
     }
@@ -134,7 +162,10 @@ impl Lm {
         put("generation_config.json", &format!("{generation:#}\n"))?;
         put("tokenizer_config.json", &format!("{tokenizer:#}\n"))?;
         put("tokenizer.json", &vocab.json)?;
-        checkpoint::write(&dir.join("model.safetensors"), &checkpoint::safetensors(&self.hf_tensors()?)?)
+        checkpoint::write(
+            &dir.join("model.safetensors"),
+            &checkpoint::safetensors(&self.hf_tensors()?)?,
+        )
     }
 
     /// Writes a GGUF file of architecture `llama`. Matrices are stored as `ty`, norms as f32; the tied output matrix is
@@ -142,11 +173,19 @@ impl Lm {
     ///
     /// # Errors
     /// When the file cannot be written, a row is no multiple of the type's block, or the vocabulary does not fit.
-    pub fn save_gguf(&self, path: &Path, name: &str, ty: TensorType, vocab: &ExportVocab) -> Result<()> {
+    pub fn save_gguf(
+        &self,
+        path: &Path,
+        name: &str,
+        ty: TensorType,
+        vocab: &ExportVocab,
+    ) -> Result<()> {
         let cfg = self.config();
         if vocab.tokens.len() != cfg.vocab || vocab.types.len() != cfg.vocab {
             let (a, b) = (vocab.tokens.len(), cfg.vocab);
-            return Err(TrainError::Export(format!("the vocabulary has {a} tokens, the model {b}")));
+            return Err(TrainError::Export(format!(
+                "the vocabulary has {a} tokens, the model {b}"
+            )));
         }
         let bad = |e: ropewalk_gguf::Error| TrainError::Export(e.to_string());
         let hf = self.hf_tensors()?;
@@ -175,8 +214,12 @@ impl Lm {
             TensorType::Q8_0 => 7,
             _ => 0,
         };
-        w.set("general.architecture", "llama").set("general.type", "model").set("general.name", name);
-        w.set("general.license", "mit").set("general.file_type", file_type).set("general.quantization_version", 2u32);
+        w.set("general.architecture", "llama")
+            .set("general.type", "model")
+            .set("general.name", name);
+        w.set("general.license", "mit")
+            .set("general.file_type", file_type)
+            .set("general.quantization_version", 2u32);
         let sizes = [
             ("block_count", cfg.layers),
             ("context_length", cfg.context),
@@ -192,18 +235,31 @@ impl Lm {
         for (key, n) in sizes {
             w.set(format!("llama.{key}"), n as u32);
         }
-        w.set("llama.attention.layer_norm_rms_epsilon", cfg.norm_eps).set("llama.rope.freq_base", cfg.rope_theta as f32);
-        w.set("tokenizer.ggml.model", "gpt2").set("tokenizer.ggml.pre", vocab.pre.as_str());
-        w.set("tokenizer.ggml.tokens", vocab.tokens.iter().collect::<StringArray>());
+        w.set("llama.attention.layer_norm_rms_epsilon", cfg.norm_eps)
+            .set("llama.rope.freq_base", cfg.rope_theta as f32);
+        w.set("tokenizer.ggml.model", "gpt2")
+            .set("tokenizer.ggml.pre", vocab.pre.as_str());
+        w.set(
+            "tokenizer.ggml.tokens",
+            vocab.tokens.iter().collect::<StringArray>(),
+        );
         w.set("tokenizer.ggml.token_type", vocab.types.clone());
-        w.set("tokenizer.ggml.merges", vocab.merges.iter().collect::<StringArray>());
+        w.set(
+            "tokenizer.ggml.merges",
+            vocab.merges.iter().collect::<StringArray>(),
+        );
         w.set("tokenizer.ggml.eos_token_id", vocab.id(&vocab.eos)?);
         w.set("tokenizer.ggml.padding_token_id", vocab.id(&vocab.pad)?);
         w.set("tokenizer.ggml.add_bos_token", false);
         w.set("tokenizer.chat_template", vocab.chat_template.as_str());
         for (name, (shape, _)) in &tensors {
-            let ty = if shape.len() == 1 { TensorType::F32 } else { ty };
-            w.tensor(TensorInfo::from_shape(name, shape, ty).map_err(bad)?).map_err(bad)?;
+            let ty = if shape.len() == 1 {
+                TensorType::F32
+            } else {
+                ty
+            };
+            w.tensor(TensorInfo::from_shape(name, shape, ty).map_err(bad)?)
+                .map_err(bad)?;
         }
         let mut out = w.create(path).map_err(bad)?;
         for (name, (_, values)) in &tensors {
@@ -231,7 +287,11 @@ impl Lm {
     ///
     /// # Errors
     /// When a weight is missing or has another size.
-    pub fn from_hf_tensors(config: LmConfig, tensors: &BTreeMap<String, (Vec<usize>, Vec<f32>)>, compute: Compute) -> Result<Self> {
+    pub fn from_hf_tensors(
+        config: LmConfig,
+        tensors: &BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+        compute: Compute,
+    ) -> Result<Self> {
         let mut failed = None;
         let lm = Self::build(config, compute, |_, name, n| {
             let mut values = Vec::with_capacity(n);
@@ -255,7 +315,11 @@ impl Lm {
 fn hf_names(name: &str) -> Vec<String> {
     let full = |n: &str| format!("model.{n}.weight");
     let Some((prefix, last)) = name.rsplit_once('.') else {
-        return vec![full(if name == "embed" { "embed_tokens" } else { "norm" })];
+        return vec![full(if name == "embed" {
+            "embed_tokens"
+        } else {
+            "norm"
+        })];
     };
     let parts: &[&str] = match last {
         "attn_norm" => &["input_layernorm"],
@@ -265,5 +329,8 @@ fn hf_names(name: &str) -> Vec<String> {
         "gate_up" => &["mlp.gate_proj", "mlp.up_proj"],
         _ => &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
     };
-    parts.iter().map(|p| full(&format!("{prefix}.{p}"))).collect()
+    parts
+        .iter()
+        .map(|p| full(&format!("{prefix}.{p}")))
+        .collect()
 }

@@ -25,7 +25,12 @@ pub(crate) fn exp(x: f32) -> f32 {
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut s = [0.0f32; 16];
     let (ca, cb) = (a.chunks_exact(16), b.chunks_exact(16));
-    let tail: f32 = ca.remainder().iter().zip(cb.remainder()).map(|(x, y)| x * y).sum();
+    let tail: f32 = ca
+        .remainder()
+        .iter()
+        .zip(cb.remainder())
+        .map(|(x, y)| x * y)
+        .sum();
     for (x, y) in ca.zip(cb) {
         for i in 0..16 {
             s[i] += x[i] * y[i];
@@ -47,9 +52,20 @@ fn sum(a: &[f32]) -> f32 {
 }
 
 /// `y = x / sqrt(mean(x^2) + eps) * w`, row by row; also `1 / sqrt(...)` of each row into `inv`.
-pub(crate) fn rms_norm(c: &Compute, x: &[f32], w: &[f32], eps: f32, y: &mut [f32], inv: &mut [f32]) {
+pub(crate) fn rms_norm(
+    c: &Compute,
+    x: &[f32],
+    w: &[f32],
+    eps: f32,
+    y: &mut [f32],
+    inv: &mut [f32],
+) {
     let d = w.len();
-    let parts: Vec<_> = x.chunks(ROWS * d).zip(y.chunks_mut(ROWS * d)).zip(inv.chunks_mut(ROWS)).collect();
+    let parts: Vec<_> = x
+        .chunks(ROWS * d)
+        .zip(y.chunks_mut(ROWS * d))
+        .zip(inv.chunks_mut(ROWS))
+        .collect();
     c.each(parts, |_, ((x, y), inv)| {
         for ((x, y), inv) in x.chunks_exact(d).zip(y.chunks_exact_mut(d)).zip(inv) {
             let r = 1.0 / (dot(x, x) / d as f32 + eps).sqrt();
@@ -62,7 +78,15 @@ pub(crate) fn rms_norm(c: &Compute, x: &[f32], w: &[f32], eps: f32, y: &mut [f32
 }
 
 /// Gradients of [`rms_norm`]: `dx = r (g w - x r^2 mean(g w x))`, `dw = sum over rows of g x r`.
-pub(crate) fn rms_norm_grad(c: &Compute, x: &[f32], w: &[f32], inv: &[f32], g: &[f32], dx: &mut [f32], dw: &mut [f32]) {
+pub(crate) fn rms_norm_grad(
+    c: &Compute,
+    x: &[f32],
+    w: &[f32],
+    inv: &[f32],
+    g: &[f32],
+    dx: &mut [f32],
+    dw: &mut [f32],
+) {
     let d = w.len();
     let mut partial = vec![0.0f32; inv.len().div_ceil(ROWS) * d];
     let parts: Vec<_> = x
@@ -72,8 +96,15 @@ pub(crate) fn rms_norm_grad(c: &Compute, x: &[f32], w: &[f32], inv: &[f32], g: &
         .zip(dx.chunks_mut(ROWS * d).zip(partial.chunks_mut(d)))
         .collect();
     c.each(parts, |_, (((x, g), inv), (dx, dw))| {
-        for (((x, g), &r), dx) in x.chunks_exact(d).zip(g.chunks_exact(d)).zip(inv).zip(dx.chunks_exact_mut(d)) {
-            for (((dx, x), g), (w, dw)) in dx.iter_mut().zip(x).zip(g).zip(w.iter().zip(dw.iter_mut())) {
+        for (((x, g), &r), dx) in x
+            .chunks_exact(d)
+            .zip(g.chunks_exact(d))
+            .zip(inv)
+            .zip(dx.chunks_exact_mut(d))
+        {
+            for (((dx, x), g), (w, dw)) in
+                dx.iter_mut().zip(x).zip(g).zip(w.iter().zip(dw.iter_mut()))
+            {
                 *dx = g * w;
                 *dw += g * x * r;
             }
@@ -106,9 +137,17 @@ pub(crate) fn swiglu(c: &Compute, x: &[f32], f: usize, y: &mut [f32]) {
 
 /// Gradient of [`swiglu`] in its whole input.
 pub(crate) fn swiglu_grad(c: &Compute, x: &[f32], f: usize, dy: &[f32], dx: &mut [f32]) {
-    let parts: Vec<_> = x.chunks(ROWS * 2 * f).zip(dy.chunks(ROWS * f)).zip(dx.chunks_mut(ROWS * 2 * f)).collect();
+    let parts: Vec<_> = x
+        .chunks(ROWS * 2 * f)
+        .zip(dy.chunks(ROWS * f))
+        .zip(dx.chunks_mut(ROWS * 2 * f))
+        .collect();
     c.each(parts, |_, ((x, dy), dx)| {
-        for ((x, dy), dx) in x.chunks_exact(2 * f).zip(dy.chunks_exact(f)).zip(dx.chunks_exact_mut(2 * f)) {
+        for ((x, dy), dx) in x
+            .chunks_exact(2 * f)
+            .zip(dy.chunks_exact(f))
+            .zip(dx.chunks_exact_mut(2 * f))
+        {
             let (gate, up) = x.split_at(f);
             let (dgate, dup) = dx.split_at_mut(f);
             for ((((g, u), dy), dg), du) in gate.iter().zip(up).zip(dy).zip(dgate).zip(dup) {
@@ -150,15 +189,28 @@ impl Rope {
             let inv = 1.0f32 / (theta as f32).powf(2.0 * i as f32 / dim as f32);
             p as f32 * inv
         };
-        let table = |f: fn(f32) -> f32| (0..positions * half).map(|j| f(angle(j / half, j % half))).collect();
-        Self { cos: table(f32::cos), sin: table(f32::sin), half }
+        let table = |f: fn(f32) -> f32| {
+            (0..positions * half)
+                .map(|j| f(angle(j / half, j % half)))
+                .collect()
+        };
+        Self {
+            cos: table(f32::cos),
+            sin: table(f32::sin),
+            half,
+        }
     }
 
     /// Rotates one head at position `p`, or back when `inverse`.
     pub(crate) fn apply(&self, head: &mut [f32], p: usize, inverse: bool) {
         let at = p * self.half..(p + 1) * self.half;
         let (lo, hi) = head.split_at_mut(self.half);
-        for (((a, b), c), s) in lo.iter_mut().zip(hi).zip(&self.cos[at.clone()]).zip(&self.sin[at]) {
+        for (((a, b), c), s) in lo
+            .iter_mut()
+            .zip(hi)
+            .zip(&self.cos[at.clone()])
+            .zip(&self.sin[at])
+        {
             let s = if inverse { -s } else { *s };
             (*a, *b) = (*a * c - *b * s, *b * c + *a * s);
         }
@@ -196,7 +248,15 @@ pub(crate) fn probs_len(starts: &[usize], h: Heads) -> usize {
 
 /// Causal self-attention inside each document. `x` holds rows after projection; they are rotated in place, the
 /// probabilities are kept in `probs` (`[q heads, n, n]` per document) and the result goes to `y`, `[tokens, q * dim]`.
-pub(crate) fn attention(c: &Compute, x: &mut [f32], starts: &[usize], h: Heads, rope: &Rope, probs: &mut [f32], y: &mut [f32]) {
+pub(crate) fn attention(
+    c: &Compute,
+    x: &mut [f32],
+    starts: &[usize],
+    h: Heads,
+    rope: &Rope,
+    probs: &mut [f32],
+    y: &mut [f32],
+) {
     let (row, out, scale) = (h.row(), h.q * h.dim, 1.0 / (h.dim as f32).sqrt());
     let xs = split(x, lengths(starts).map(|n| n * row));
     let ps = split(probs, lengths(starts).map(|n| n * n * h.q));
@@ -215,19 +275,44 @@ pub(crate) fn attention(c: &Compute, x: &mut [f32], starts: &[usize], h: Heads, 
                 softmax(&mut r[..=i]);
                 r[i + 1..].fill(0.0);
             }
-            c.gemm([n, h.dim, n], 1.0, Mat::new(p, n), v, 0.0, &mut y[head * h.dim..], out);
+            c.gemm(
+                [n, h.dim, n],
+                1.0,
+                Mat::new(p, n),
+                v,
+                0.0,
+                &mut y[head * h.dim..],
+                out,
+            );
         }
     });
 }
 
 /// Gradient of [`attention`] in its rows before rotation. `x` are the rotated rows it left behind.
-pub(crate) fn attention_grad(c: &Compute, x: &[f32], starts: &[usize], h: Heads, rope: &Rope, probs: &[f32], dy: &[f32], dx: &mut [f32]) {
+pub(crate) fn attention_grad(
+    c: &Compute,
+    x: &[f32],
+    starts: &[usize],
+    h: Heads,
+    rope: &Rope,
+    probs: &[f32],
+    dy: &[f32],
+    dx: &mut [f32],
+) {
     let (row, out, scale) = (h.row(), h.q * h.dim, 1.0 / (h.dim as f32).sqrt());
     let mut at = 0;
     let mut parts = Vec::new();
-    for (w, dx) in starts.windows(2).zip(split(dx, lengths(starts).map(|n| n * row))) {
+    for (w, dx) in starts
+        .windows(2)
+        .zip(split(dx, lengths(starts).map(|n| n * row)))
+    {
         let n = w[1] - w[0];
-        parts.push((&x[w[0] * row..w[1] * row], &probs[at..at + n * n * h.q], &dy[w[0] * out..w[1] * out], dx));
+        parts.push((
+            &x[w[0] * row..w[1] * row],
+            &probs[at..at + n * n * h.q],
+            &dy[w[0] * out..w[1] * out],
+            dx,
+        ));
         at += n * n * h.q;
     }
     c.each(parts, |_, (x, p, dy, dx)| {
@@ -238,7 +323,15 @@ pub(crate) fn attention_grad(c: &Compute, x: &[f32], starts: &[usize], h: Heads,
             let kv = head / (h.q / h.kv);
             let (qo, ko, vo) = (head * h.dim, (h.q + kv) * h.dim, (h.q + h.kv + kv) * h.dim);
             let g = Mat::new(&dy[head * h.dim..], out);
-            c.gemm([n, n, h.dim], 1.0, g, Mat::new(&x[vo..], row).t(), 0.0, &mut ds, n);
+            c.gemm(
+                [n, n, h.dim],
+                1.0,
+                g,
+                Mat::new(&x[vo..], row).t(),
+                0.0,
+                &mut ds,
+                n,
+            );
             for (i, (ds, p)) in ds.chunks_exact_mut(n).zip(p.chunks_exact(n)).enumerate() {
                 let mean = dot(&ds[..=i], &p[..=i]);
                 for (ds, p) in ds[..=i].iter_mut().zip(p) {
@@ -246,9 +339,33 @@ pub(crate) fn attention_grad(c: &Compute, x: &[f32], starts: &[usize], h: Heads,
                 }
                 ds[i + 1..].fill(0.0);
             }
-            c.gemm([n, h.dim, n], 1.0, Mat::new(p, n).t(), g, 1.0, &mut dx[vo..], row);
-            c.gemm([n, h.dim, n], scale, Mat::new(&ds, n), Mat::new(&x[ko..], row), 0.0, &mut dx[qo..], row);
-            c.gemm([n, h.dim, n], scale, Mat::new(&ds, n).t(), Mat::new(&x[qo..], row), 1.0, &mut dx[ko..], row);
+            c.gemm(
+                [n, h.dim, n],
+                1.0,
+                Mat::new(p, n).t(),
+                g,
+                1.0,
+                &mut dx[vo..],
+                row,
+            );
+            c.gemm(
+                [n, h.dim, n],
+                scale,
+                Mat::new(&ds, n),
+                Mat::new(&x[ko..], row),
+                0.0,
+                &mut dx[qo..],
+                row,
+            );
+            c.gemm(
+                [n, h.dim, n],
+                scale,
+                Mat::new(&ds, n).t(),
+                Mat::new(&x[qo..], row),
+                1.0,
+                &mut dx[ko..],
+                row,
+            );
         }
         rope.rows(dx, h, 0, true);
     });
@@ -284,7 +401,16 @@ pub(crate) struct HeadOut {
 
 /// Cross-entropy of `softmax(h w^T)` against `targets`, in blocks of 512 rows, so that no `[tokens, vocabulary]` tensor
 /// exists; rows of weight zero are dropped first. With `grad` also the gradients of `loss / denom`.
-pub(crate) fn cross_entropy(c: &Compute, h: &[f32], w: &[f32], d: usize, targets: &[u32], weights: &[f32], denom: f64, grad: bool) -> HeadOut {
+pub(crate) fn cross_entropy(
+    c: &Compute,
+    h: &[f32],
+    w: &[f32],
+    d: usize,
+    targets: &[u32],
+    weights: &[f32],
+    denom: f64,
+    grad: bool,
+) -> HeadOut {
     const BLOCK: usize = 512;
     let v = w.len() / d;
     let live: Vec<usize> = (0..targets.len()).filter(|&i| weights[i] != 0.0).collect();
@@ -292,15 +418,31 @@ pub(crate) fn cross_entropy(c: &Compute, h: &[f32], w: &[f32], d: usize, targets
     if grad {
         (out.dh, out.dw) = (vec![0.0; h.len()], vec![0.0; w.len()]);
     }
-    let (mut x, mut dx, mut logits) = (vec![0.0f32; BLOCK * d], vec![0.0f32; BLOCK * d], vec![0.0f32; BLOCK * v]);
+    let (mut x, mut dx, mut logits) = (
+        vec![0.0f32; BLOCK * d],
+        vec![0.0f32; BLOCK * d],
+        vec![0.0f32; BLOCK * v],
+    );
     for block in live.chunks(BLOCK) {
         let n = block.len();
         for (x, &i) in x.chunks_exact_mut(d).zip(block) {
             x.copy_from_slice(&h[i * d..(i + 1) * d]);
         }
-        c.gemm([n, v, d], 1.0, Mat::new(&x, d), Mat::new(w, d).t(), 0.0, &mut logits, v);
+        c.gemm(
+            [n, v, d],
+            1.0,
+            Mat::new(&x, d),
+            Mat::new(w, d).t(),
+            0.0,
+            &mut logits,
+            v,
+        );
         let mut losses = vec![0.0f64; n];
-        let parts: Vec<_> = logits[..n * v].chunks_mut(32 * v).zip(losses.chunks_mut(32)).zip(block.chunks(32)).collect();
+        let parts: Vec<_> = logits[..n * v]
+            .chunks_mut(32 * v)
+            .zip(losses.chunks_mut(32))
+            .zip(block.chunks(32))
+            .collect();
         c.each(parts, |_, ((rows, losses), block)| {
             for ((r, l), &i) in rows.chunks_exact_mut(v).zip(losses).zip(block) {
                 let t = targets[i] as usize;
@@ -318,8 +460,24 @@ pub(crate) fn cross_entropy(c: &Compute, h: &[f32], w: &[f32], d: usize, targets
         });
         out.loss += losses.iter().sum::<f64>();
         if grad {
-            c.gemm([n, d, v], 1.0, Mat::new(&logits, v), Mat::new(w, d), 0.0, &mut dx, d);
-            c.gemm([v, d, n], 1.0, Mat::new(&logits, v).t(), Mat::new(&x, d), 1.0, &mut out.dw, d);
+            c.gemm(
+                [n, d, v],
+                1.0,
+                Mat::new(&logits, v),
+                Mat::new(w, d),
+                0.0,
+                &mut dx,
+                d,
+            );
+            c.gemm(
+                [v, d, n],
+                1.0,
+                Mat::new(&logits, v).t(),
+                Mat::new(&x, d),
+                1.0,
+                &mut out.dw,
+                d,
+            );
             for (dx, &i) in dx.chunks_exact(d).zip(block) {
                 out.dh[i * d..(i + 1) * d].copy_from_slice(dx);
             }

@@ -57,14 +57,48 @@ impl LmConfig {
         }
     }
 
+    /// Another width of the residual stream and of the feed-forward layer.
+    #[must_use]
+    pub fn with_width(self, hidden: usize, ffn: usize) -> Self {
+        Self {
+            hidden,
+            ffn,
+            ..self
+        }
+    }
+
+    /// Another number of blocks.
+    #[must_use]
+    pub fn with_layers(self, layers: usize) -> Self {
+        Self { layers, ..self }
+    }
+
+    /// Other query heads, key-value heads and width of a head.
+    #[must_use]
+    pub fn with_heads(self, heads: usize, kv_heads: usize, head_dim: usize) -> Self {
+        Self {
+            heads,
+            kv_heads,
+            head_dim,
+            ..self
+        }
+    }
+
     /// The number of parameters.
     #[must_use]
     pub fn parameters(&self) -> usize {
-        self.shapes().iter().map(|(_, s)| s.iter().product::<usize>()).sum()
+        self.shapes()
+            .iter()
+            .map(|(_, s)| s.iter().product::<usize>())
+            .sum()
     }
 
     pub(crate) fn attention(&self) -> Heads {
-        Heads { q: self.heads, kv: self.kv_heads, dim: self.head_dim }
+        Heads {
+            q: self.heads,
+            kv: self.kv_heads,
+            dim: self.head_dim,
+        }
     }
 
     /// Names and shapes in registry order. `qkv` and `gate_up` stack the projections of one input.
@@ -72,7 +106,8 @@ impl LmConfig {
         let h = self.hidden;
         let mut out = vec![("embed".to_owned(), vec![self.vocab, h])];
         for i in 0..self.layers {
-            let mut add = |name: &str, shape: Vec<usize>| out.push((format!("layers.{i}.{name}"), shape));
+            let mut add =
+                |name: &str, shape: Vec<usize>| out.push((format!("layers.{i}.{name}"), shape));
             add("attn_norm", vec![h]);
             add("qkv", vec![self.attention().row(), h]);
             add("o", vec![h, self.heads * self.head_dim]);
@@ -90,14 +125,28 @@ impl LmConfig {
     /// Names the first field that is wrong.
     pub fn check(&self) -> Result<()> {
         let bad = |m: String| Err(TrainError::Config(m));
-        if [self.vocab, self.hidden, self.ffn, self.layers, self.heads, self.kv_heads, self.head_dim, self.context].contains(&0) {
+        if [
+            self.vocab,
+            self.hidden,
+            self.ffn,
+            self.layers,
+            self.heads,
+            self.kv_heads,
+            self.head_dim,
+            self.context,
+        ]
+        .contains(&0)
+        {
             return bad("every size must be at least 1".into());
         }
         if self.head_dim % 2 != 0 {
             return bad(format!("head_dim {} must be even", self.head_dim));
         }
         if self.heads % self.kv_heads != 0 {
-            return bad(format!("kv_heads {} must divide heads {}", self.kv_heads, self.heads));
+            return bad(format!(
+                "kv_heads {} must divide heads {}",
+                self.kv_heads, self.heads
+            ));
         }
         Ok(())
     }
@@ -133,15 +182,23 @@ impl Lm {
             if name.ends_with("norm") {
                 return vec![1.0; n];
             }
-            let narrow = name.ends_with(".o") || name.ends_with(".down");
-            let std = if narrow { 0.02 / (2.0 * config.layers as f32).sqrt() } else { 0.02 };
+            let to_stream = name.ends_with(".o") || name.ends_with(".down");
+            let std = if to_stream {
+                0.02 / (2.0 * config.layers as f32).sqrt()
+            } else {
+                0.02
+            };
             let mut rng = Rng::new(seed, 0x1417, index as u64);
             (0..n).map(|_| rng.normal() * std).collect()
         })
     }
 
     /// A model whose parameter `name` of `n` values is `value(index, name, n)`.
-    pub(crate) fn build(config: LmConfig, compute: Compute, mut value: impl FnMut(usize, &str, usize) -> Vec<f32>) -> Result<Self> {
+    pub(crate) fn build(
+        config: LmConfig,
+        compute: Compute,
+        mut value: impl FnMut(usize, &str, usize) -> Vec<f32>,
+    ) -> Result<Self> {
         config.check()?;
         let mut params = Vec::new();
         for (i, (name, shape)) in config.shapes().into_iter().enumerate() {
@@ -149,8 +206,17 @@ impl Lm {
             let var = Var::from_tensor(&Tensor::from_vec(v, shape, &Device::Cpu)?)?;
             params.push(Param { name, var });
         }
-        let rope = Arc::new(Rope::new(config.head_dim, config.rope_theta, config.context));
-        Ok(Self { config, params, rope, compute })
+        let rope = Arc::new(Rope::new(
+            config.head_dim,
+            config.rope_theta,
+            config.context,
+        ));
+        Ok(Self {
+            config,
+            params,
+            rope,
+            compute,
+        })
     }
 
     /// The shape.
@@ -182,9 +248,16 @@ impl Lm {
     /// The last hidden states after the final norm, `[tokens, hidden]`, with a graph behind them.
     pub(crate) fn hidden(&self, batch: &Batch) -> Result<Tensor> {
         let (c, eps) = (&self.compute, self.config.norm_eps);
-        if let Some(w) = batch.starts.windows(2).find(|w| w[1] - w[0] > self.config.context) {
+        if let Some(w) = batch
+            .starts
+            .windows(2)
+            .find(|w| w[1] - w[0] > self.config.context)
+        {
             let n = w[1] - w[0];
-            return Err(TrainError::Batch(format!("a document of {n} tokens exceeds the context of {}", self.config.context)));
+            return Err(TrainError::Batch(format!(
+                "a document of {n} tokens exceeds the context of {}",
+                self.config.context
+            )));
         }
         let mut x = ops::embedding(self.var(0), &batch.ids)?;
         for layer in 0..self.config.layers {
@@ -196,7 +269,12 @@ impl Lm {
             let n = ops::rms_norm(c, &x, self.var(at + 3), eps)?;
             x = (x + ops::mlp(c, &n, self.var(at + 4), self.var(at + 5))?)?;
         }
-        Ok(ops::rms_norm(c, &x, self.var(1 + 6 * self.config.layers), eps)?)
+        Ok(ops::rms_norm(
+            c,
+            &x,
+            self.var(1 + 6 * self.config.layers),
+            eps,
+        )?)
     }
 
     /// The weighted loss of a batch divided by `denom`, a scalar with a graph behind it. With several micro-batches in
@@ -205,6 +283,12 @@ impl Lm {
     /// # Errors
     /// When a token is outside the vocabulary or a document longer than the context.
     pub fn loss(&self, batch: &Batch, denom: f64) -> Result<Tensor> {
-        Ok(ops::cross_entropy(&self.compute, &self.hidden(batch)?, self.var(0), batch, denom)?)
+        Ok(ops::cross_entropy(
+            &self.compute,
+            &self.hidden(batch)?,
+            self.var(0),
+            batch,
+            denom,
+        )?)
     }
 }

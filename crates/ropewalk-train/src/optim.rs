@@ -20,7 +20,13 @@ pub struct AdamWConfig {
 
 impl Default for AdamWConfig {
     fn default() -> Self {
-        Self { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1, clip: 1.0 }
+        Self {
+            beta1: 0.9,
+            beta2: 0.95,
+            eps: 1e-8,
+            weight_decay: 0.1,
+            clip: 1.0,
+        }
     }
 }
 
@@ -44,7 +50,12 @@ impl AdamW {
     #[must_use]
     pub fn new(config: AdamWConfig, sizes: &[usize]) -> Self {
         let zeros = || sizes.iter().map(|&n| vec![0.0; n]).collect();
-        Self { config, step: 0, m: zeros(), v: zeros() }
+        Self {
+            config,
+            step: 0,
+            m: zeros(),
+            v: zeros(),
+        }
     }
 
     /// Starts an update: counts the step. Call [`AdamW::update`] for each parameter afterwards.
@@ -53,14 +64,28 @@ impl AdamW {
     }
 
     /// Updates parameter `index` in place with gradient `g * scale`. `decay` says whether weight decay applies.
-    pub fn update(&mut self, index: usize, p: &mut [f32], g: &[f32], scale: f32, lr: f64, decay: bool) {
+    pub fn update(
+        &mut self,
+        index: usize,
+        p: &mut [f32],
+        g: &[f32],
+        scale: f32,
+        lr: f64,
+        decay: bool,
+    ) {
         let c = self.config;
         let (b1, b2) = (c.beta1 as f32, c.beta2 as f32);
         let c1 = 1.0 - c.beta1.powf(self.step as f64);
         let c2 = (1.0 - c.beta2.powf(self.step as f64)).sqrt() as f32;
-        let keep = if decay { (1.0 - lr * c.weight_decay) as f32 } else { 1.0 };
+        let keep = if decay {
+            (1.0 - lr * c.weight_decay) as f32
+        } else {
+            1.0
+        };
         let (rate, eps) = ((lr / c1) as f32, c.eps as f32);
-        let (Some(m), Some(v)) = (self.m.get_mut(index), self.v.get_mut(index)) else { return };
+        let (Some(m), Some(v)) = (self.m.get_mut(index), self.v.get_mut(index)) else {
+            return;
+        };
         for (((p, g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
             let g = g * scale;
             *m += (1.0 - b1) * (g - *m);
@@ -94,7 +119,12 @@ impl Schedule {
     /// A schedule over `total` updates.
     #[must_use]
     pub fn cosine(peak: f64, warmup: u64, total: u64) -> Self {
-        Self { peak, warmup, total, floor: 0.0 }
+        Self {
+            peak,
+            warmup,
+            total,
+            floor: 0.0,
+        }
     }
 
     /// The learning rate of update `step`, counted from zero; the first update with warm-up has rate
@@ -121,7 +151,10 @@ mod tests {
         opt.begin();
         opt.update(0, &mut p, &[0.5, -3.0], 1.0, 0.01, true);
         // m/c1 = g, sqrt(v)/sqrt(c2) = |g|, so the step is lr * sign(g).
-        assert!((p[0] - (0.999 - 0.01)).abs() < 1e-6 && (p[1] - (-1.998 + 0.01)).abs() < 1e-6, "{p:?}");
+        assert!(
+            (p[0] - (0.999 - 0.01)).abs() < 1e-6 && (p[1] - (-1.998 + 0.01)).abs() < 1e-6,
+            "{p:?}"
+        );
     }
 
     #[test]

@@ -16,7 +16,17 @@ use crate::trainer::{TrainConfig, Trainer};
 type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
 fn small() -> LmConfig {
-    LmConfig { vocab: 40, hidden: 32, ffn: 40, layers: 2, heads: 4, kv_heads: 2, head_dim: 6, context: 64, ..LmConfig::tiny(40) }
+    LmConfig {
+        vocab: 40,
+        hidden: 32,
+        ffn: 40,
+        layers: 2,
+        heads: 4,
+        kv_heads: 2,
+        head_dim: 6,
+        context: 64,
+        ..LmConfig::tiny(40)
+    }
 }
 
 fn golden(prefix: &str) -> Tensors {
@@ -25,10 +35,17 @@ fn golden(prefix: &str) -> Tensors {
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let read = |name: &str| {
         let t = file.tensor(name).unwrap();
-        let v = t.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+        let v = t
+            .data()
+            .chunks_exact(4)
+            .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
+            .collect();
         (t.shape().to_vec(), v)
     };
-    file.names().iter().filter_map(|n| Some((n.strip_prefix(prefix)?.to_owned(), read(n)))).collect()
+    file.names()
+        .iter()
+        .filter_map(|n| Some((n.strip_prefix(prefix)?.to_owned(), read(n))))
+        .collect()
 }
 
 #[derive(serde::Deserialize)]
@@ -55,7 +72,11 @@ fn distance(ours: &Tensors, theirs: &Tensors) -> f64 {
         let (s, got) = &ours[name];
         assert_eq!(s, shape, "{name}");
         let size = want.iter().map(|&v| f64::from(v.abs())).fold(0.0, f64::max);
-        let diff = got.iter().zip(want).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max);
+        let diff = got
+            .iter()
+            .zip(want)
+            .map(|(a, b)| f64::from((a - b).abs()))
+            .fold(0.0, f64::max);
         worst = worst.max(diff / size);
     }
     worst
@@ -76,14 +97,19 @@ impl BatchSource for Fixed {
 #[test]
 fn loss_gradients_and_updates_equal_pytorch() {
     let case = case();
-    let docs: Vec<Doc> = case.docs.iter().map(|d| Doc::new(d.ids.clone(), d.weights.clone())).collect();
+    let docs: Vec<Doc> = case
+        .docs
+        .iter()
+        .map(|d| Doc::new(d.ids.clone(), d.weights.clone()))
+        .collect();
     let lm = Lm::from_hf_tensors(small(), &golden("before."), Compute::new(2)).unwrap();
 
     let batch = Batch::pack(&docs).unwrap();
     let loss = lm.loss(&batch, batch.weight()).unwrap();
     assert!((f64::from(loss.to_scalar::<f32>().unwrap()) - case.losses[0]).abs() < 2e-6);
     let grads = loss.backward().unwrap();
-    let of = |i: usize| ops::with(grads.get(&lm.params()[i].var).unwrap(), <[f32]>::to_vec).unwrap();
+    let of =
+        |i: usize| ops::with(grads.get(&lm.params()[i].var).unwrap(), <[f32]>::to_vec).unwrap();
     let as_model = Lm::build(small(), Compute::new(1), |i, _, _| of(i)).unwrap();
     let d = distance(&as_model.hf_tensors().unwrap(), &golden("grad."));
     assert!(d < 1e-5, "gradients differ by {d}");
@@ -94,7 +120,10 @@ fn loss_gradients_and_updates_equal_pytorch() {
     let mut t = Trainer::new(lm, config, &data);
     for (loss, norm) in case.losses.iter().zip(&case.norms) {
         let r = t.advance(&data).unwrap();
-        assert!((r.loss - loss).abs() < 1e-5 * loss && (r.grad_norm - norm).abs() < 1e-4 * norm, "{r:?} {loss} {norm}");
+        assert!(
+            (r.loss - loss).abs() < 1e-5 * loss && (r.grad_norm - norm).abs() < 1e-4 * norm,
+            "{r:?} {loss} {norm}"
+        );
     }
     // Adam divides by the root of the second moment, so that tiny gradients amplify rounding.
     let d = distance(&t.model().hf_tensors().unwrap(), &golden("after."));
@@ -130,7 +159,10 @@ fn fresh(threads: usize) -> Lm {
 }
 
 fn files(dir: &Path) -> Vec<Vec<u8>> {
-    ["model.safetensors", "optimizer.safetensors", "state.json"].iter().map(|f| std::fs::read(dir.join(f)).unwrap()).collect()
+    ["model.safetensors", "optimizer.safetensors", "state.json"]
+        .iter()
+        .map(|f| std::fs::read(dir.join(f)).unwrap())
+        .collect()
 }
 
 #[test]
@@ -158,11 +190,25 @@ fn a_resumed_run_equals_an_uninterrupted_one_byte_for_byte() {
 #[test]
 fn a_checkpoint_of_another_run_is_refused() {
     let (dir, config) = (scratch("refuse"), TrainConfig::new(5, 3e-3, 2, 8));
-    Trainer::new(fresh(1), config.clone(), &Noise(3)).save(&dir.join("c")).unwrap();
-    let resume = |config: TrainConfig, data: u64, model| Trainer::resume(&dir.join("c"), model, config, &Noise(data)).unwrap_err().to_string();
+    Trainer::new(fresh(1), config.clone(), &Noise(3))
+        .save(&dir.join("c"))
+        .unwrap();
+    let resume = |config: TrainConfig, data: u64, model| {
+        Trainer::resume(&dir.join("c"), model, config, &Noise(data))
+            .unwrap_err()
+            .to_string()
+    };
     assert!(resume(config.clone(), 4, fresh(1)).contains("data has changed"));
     assert!(resume(TrainConfig::new(6, 3e-3, 2, 8), 3, fresh(1)).contains("settings have changed"));
-    let other = Lm::new(LmConfig { layers: 1, ..small() }, 5, Compute::new(1)).unwrap();
+    let other = Lm::new(
+        LmConfig {
+            layers: 1,
+            ..small()
+        },
+        5,
+        Compute::new(1),
+    )
+    .unwrap();
     assert!(resume(config.clone(), 3, other).contains("shape has changed"));
     let weights = dir.join("c/model.safetensors");
     let bytes = std::fs::read(&weights).unwrap();
@@ -187,7 +233,10 @@ fn greedy_decoding_follows_the_training_forward_pass() {
                 lm.evaluate(&[d]).unwrap()
             };
             let best = loss(o[i]);
-            assert!((0..40).all(|id| loss(id) >= best - 1e-5), "{p:?} {o:?} at {i}");
+            assert!(
+                (0..40).all(|id| loss(id) >= best - 1e-5),
+                "{p:?} {o:?} at {i}"
+            );
         }
     }
 }
@@ -203,7 +252,12 @@ fn a_small_model_learns_to_continue_a_pattern() {
     }
     let last = t.model().evaluate(&data.0).unwrap();
     assert!(first > 3.0 && last < 0.3, "{first} -> {last}");
-    assert_eq!(t.model().greedy(&[vec![0, 1, 2, 3, 4, 0, 1]], 6, 99).unwrap(), [[2, 3, 4, 0, 1, 2]]);
+    assert_eq!(
+        t.model()
+            .greedy(&[vec![0, 1, 2, 3, 4, 0, 1]], 6, 99)
+            .unwrap(),
+        [[2, 3, 4, 0, 1, 2]]
+    );
 }
 
 #[test]
@@ -213,17 +267,35 @@ fn exports_are_complete() {
 
     let dir = scratch("export");
     let tokens: Vec<String> = (0..40).map(|i| format!("t{i}")).collect();
-    let vocab = ExportVocab::new("{}".into(), tokens, vec!["t1 t2".into()], vec![1; 40], "qwen2").with_chat("t39", "t38", "{{ messages }}");
+    let vocab = ExportVocab::new(
+        "{}".into(),
+        tokens,
+        vec!["t1 t2".into()],
+        vec![1; 40],
+        "qwen2",
+    )
+    .with_chat("t39", "t38", "{{ messages }}");
     let lm = fresh(1);
     lm.save_hf(&dir, &vocab).unwrap();
-    let back: serde_json::Value = serde_json::from_slice(&std::fs::read(dir.join("config.json")).unwrap()).unwrap();
-    assert_eq!((back["eos_token_id"].as_u64(), back["head_dim"].as_u64()), (Some(39), Some(6)));
-    lm.save_gguf(&dir.join("m.gguf"), "m", TensorType::F32, &vocab).unwrap();
+    let back: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(dir.join("config.json")).unwrap()).unwrap();
+    assert_eq!(
+        (back["eos_token_id"].as_u64(), back["head_dim"].as_u64()),
+        (Some(39), Some(6))
+    );
+    lm.save_gguf(&dir.join("m.gguf"), "m", TensorType::F32, &vocab)
+        .unwrap();
     let g = Gguf::open(dir.join("m.gguf")).unwrap();
     let hf = lm.hf_tensors().unwrap();
-    assert_eq!(g.require("blk.1.attn_v.weight").unwrap().to_f32().unwrap(), hf["model.layers.1.self_attn.v_proj.weight"].1);
+    assert_eq!(
+        g.require("blk.1.attn_v.weight").unwrap().to_f32().unwrap(),
+        hf["model.layers.1.self_attn.v_proj.weight"].1
+    );
     // Row 3 of a head of 6 goes next to row 0.
-    let (q, want) = (g.require("blk.0.attn_q.weight").unwrap().to_f32().unwrap(), &hf["model.layers.0.self_attn.q_proj.weight"].1);
+    let (q, want) = (
+        g.require("blk.0.attn_q.weight").unwrap().to_f32().unwrap(),
+        &hf["model.layers.0.self_attn.q_proj.weight"].1,
+    );
     assert_eq!((&q[32..64], &q[64..96]), (&want[96..128], &want[32..64]));
     std::fs::remove_dir_all(dir).unwrap();
 }

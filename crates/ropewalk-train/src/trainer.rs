@@ -32,7 +32,11 @@ impl TrainConfig {
     /// A run of `steps` updates with peak rate `lr` and a warm-up of `warmup` updates.
     #[must_use]
     pub fn new(seed: u64, lr: f64, warmup: u64, steps: u64) -> Self {
-        Self { seed, adamw: AdamWConfig::default(), schedule: Schedule::cosine(lr, warmup, steps) }
+        Self {
+            seed,
+            adamw: AdamWConfig::default(),
+            schedule: Schedule::cosine(lr, warmup, steps),
+        }
     }
 }
 
@@ -75,7 +79,14 @@ impl Trainer {
     pub fn new(model: Lm, config: TrainConfig, data: &dyn BatchSource) -> Self {
         let sizes: Vec<usize> = model.params().iter().map(|p| p.var.elem_count()).collect();
         let opt = AdamW::new(config.adamw, &sizes);
-        Self { model, config, opt, seen: 0, fingerprint: data.fingerprint(), metrics: None }
+        Self {
+            model,
+            config,
+            opt,
+            seen: 0,
+            fingerprint: data.fingerprint(),
+            metrics: None,
+        }
     }
 
     /// Continues from a checkpoint written by [`Trainer::save`]. The rest of the run is bit-identical to a run that was
@@ -83,7 +94,12 @@ impl Trainer {
     ///
     /// # Errors
     /// When the checkpoint is damaged, or its model, settings or data differ from those given.
-    pub fn resume(dir: &Path, model: Lm, config: TrainConfig, data: &dyn BatchSource) -> Result<Self> {
+    pub fn resume(
+        dir: &Path,
+        model: Lm,
+        config: TrainConfig,
+        data: &dyn BatchSource,
+    ) -> Result<Self> {
         let mut t = Self::new(model, config, data);
         t.seen = checkpoint::load(dir, &t.model, &t.config, t.fingerprint, &mut t.opt)?;
         Ok(t)
@@ -94,7 +110,11 @@ impl Trainer {
     /// # Errors
     /// When the file cannot be opened.
     pub fn log_to(&mut self, path: &Path) -> Result<()> {
-        let file = OpenOptions::new().create(true).append(true).open(path).map_err(TrainError::io(path))?;
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path)
+            .map_err(TrainError::io(path))?;
         self.metrics = Some((path.to_path_buf(), file));
         Ok(())
     }
@@ -129,15 +149,23 @@ impl Trainer {
         let loss = self.model.loss(&batch, denom)?;
         let value = f64::from(loss.to_scalar::<f32>()?);
         if !value.is_finite() {
-            return Err(TrainError::Batch(format!("the loss of step {step} is {value}; lower the learning rate")));
+            return Err(TrainError::Batch(format!(
+                "the loss of step {step} is {value}; lower the learning rate"
+            )));
         }
         let grads = loss.backward()?;
         drop(loss);
         let mut per_param = Vec::with_capacity(self.model.params().len());
         let mut square = 0.0f64;
         for p in self.model.params() {
-            let g = grads.get(&p.var).ok_or_else(|| TrainError::Config(format!("no gradient reached {}", p.name)))?;
-            square += ops::with(g, |g| g.chunks(4096).map(|c| c.iter().map(|&v| f64::from(v * v)).sum::<f64>()).sum::<f64>())?;
+            let g = grads
+                .get(&p.var)
+                .ok_or_else(|| TrainError::Config(format!("no gradient reached {}", p.name)))?;
+            square += ops::with(g, |g| {
+                g.chunks(4096)
+                    .map(|c| c.iter().map(|&v| f64::from(v * v)).sum::<f64>())
+                    .sum::<f64>()
+            })?;
             per_param.push(g);
         }
         let norm = square.sqrt();
@@ -146,8 +174,11 @@ impl Trainer {
         self.opt.begin();
         for (i, (p, g)) in self.model.params().iter().zip(per_param).enumerate() {
             let mut v = ops::with(p.var.as_tensor(), <[f32]>::to_vec)?;
-            ops::with(g, |g| self.opt.update(i, &mut v, g, scale, lr, p.var.rank() >= 2))?;
-            p.var.set(&Tensor::from_vec(v, p.var.shape(), &Device::Cpu)?)?;
+            ops::with(g, |g| {
+                self.opt.update(i, &mut v, g, scale, lr, p.var.rank() >= 2)
+            })?;
+            p.var
+                .set(&Tensor::from_vec(v, p.var.shape(), &Device::Cpu)?)?;
         }
         self.seen += batch.tokens() as u64;
         let report = StepReport {
@@ -172,7 +203,14 @@ impl Trainer {
     /// # Errors
     /// When a file cannot be written.
     pub fn save(&self, dir: &Path) -> Result<()> {
-        checkpoint::save(dir, &self.model, &self.config, self.fingerprint, &self.opt, self.seen)
+        checkpoint::save(
+            dir,
+            &self.model,
+            &self.config,
+            self.fingerprint,
+            &self.opt,
+            self.seen,
+        )
     }
 }
 
