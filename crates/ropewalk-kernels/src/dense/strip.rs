@@ -50,18 +50,20 @@ impl<E: Line> Kernel for Run<E> {
 }
 
 impl Strip {
-    /// Two tiles at a time hide the latency of the multiply-add chains; an odd one goes alone.
+    /// Two tiles at a time hide the latency of the multiply-add chains; a last one goes alone.
     #[inline(always)]
     unsafe fn all<L: Lanes, E: Line, const M: usize>(&self) {
         let mut tile = self.tiles.start;
         // SAFETY: forwarded to the caller.
         unsafe {
-            while tile + 2 <= self.tiles.end {
+            // The accumulators of three rows and two tiles fill 16 small registers.
+            while (L::WIDE || M < 3) && tile + 2 <= self.tiles.end {
                 self.some::<L, E, M, 2>(tile);
                 tile += 2;
             }
-            if tile < self.tiles.end {
+            while tile < self.tiles.end {
                 self.some::<L, E, M, 1>(tile);
+                tile += 1;
             }
         }
     }

@@ -214,25 +214,35 @@ impl Lanes for Avx2 {
     }
     #[inline(always)]
     unsafe fn transpose(rows: [Self; 16]) -> [Self; 16] {
-        let quarter = |from: usize, high: bool| unsafe {
-            transpose8(std::array::from_fn(|i| {
-                let row = &rows[from + i];
-                if high { row.1 } else { row.0 }
-            }))
-        };
-        let (a, b, c, d) = (
-            quarter(0, false),
-            quarter(8, false),
-            quarter(0, true),
-            quarter(8, true),
-        );
-        std::array::from_fn(|i| {
-            if i < 8 {
-                Self(a[i], b[i])
-            } else {
-                Self(c[i - 8], d[i - 8])
+        // Four quarters, each an 8 x 8 matrix; the two off the diagonal change places.
+        unsafe {
+            let zero = _mm256_setzero_ps();
+            let mut columns = [Self(zero, zero); 16];
+            let mut quarter = [zero; 8];
+            for i in 0..8 {
+                quarter[i] = rows[i].0;
             }
-        })
+            quarter = transpose8(quarter);
+            for i in 0..8 {
+                columns[i].0 = quarter[i];
+                quarter[i] = rows[8 + i].0;
+            }
+            quarter = transpose8(quarter);
+            for i in 0..8 {
+                columns[i].1 = quarter[i];
+                quarter[i] = rows[i].1;
+            }
+            quarter = transpose8(quarter);
+            for i in 0..8 {
+                columns[8 + i].0 = quarter[i];
+                quarter[i] = rows[8 + i].1;
+            }
+            quarter = transpose8(quarter);
+            for i in 0..8 {
+                columns[8 + i].1 = quarter[i];
+            }
+            columns
+        }
     }
     #[inline(always)]
     unsafe fn load_f16(p: *const u16) -> Self {
