@@ -71,7 +71,7 @@ pub(crate) struct Macro {
 pub(crate) enum Target {
     Name(Arc<str>),
     Attr(Arc<str>, Arc<str>),
-    Tuple(Vec<Target>),
+    Tuple(Vec<Self>),
 }
 
 /// An expression, its line and the height of its tree.

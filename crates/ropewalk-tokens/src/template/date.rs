@@ -192,7 +192,7 @@ impl DateTime {
         let zero = |n: u8| Field::Number(n.into(), 2, '0');
         let text = |s: &str| Field::Text(s.to_owned());
         let sunday = (self.weekday() + 1) % 7;
-        let yday = self.day_of_year() as i64;
+        let yday = i64::from(self.day_of_year());
         Some(match code {
             'Y' => Field::Number(self.year.into(), 0, '0'),
             'C' => Field::Number(i64::from(self.year) / 100, 2, '0'),

@@ -27,9 +27,9 @@ pub enum Value {
     /// Text.
     String(String),
     /// A list.
-    Array(Vec<Value>),
+    Array(Vec<Self>),
     /// Keys and values in order. A repeated key takes its last value at its first place, as in Python.
-    Object(Vec<(String, Value)>),
+    Object(Vec<(String, Self)>),
 }
 
 impl Value {
@@ -133,10 +133,10 @@ impl From<serde_json::Value> for Value {
 }
 
 fn number(text: &str) -> Value {
-    if text.bytes().all(|b| b.is_ascii_digit() || b == b'-') {
-        if let Ok(i) = text.parse() {
-            return Value::Int(i);
-        }
+    if text.bytes().all(|b| b.is_ascii_digit() || b == b'-')
+        && let Ok(i) = text.parse()
+    {
+        return Value::Int(i);
     }
     Value::Float(text.parse().unwrap_or(f64::NAN))
 }

@@ -297,13 +297,11 @@ impl<'a> Lexer<'a> {
         let rest = self.rest();
         let bytes = rest.as_bytes();
         let after_dot = self.at > 0 && self.text.as_bytes()[self.at - 1] == b'.';
-        if !after_dot {
-            if let Some(length) = float_length(bytes) {
-                let digits = rest[..length].replace('_', "");
-                self.push(Token::Float(digits.parse().unwrap_or(f64::INFINITY)));
-                self.at += length;
-                return Ok(());
-            }
+        if let Some(length) = float_length(bytes).filter(|_| !after_dot) {
+            let digits = rest[..length].replace('_', "");
+            self.push(Token::Float(digits.parse().unwrap_or(f64::INFINITY)));
+            self.at += length;
+            return Ok(());
         }
         let radix = match bytes.get(1).map(u8::to_ascii_lowercase) {
             Some(b'x') => 16,

@@ -144,10 +144,10 @@ pub(super) fn truncate(value: &Val, args: Args) -> Res<Val> {
         .chars()
         .take(length - end.chars().count())
         .collect();
-    if !killwords.is_some_and(|k| k.truth()) {
-        if let Some(space) = kept.rfind(' ') {
-            kept.truncate(space);
-        }
+    if !killwords.is_some_and(|k| k.truth())
+        && let Some(space) = kept.rfind(' ')
+    {
+        kept.truncate(space);
     }
     Ok(like(value, kept + &end))
 }

@@ -86,7 +86,7 @@ fn try_it(source: &str, input: &TemplateInput) {
 
 fn config() -> ProptestConfig {
     ProptestConfig {
-        cases: 1500,
+        cases: ProptestConfig::default().cases.max(1000),
         failure_persistence: None,
         ..ProptestConfig::default()
     }

@@ -1,13 +1,18 @@
 //! The values a template computes with, and what Python calls and prints them.
 
+mod dict;
+mod repr;
+
+pub(crate) use dict::{Dict, Key};
+
 use super::ast::{Loop, Macro};
 use super::error::{ErrorKind, Res, err, limit, type_error};
 use super::interp::Scope;
 use super::json;
-use super::text::{repr_float, repr_str};
+use super::text::repr_str;
 use std::cell::{Cell, RefCell};
 use std::cmp::Ordering;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -133,110 +138,6 @@ pub(crate) struct LoopVal {
     pub(crate) changed: RefCell<Option<Vec<Val>>>,
     /// The loop statement and where it stands, for `recursive` loops.
     pub(crate) recursion: Option<(Arc<Loop>, Rc<Scope>)>,
-}
-
-/// A dictionary in order of insertion.
-#[derive(Default)]
-pub(crate) struct Dict {
-    entries: Vec<(Val, Val)>,
-    index: HashMap<Key, usize>,
-    depth: u32,
-}
-
-/// What makes two dictionary keys the same: `1`, `1.0` and `True` are one key.
-#[derive(PartialEq, Eq, Hash, Clone)]
-pub(crate) enum Key {
-    None,
-    Int(i128),
-    Bits(u64),
-    Str(Arc<str>),
-    Tuple(Vec<Key>),
-    Undefined,
-    Address(usize),
-}
-
-impl Dict {
-    /// Below this many entries a search beats hashing.
-    const SMALL: usize = 8;
-
-    pub(crate) fn from_pairs(pairs: impl IntoIterator<Item = (Val, Val)>) -> Res<Self> {
-        let mut dict = Self::default();
-        for (key, value) in pairs {
-            dict.insert(key, value)?;
-        }
-        Ok(dict)
-    }
-
-    pub(crate) fn insert(&mut self, key: Val, value: Val) -> Res<()> {
-        let hash = key.key()?;
-        self.depth = self.depth.max(key.depth()).max(value.depth());
-        if let Some(at) = self.position(&hash) {
-            self.entries[at].1 = value;
-            return Ok(());
-        }
-        if self.entries.len() == Self::SMALL {
-            for (i, (key, _)) in self.entries.iter().enumerate() {
-                self.index.insert(key.key()?, i);
-            }
-        }
-        if self.entries.len() >= Self::SMALL {
-            self.index.insert(hash, self.entries.len());
-        }
-        self.entries.push((key, value));
-        Ok(())
-    }
-
-    fn position(&self, key: &Key) -> Option<usize> {
-        if self.index.is_empty() {
-            self.entries
-                .iter()
-                .position(|(k, _)| k.key().is_ok_and(|k| k == *key))
-        } else {
-            self.index.get(key).copied()
-        }
-    }
-
-    pub(crate) fn get(&self, key: &Val) -> Res<Option<&Val>> {
-        Ok(self.position(&key.key()?).map(|at| &self.entries[at].1))
-    }
-
-    pub(crate) fn get_str(&self, name: &str) -> Option<&Val> {
-        if self.index.is_empty() {
-            let found = self.entries.iter().find(|(k, _)| k.as_str() == Some(name));
-            return found.map(|(_, v)| v);
-        }
-        self.position(&Key::Str(name.into()))
-            .map(|at| &self.entries[at].1)
-    }
-
-    pub(crate) fn entries(&self) -> &[(Val, Val)] {
-        &self.entries
-    }
-
-    pub(crate) fn keys(&self) -> Vec<Val> {
-        self.entries.iter().map(|(k, _)| k.clone()).collect()
-    }
-
-    pub(crate) fn view(&self, kind: ViewKind) -> Vec<Val> {
-        match kind {
-            ViewKind::Keys => self.keys(),
-            ViewKind::Values => self.entries.iter().map(|(_, v)| v.clone()).collect(),
-            ViewKind::Items => self
-                .entries
-                .iter()
-                .map(|(k, v)| Val::tuple(vec![k.clone(), v.clone()]))
-                .collect(),
-        }
-    }
-
-    /// A copy with the same entries.
-    pub(crate) fn copy(&self) -> Self {
-        Self {
-            entries: self.entries.clone(),
-            index: self.index.clone(),
-            depth: self.depth,
-        }
-    }
 }
 
 impl From<&str> for Val {
@@ -553,14 +454,14 @@ impl Val {
 
     /// The first item, leaving the others in a generator.
     pub(crate) fn first(&self) -> Res<Option<Self>> {
-        if let Self::Object(object) = self {
-            if let Object::Iter(pending, ..) = &**object {
-                let mut pending = pending.borrow_mut();
-                return match pending.items.pop_front() {
-                    Some(item) => Ok(Some(item)),
-                    None => pending.failure.take().map_or(Ok(None), Err),
-                };
-            }
+        if let Self::Object(object) = self
+            && let Object::Iter(pending, ..) = &**object
+        {
+            let mut pending = pending.borrow_mut();
+            return match pending.items.pop_front() {
+                Some(item) => Ok(Some(item)),
+                None => pending.failure.take().map_or(Ok(None), Err),
+            };
         }
         Ok(match self {
             Self::List(seq) | Self::Tuple(seq) => seq.items.first().cloned(),
@@ -657,140 +558,6 @@ impl Val {
             self.type_name(),
             other.type_name()
         ))
-    }
-
-    /// `str(value)`, into `out`.
-    pub(crate) fn write(&self, out: &mut String) {
-        match self {
-            Self::Undefined(_) => {}
-            Self::Str(s) | Self::Markup(s) => out.push_str(s),
-            _ => self.write_repr(out, 0),
-        }
-    }
-
-    /// `str(value)`.
-    pub(crate) fn text(&self) -> Arc<str> {
-        if let Self::Str(s) | Self::Markup(s) = self {
-            return s.clone();
-        }
-        let mut out = String::new();
-        self.write(&mut out);
-        out.into()
-    }
-
-    /// `repr(value)`.
-    pub(crate) fn repr(&self) -> String {
-        let mut out = String::new();
-        self.write_repr(&mut out, 0);
-        out
-    }
-
-    fn write_repr(&self, out: &mut String, level: u32) {
-        // Namespaces can be chained deeper than their recorded depth says.
-        if level > 2 * MAX_DEPTH {
-            out.push_str("...");
-            return;
-        }
-        match self {
-            Self::Undefined(_) => out.push_str("Undefined"),
-            Self::None => out.push_str("None"),
-            Self::Bool(b) => out.push_str(if *b { "True" } else { "False" }),
-            Self::Int(i) => out.push_str(&i.to_string()),
-            Self::Float(f) => out.push_str(&repr_float(*f)),
-            Self::Str(s) => out.push_str(&repr_str(s)),
-            Self::Markup(s) => {
-                out.push_str("Markup(");
-                out.push_str(&repr_str(s));
-                out.push(')');
-            }
-            Self::List(seq) => write_items(out, level, "[", &seq.items, "]"),
-            Self::Tuple(seq) if seq.items.len() == 1 => {
-                write_items(out, level, "(", &seq.items, ",)")
-            }
-            Self::Tuple(seq) => write_items(out, level, "(", &seq.items, ")"),
-            Self::Dict(dict) => write_dict(out, level, &dict.entries),
-            Self::Object(object) => object.write_repr(self, out, level),
-        }
-    }
-}
-
-fn write_items(out: &mut String, level: u32, open: &str, items: &[Val], close: &str) {
-    out.push_str(open);
-    for (i, item) in items.iter().enumerate() {
-        if i > 0 {
-            out.push_str(", ");
-        }
-        item.write_repr(out, level + 1);
-    }
-    out.push_str(close);
-}
-
-fn write_dict(out: &mut String, level: u32, entries: &[(Val, Val)]) {
-    out.push('{');
-    for (i, (key, value)) in entries.iter().enumerate() {
-        if i > 0 {
-            out.push_str(", ");
-        }
-        key.write_repr(out, level + 1);
-        out.push_str(": ");
-        value.write_repr(out, level + 1);
-    }
-    out.push('}');
-}
-
-impl Object {
-    fn write_repr(&self, value: &Val, out: &mut String, level: u32) {
-        match self {
-            Self::View(kind, dict) => {
-                out.push_str(value.type_name());
-                write_items(out, level, "([", &dict.view(*kind), "])");
-            }
-            Self::Range {
-                start,
-                stop,
-                step: 1,
-            } => out.push_str(&format!("range({start}, {stop})")),
-            Self::Range { start, stop, step } => {
-                out.push_str(&format!("range({start}, {stop}, {step})"));
-            }
-            Self::Namespace { entries, .. } => {
-                out.push_str("<Namespace {");
-                match entries.try_borrow_mut() {
-                    Ok(entries) => {
-                        for (i, (name, value)) in entries.iter().enumerate() {
-                            if i > 0 {
-                                out.push_str(", ");
-                            }
-                            out.push_str(&repr_str(name));
-                            out.push_str(": ");
-                            value.write_repr(out, level + 1);
-                        }
-                    }
-                    // The namespace holds itself.
-                    Err(_) => out.push_str("..."),
-                }
-                out.push_str("}>");
-            }
-            Self::Macro(m) => match &m.definition.name {
-                Some(name) => out.push_str(&format!("<Macro {}>", repr_str(name))),
-                None => out.push_str("<Macro anonymous>"),
-            },
-            Self::Loop(l) => {
-                out.push_str(&format!(
-                    "<LoopContext {}/{}>",
-                    l.index.get() + 1,
-                    l.items.len()
-                ));
-            }
-            // Python prints an address here; there is none to match.
-            Self::Iter(..)
-            | Self::Method(..)
-            | Self::Function(_)
-            | Self::Cycler { .. }
-            | Self::Joiner { .. } => {
-                out.push_str(&format!("<{} object>", value.type_name()));
-            }
-        }
     }
 }
 
