@@ -3,6 +3,7 @@
 mod bert;
 mod bpe;
 mod cache;
+mod cuts;
 mod load;
 mod pool;
 mod special;
@@ -17,6 +18,7 @@ use crate::metadata::VocabMetadata;
 use crate::pre::PreTokenizer;
 use crate::tokenizer::END_TOKENS;
 use bpe::{Bpe, Scratch, Sink};
+use cuts::Cuts;
 use pool::Pool;
 use special::{Matcher, Part};
 
@@ -285,63 +287,6 @@ fn push_spaced(text: &str, spaced: &mut String) {
     for word in words {
         spaced.push_str(SPACE);
         spaced.push_str(word);
-    }
-}
-
-/// Where a text with `▁` for spaces can be cut into words that no merge crosses: before a `▁` that
-/// follows another character, unless some token has the two next to each other.
-#[derive(Debug)]
-pub(crate) struct Cuts {
-    /// Characters that stand before `▁` inside a token, sorted; `None` if there are too many to matter.
-    joins: Option<Vec<char>>,
-}
-
-impl Cuts {
-    /// Collects the characters of `tokens`.
-    fn new<'a>(tokens: impl Iterator<Item = &'a str>) -> Self {
-        const MAX_JOINS: usize = 32;
-        let mut joins = std::collections::BTreeSet::new();
-        for token in tokens {
-            for (at, _) in token.match_indices(SPACE).filter(|&(at, _)| at > 0) {
-                joins.extend(token[..at].chars().next_back().filter(|&c| c != '▁'));
-            }
-            if joins.len() > MAX_JOINS {
-                return Self { joins: None };
-            }
-        }
-        Self {
-            joins: Some(joins.into_iter().collect()),
-        }
-    }
-
-    fn for_each(&self, spaced: &str, mut emit: impl FnMut(&str)) {
-        let Some(joins) = &self.joins else {
-            if !spaced.is_empty() {
-                emit(spaced);
-            }
-            return;
-        };
-        let bytes = spaced.as_bytes();
-        let (mut start, mut at) = (0, 0);
-        while let Some(skip) = bytes[at..]
-            .iter()
-            .position(|&byte| byte == SPACE.as_bytes()[0])
-        {
-            at += skip;
-            if !bytes[at..].starts_with(SPACE.as_bytes()) {
-                at += 1;
-                continue;
-            }
-            let joined = |c: char| c == '▁' || joins.binary_search(&c).is_ok();
-            if at > start && !spaced[start..at].chars().next_back().is_some_and(joined) {
-                emit(&spaced[start..at]);
-                start = at;
-            }
-            at += SPACE.len();
-        }
-        if start < spaced.len() {
-            emit(&spaced[start..]);
-        }
     }
 }
 

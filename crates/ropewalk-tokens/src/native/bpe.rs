@@ -160,6 +160,17 @@ impl Bpe {
         Some(self.bytes[byte as usize]).filter(|&id| (id as usize) < self.whole.len())
     }
 
+    /// Returns the token of a word that is one character.
+    #[inline]
+    fn lone(&self, word: &str) -> Option<u32> {
+        if word.len() > 4 {
+            return None;
+        }
+        let mut chars = word.chars();
+        let id = *self.chars.get(&chars.next()?)?;
+        (chars.next().is_none() && (id as usize) < self.whole.len()).then_some(id)
+    }
+
     /// Appends the tokens of `word` to `sink`.
     #[inline]
     pub(super) fn word(&self, word: &str, scratch: &mut Scratch, sink: &mut impl Sink) {
@@ -168,6 +179,11 @@ impl Bpe {
             && let Some(id) = self.byte(byte)
         {
             return sink.token(id, 1);
+        }
+        if self.unit == Unit::Chars
+            && let Some(id) = self.lone(word)
+        {
+            return sink.token(id, bytes.len());
         }
         let hash = hash(bytes);
         let mut candidate = None;

@@ -5,9 +5,10 @@ use std::sync::atomic::AtomicU8;
 
 use super::bpe::{Bpe, NONE, PairMap, Unit};
 use super::cache::WordCache;
+use super::cuts::Cuts;
 use super::pool::{Pool, WordMap, hash};
 use super::special::{Matcher, Special};
-use super::{Cuts, Model, NativeVocab, TokenKind, unspell_into};
+use super::{Model, NativeVocab, TokenKind, unspell_into};
 use crate::alphabet;
 use crate::error::{Error, Result};
 use crate::json::byte_token;
@@ -325,6 +326,18 @@ fn byte_tokens(names: &Pool, kinds: &[TokenKind]) -> [u32; 256] {
     bytes
 }
 
+/// Returns the unknown token, [`NONE`] if it is outside the vocabulary.
+fn unknown(metadata: &dyn VocabMetadata, names: &Pool, default: u32) -> u32 {
+    let id = metadata
+        .u32("tokenizer.ggml.unknown_token_id")
+        .unwrap_or(default);
+    if (id as usize) < names.len() {
+        id
+    } else {
+        NONE
+    }
+}
+
 fn builds(kind: TokenKind) -> bool {
     matches!(
         kind,
@@ -342,9 +355,7 @@ fn lines(metadata: &dyn VocabMetadata, names: &Pool, kinds: &[TokenKind]) -> Res
         out.extend_from_slice(name)
     })?;
     let cuts = symbols.cuts();
-    let unk = metadata
-        .u32("tokenizer.ggml.unknown_token_id")
-        .unwrap_or(NONE);
+    let unk = unknown(metadata, names, NONE);
     let bpe = symbols.into_bpe(Unit::Chars, pairs, byte_tokens(names, kinds), unk);
     Ok(Model::Lines { bpe, cuts })
 }
@@ -393,12 +404,7 @@ fn spaces(
         }
     }
     let cuts = symbols.cuts();
-    let unk = metadata.u32("tokenizer.ggml.unknown_token_id").unwrap_or(0);
-    let unk = if (unk as usize) < names.len() {
-        unk
-    } else {
-        NONE
-    };
+    let unk = unknown(metadata, names, 0);
     let bpe = symbols.into_bpe(Unit::Chars, pairs, byte_tokens(names, kinds), unk);
     Ok(Model::Spaces { bpe, prefix, cuts })
 }

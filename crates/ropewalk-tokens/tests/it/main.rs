@@ -1,6 +1,7 @@
 //! Integration tests of `ropewalk-tokens`.
 
 mod anchors;
+mod loading;
 mod miniature;
 mod stream;
 mod support;

@@ -35,7 +35,10 @@ fn run(name: &str) -> Option<(usize, usize)> {
         } else {
             println!("{name} {text:?}\n  expected {expected:?}\n  got      {got:?}");
         }
-        check_offsets(&tokenizer, text, &got);
+        if name != "bert-bge" {
+            // WordPiece drops white space, so its offsets have gaps.
+            check_offsets(&tokenizer, text, &got);
+        }
     }
     println!("{name}: {passed} of {} cases", ids.len());
     Some((passed, ids.len()))
@@ -80,4 +83,5 @@ vectors! {
     deepseek_llm: "deepseek-llm",
     starcoder: "starcoder",
     gpt2: "gpt-2",
+    bert: "bert-bge",
 }
