@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::sys;
 
+/// Counts the temporary files of this program; its process id keeps programs apart.
+static COUNTER: AtomicU32 = AtomicU32::new(0);
+
 /// A file that appears under its name only when it is complete.
 ///
 /// Data goes to a hidden file in the same directory. Dropping the value before it is committed
@@ -31,17 +34,23 @@ impl AtomicFile {
                 "it is a directory",
             ));
         }
-        // The process id keeps programs apart, the counter the writers of one program.
-        static COUNTER: AtomicU32 = AtomicU32::new(0);
-        let serial = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let mut hidden = std::ffi::OsString::from(".");
-        hidden.push(name);
-        hidden.push(format!(".{}-{serial}.tmp", std::process::id()));
-        let temporary = target.with_file_name(hidden);
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&temporary)?;
+        let (temporary, file) = loop {
+            let serial = COUNTER.fetch_add(1, Ordering::Relaxed);
+            let mut hidden = std::ffi::OsString::from(".");
+            hidden.push(name);
+            hidden.push(format!(".{}-{serial}.tmp", std::process::id()));
+            let temporary = target.with_file_name(hidden);
+            match OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .open(&temporary)
+            {
+                Ok(file) => break (temporary, file),
+                // Left by a program that was killed; process ids repeat, in containers at once.
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(e),
+            }
+        };
         let out = BufWriter::with_capacity(1 << 18, file);
         Ok(Self {
             out,
@@ -80,5 +89,29 @@ impl Drop for AtomicFile {
             // Nothing can be done about a failure here.
             drop(fs::remove_file(&self.temporary));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_program_left_is_passed_over() {
+        let dir = std::env::temp_dir().join(format!("ropewalk-atomic-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let next = COUNTER.load(Ordering::Relaxed);
+        for serial in next..next + 4 {
+            fs::write(
+                dir.join(format!(".x.{}-{serial}.tmp", std::process::id())),
+                "",
+            )
+            .unwrap();
+        }
+        let mut file = AtomicFile::create(&dir.join("x")).unwrap();
+        file.write_all(b"whole").unwrap();
+        file.commit().unwrap();
+        assert_eq!(fs::read(dir.join("x")).unwrap(), b"whole");
+        fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -27,7 +27,8 @@ impl Gguf {
     /// Opens a file and maps it into memory.
     ///
     /// A name of the form `NAME-00002-of-00003.gguf` opens the whole split model, whichever part
-    /// is named. The file must not be shortened while it is open; [`Gguf::read`] has no such
+    /// is named. The file must not be changed while it is open: tensors are slices of it, and a
+    /// file that is shortened ends the process when they are read. [`Gguf::read`] has no such
     /// condition.
     ///
     /// # Errors
@@ -45,7 +46,8 @@ impl Gguf {
         Self::load(path.as_ref(), Bytes::read)
     }
 
-    /// Reads a file that is already in memory. The bytes are shared, not copied.
+    /// Reads a file that is already in memory. An `Arc<[u8]>` is shared; a vector or a slice is
+    /// copied once, because an `Arc` keeps its count beside the bytes.
     ///
     /// # Errors
     /// As [`Gguf::open`]; one part of a split model is refused, since the others are out of reach.

@@ -19,9 +19,10 @@ impl Bytes {
     /// Maps the file; reads it where mapping is not possible.
     pub(crate) fn map(path: &Path) -> io::Result<Self> {
         let file = open(path)?;
-        // SAFETY: the map is read-only and private to this process. Another process that shortens
-        // the file while it is mapped can end this one with a bus error; `Gguf::open` says so and
-        // `Gguf::read` is the way around it.
+        // SAFETY: the map is read-only and private to this process, and nothing here keeps an index
+        // or length taken from tensor data. Whoever changes the file while it is mapped changes
+        // these bytes, and shortening it can end the process with a bus error; `Gguf::open` forbids
+        // both and `Gguf::read` is the way around it.
         match unsafe { memmap2::Mmap::map(&file) } {
             Ok(map) => Ok(Self::Map(map)),
             Err(_) => read(file),

@@ -118,7 +118,9 @@ impl<'a> Tensor<'a> {
     /// # Errors
     /// [`Error::Unsupported`] for types without a dequantiser.
     pub fn to_f32(&self) -> Result<Vec<f32>> {
-        let mut out = vec![0.0; self.info.n_elements()];
+        // Nothing is allocated for a type that cannot be converted.
+        let known = dequant::dequantizer(self.info.ty).is_some();
+        let mut out = vec![0.0; if known { self.info.n_elements() } else { 0 }];
         dequant::dequantize(self.info.ty, self.data, &mut out)?;
         Ok(out)
     }
