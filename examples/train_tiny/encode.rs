@@ -151,6 +151,8 @@ pub struct World {
     pub tokens: usize,
     /// Updates of one stage of the data; see [`Stage::at`].
     pub drill_steps: u64,
+    /// Whether this is the second part of the run.
+    pub second: bool,
     /// Longest conversation kept, in tokens.
     pub longest: usize,
 }
@@ -159,11 +161,12 @@ impl BatchSource for World {
     fn docs(&self, step: u64) -> ropewalk::train::Result<Vec<Doc>> {
         let (mut out, mut total) = (Vec::new(), 0);
         for i in 0..4096 {
-            let c = world::conversation(
-                self.seed,
-                step * 4096 + i,
-                Stage::at(step, self.drill_steps),
-            );
+            let (stage, part) = if self.second {
+                (Stage::SECOND, 1 << 40)
+            } else {
+                (Stage::at(step, self.drill_steps), 0)
+            };
+            let c = world::conversation(self.seed, part + step * 4096 + i, stage);
             let mut d = doc(&self.tok, &c)
                 .map_err(|e| ropewalk::train::TrainError::Batch(e.to_string()))?;
             d.truncate(self.longest);
@@ -187,6 +190,9 @@ impl BatchSource for World {
         eat(&(self.tokens as u64).to_le_bytes());
         eat(&self.drill_steps.to_le_bytes());
         eat(&(self.longest as u64).to_le_bytes());
+        if self.second {
+            eat(b"second");
+        }
         for i in 0..64 {
             let c = world::conversation(
                 self.seed,
@@ -194,6 +200,7 @@ impl BatchSource for World {
                 Stage {
                     drills: 0.04,
                     compact: false,
+                    more: false,
                 },
             );
             let ids = doc(&self.tok, &c).map(|d| d.ids).unwrap_or_default();

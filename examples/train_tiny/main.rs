@@ -8,11 +8,13 @@
 //!
 //! `--out DIR` (default `target/train_tiny`), `--resume` continues from the last checkpoint, `--eval` only evaluates it,
 //! `--export` and
-//! `--report` write its files again, `--steps N`, `--tokens N` per update, `--lr X`, `--threads N`, `--sample N` prints conversations and stops.
+//! `--report` write its files again, `--steps N` and `--more N` updates of the two parts,
+//! `--tokens N` per update, `--lr X`, `--threads N`, `--sample N` prints conversations and stops.
 
 mod cities;
 mod encode;
 mod eval;
+mod more;
 mod phrases;
 mod report;
 mod topics;
@@ -29,6 +31,7 @@ use ropewalk::train::{Compute, Lm, LmConfig, TrainConfig, Trainer};
 struct Args {
     out: PathBuf,
     steps: u64,
+    more: u64,
     tokens: usize,
     lr: f64,
     threads: usize,
@@ -46,6 +49,7 @@ fn args() -> Result<Args> {
     let mut a = Args {
         out: "target/train_tiny".into(),
         steps: 3600,
+        more: 2000,
         tokens: 2048,
         lr: 3e-3,
         threads: 0,
@@ -64,6 +68,7 @@ fn args() -> Result<Args> {
         match flag.as_str() {
             "--out" => a.out = value()?.into(),
             "--steps" => a.steps = value()?.parse()?,
+            "--more" => a.more = value()?.parse()?,
             "--tokens" => a.tokens = value()?.parse()?,
             "--lr" => a.lr = value()?.parse()?,
             "--threads" => a.threads = value()?.parse()?,
@@ -75,7 +80,7 @@ fn args() -> Result<Args> {
             "--eval" => a.eval = true,
             "--export" => a.export = true,
             "--report" => a.report = true,
-            "--quick" => (a.steps, a.drills, a.cases) = (120, 30, 48),
+            "--quick" => (a.steps, a.more, a.drills, a.cases) = (120, 0, 30, 48),
             _ => bail!("unknown option {flag}; the head of examples/train_tiny/main.rs lists them"),
         }
     }
@@ -121,45 +126,71 @@ fn main() -> Result<()> {
     if a.sample > 0 {
         return sample(&tok, a.sample);
     }
+    let compute = Compute::new(a.threads);
+    let (first, second) = (a.out.join("checkpoint"), a.out.join("checkpoint-second"));
+    if !(a.eval || a.export || a.report) {
+        // Each part is skipped when a resumed run has finished it.
+        let config = LmConfig::tiny(vocab.tokens.len());
+        println!(
+            "model: {:.2} million parameters, {} threads",
+            config.parameters() as f64 / 1e6,
+            compute.threads()
+        );
+        if !(a.resume && second.exists()) {
+            let lm = Lm::new(config, SEED, compute.clone())?;
+            part(&a, &tok, lm, &first, false)?;
+        }
+        if a.more > 0 {
+            let lm = Lm::from_checkpoint(&first, compute.clone())?;
+            part(&a, &tok, lm, &second, true)?;
+        }
+        println!("trained in {:.1} min", began.elapsed().as_secs_f64() / 60.0);
+    }
+    let lm = Lm::from_checkpoint(if second.exists() { &second } else { &first }, compute)?;
+    let all = !(a.eval || a.export || a.report);
+    if all || a.export {
+        export(&lm, vocab, &a.out)?;
+    }
+    if all || a.report {
+        report(&lm, &tok, &a)?;
+    }
+    if all || a.eval {
+        evaluate(&lm, &tok, &a)
+    } else {
+        Ok(())
+    }
+}
+
+/// Trains one part of the run: the first from new weights, the second on more phrasings from the end of the first with
+/// a lower rate.
+fn part(a: &Args, tok: &Tokenizer, lm: Lm, checkpoint: &Path, second: bool) -> Result<()> {
     let data = encode::World {
         tok: tok.clone(),
         seed: SEED,
         tokens: a.tokens,
         drill_steps: a.drills,
+        second,
         longest: 512,
     };
-    let compute = Compute::new(a.threads);
-    let checkpoint = a.out.join("checkpoint");
-    if a.eval || a.export || a.report {
-        let lm = Lm::from_checkpoint(&checkpoint, compute)?;
-        if a.export {
-            export(&lm, vocab, &a.out)?;
-        }
-        if a.report {
-            report(&lm, &tok, &a.out)?;
-        }
-        return if a.eval {
-            evaluate(&lm, &tok, &a)
-        } else {
-            Ok(())
-        };
-    }
-    let config = LmConfig::tiny(vocab.tokens.len());
-    let lm = Lm::new(config, SEED, compute)?;
-    println!(
-        "model: {:.2} million parameters, {} threads",
-        config.parameters() as f64 / 1e6,
-        lm.compute().threads()
-    );
-    let settings = TrainConfig::new(SEED, a.lr, (a.steps / 20).clamp(10, 200), a.steps);
-    let mut trainer = if a.resume {
-        Trainer::resume(&checkpoint, lm, settings, &data)?
+    let (steps, lr) = if second {
+        (a.more, a.lr / 2.0)
+    } else {
+        (a.steps, a.lr)
+    };
+    let settings = TrainConfig::new(SEED, lr, (steps / 20).clamp(10, 200), steps);
+    let mut trainer = if a.resume && checkpoint.exists() {
+        Trainer::resume(checkpoint, lm, settings, &data)?
     } else {
         Trainer::new(lm, settings, &data)
     };
-    trainer.log_to(&a.out.join("metrics.jsonl"))?;
+    let (metrics, held_out) = files(second);
+    if trainer.step() == 0 {
+        write(&a.out.join(metrics), "")?;
+        write(&a.out.join(held_out), "")?;
+    }
+    trainer.log_to(&a.out.join(metrics))?;
     let held: Vec<_> = (0..96)
-        .map(|i| encode::doc(&tok, &world::conversation(SEED + 1, i, world::Stage::LAST)))
+        .map(|i| encode::doc(tok, &world::conversation(SEED + 1, i, world::Stage::HELD)))
         .collect::<Result<_>>()?;
     let (mut loss, mut tokens, mut clock) = (0.0, 0, Instant::now());
     while !trainer.finished() {
@@ -180,30 +211,29 @@ fn main() -> Result<()> {
             (tokens, clock) = (0, Instant::now());
         }
         if r.step % a.every == 0 || trainer.finished() {
-            trainer.save(&checkpoint)?;
-            let calls = eval::unseen_calls(
-                &eval::Own {
-                    lm: trainer.model(),
-                    tok: &tok,
-                },
-                &tok,
-                SEED + 3,
-                48,
-            )?;
-            let held = trainer.model().evaluate(&held)?;
+            trainer.save(checkpoint)?;
+            let lm = trainer.model();
+            let calls = eval::unseen_calls(&eval::Own { lm, tok }, tok, SEED + 3, 48)?;
+            let held = lm.evaluate(&held)?;
             println!(
                 "step {:5}  held-out loss {held:.4}  tool calls, phrasing and city unseen: {calls} of 48",
                 r.step
             );
             let line = serde_json::json!({ "step": r.step, "loss": held, "calls": calls });
-            append(&a.out.join("held_out.jsonl"), &format!("{line}\n"))?;
+            append(&a.out.join(held_out), &format!("{line}\n"))?;
             clock = Instant::now();
         }
     }
-    println!("trained in {:.1} min", began.elapsed().as_secs_f64() / 60.0);
-    export(trainer.model(), vocab, &a.out)?;
-    report(trainer.model(), &tok, &a.out)?;
-    evaluate(trainer.model(), &tok, &a)
+    Ok(())
+}
+
+/// The metrics files of a part of the run.
+fn files(second: bool) -> (&'static str, &'static str) {
+    if second {
+        ("metrics-second.jsonl", "held_out-second.jsonl")
+    } else {
+        ("metrics.jsonl", "held_out.jsonl")
+    }
 }
 
 /// Writes the model for transformers and for GGUF readers, the latter as shipped and in f32 for comparisons.
@@ -246,18 +276,18 @@ fn evaluate(lm: &Lm, tok: &Tokenizer, a: &Args) -> Result<()> {
 }
 
 /// Writes the curve and ten conversations.
-fn report(lm: &Lm, tok: &Tokenizer, out: &Path) -> Result<()> {
-    let read = |name: &str| {
-        std::fs::read_to_string(out.join(name))
-            .with_context(|| out.join(name).display().to_string())
-    };
-    let (train, held) = (
-        report::points(&read("metrics.jsonl")?),
-        report::points(&read("held_out.jsonl")?),
-    );
-    write(&out.join("curve.svg"), &report::curve(&train, &held))?;
+fn report(lm: &Lm, tok: &Tokenizer, a: &Args) -> Result<()> {
+    let read = |name: &str| std::fs::read_to_string(a.out.join(name)).unwrap_or_default();
+    let (mut train, mut held) = (Vec::new(), Vec::new());
+    for second in [false, true] {
+        let (metrics, held_out) = files(second);
+        let shift = if second { a.steps } else { 0 };
+        train.extend(report::points(&read(metrics), shift));
+        held.extend(report::points(&read(held_out), shift));
+    }
+    write(&a.out.join("curve.svg"), &report::curve(&train, &held))?;
     write(
-        &out.join("transcripts.md"),
+        &a.out.join("transcripts.md"),
         &report::transcripts(&eval::Own { lm, tok }, tok)?,
     )
 }
@@ -279,7 +309,7 @@ fn write(path: &Path, text: &str) -> Result<()> {
 fn sample(tok: &Tokenizer, n: u64) -> Result<()> {
     let mut lengths = Vec::new();
     for i in 0..1000 {
-        let c = world::conversation(SEED, i, world::Stage::LAST);
+        let c = world::conversation(SEED, i, world::Stage::HELD);
         let d = encode::doc(tok, &c)?;
         ensure!(
             d.ids == tok.encode(&encode::text(&c, false), false)?,

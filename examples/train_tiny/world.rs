@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use ropewalk::train::Rng;
 
 use crate::cities;
+use crate::more;
 use crate::phrases::{self as ph};
 use crate::topics::{self as tp};
 
@@ -28,46 +29,48 @@ pub struct Conversation {
     pub tool: Option<String>,
     /// What was said.
     pub turns: Vec<(Role, String)>,
-    /// Whether tool results may be JSON without spaces.
-    pub compact: bool,
+    /// What it may contain.
+    pub stage: Stage,
 }
 
 /// What the training data contains at some point of the run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Stage {
     /// Share of copying exercises.
     pub drills: f32,
     /// Whether half of the tool results are JSON without spaces.
     pub compact: bool,
+    /// Whether the phrasings of [`more`] are used.
+    pub more: bool,
 }
 
 impl Stage {
-    /// The last stage, also that of held-out conversations.
-    pub const LAST: Self = Self {
+    /// Held-out conversations.
+    pub const HELD: Self = Self {
         drills: 0.04,
         compact: true,
+        more: false,
+    };
+    /// The second part of the run.
+    pub const SECOND: Self = Self {
+        drills: 0.15,
+        compact: true,
+        more: true,
     };
 
-    /// The stage of update `step`. Copying begins with many exercises, pauses while the answers are learned, and comes
-    /// back until names are copied without a slip.
-    pub fn at(step: u64, warm: u64) -> Self {
-        match step / warm.max(1) {
-            0 => Self {
-                drills: 0.6,
-                compact: false,
-            },
-            1 | 2 => Self {
-                drills: 0.04,
-                compact: false,
-            },
-            3..=5 => Self {
-                drills: 0.4,
-                compact: true,
-            },
-            _ => Self {
-                drills: 0.1,
-                compact: true,
-            },
+    /// The stage of update `step` of the first part. Copying begins with many exercises, pauses while the answers are
+    /// learned, and comes back until names are copied without a slip.
+    pub fn at(step: u64, length: u64) -> Self {
+        let (drills, compact) = match step / length.max(1) {
+            0 => (0.6, false),
+            1 | 2 => (0.04, false),
+            3..=5 => (0.4, true),
+            _ => (0.1, true),
+        };
+        Self {
+            drills,
+            compact,
+            more: false,
         }
     }
 }
@@ -424,7 +427,7 @@ pub enum Known {
 
 /// Takes the spaces out of half of the JSON results, as other programs write it.
 fn spaced(rng: &mut Rng, c: &Conversation, result: String) -> String {
-    if !c.compact || !result.starts_with('{') || rng.chance(0.5) {
+    if !c.stage.compact || !result.starts_with('{') || rng.chance(0.5) {
         return result;
     }
     result.replace("\": ", "\":").replace(", \"", ",\"")
@@ -514,7 +517,9 @@ fn exchange(rng: &mut Rng, c: &mut Conversation) {
             let q = if follow {
                 say(rng, ph::NEXT).replace("$C", &name)
             } else {
-                price_question(rng, false, &name)
+                let more = c.stage.more && rng.chance(0.5);
+                let core = say(rng, if more { more::PRICE } else { ph::PRICE });
+                decorate(rng, core, false).replace("$C", &name)
             };
             add_price(rng, c, q, &name);
         }
@@ -534,7 +539,12 @@ fn exchange(rng: &mut Rng, c: &mut Conversation) {
             }
         }
         43..67 => {
-            let q = unknown_question(rng, false);
+            let q = if c.stage.more && rng.chance(0.4) {
+                let core = say(rng, more::UNKNOWN);
+                decorate(rng, core, false)
+            } else {
+                unknown_question(rng, false)
+            };
             c.turns.push((Role::User, q));
             c.turns.push((Role::Assistant, say(rng, tp::REFUSAL)));
         }
@@ -582,7 +592,7 @@ pub fn conversation(seed: u64, index: u64, stage: Stage) -> Conversation {
         system: system(&mut rng),
         tool: None,
         turns: Vec::new(),
-        compact: stage.compact,
+        stage,
     };
     if rng.chance(0.8) {
         c.tool = Some(tool(&mut rng));
@@ -601,7 +611,7 @@ pub fn prompt(rng: &mut Rng, with_tool: bool, question: String) -> Conversation 
         system,
         tool,
         turns: vec![(Role::User, question)],
-        compact: true,
+        stage: Stage::HELD,
     }
 }
 
@@ -654,6 +664,8 @@ pub fn overlap() -> Vec<String> {
         }
     };
     [
+        more::PRICE,
+        more::UNKNOWN,
         ph::PRICE,
         ph::BOTH,
         ph::NEXT,
