@@ -67,9 +67,11 @@ impl Steps {
     }
 }
 
-/// The root of the workspace.
+/// The root of the workspace: from the cargo that runs us, so that checkouts may share a target
+/// directory.
 pub fn root() -> PathBuf {
-    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let here = here.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
     here.parent().map_or(here.clone(), PathBuf::from)
 }
 
