@@ -38,8 +38,43 @@ pub struct AttentionShape {
     pub softcap: Option<f32>,
 }
 
+impl AttentionShape {
+    /// Returns a layer that sees all positions, with scores divided by `sqrt(head_dim)`.
+    #[must_use]
+    pub fn new(q_heads: usize, kv_heads: usize, head_dim: usize) -> Self {
+        let scale = 1.0 / (head_dim as f32).sqrt();
+        Self {
+            q_heads,
+            kv_heads,
+            head_dim,
+            scale,
+            window: None,
+            softcap: None,
+        }
+    }
+
+    /// Replaces the factor of the scores.
+    #[must_use]
+    pub fn with_scale(self, scale: f32) -> Self {
+        Self { scale, ..self }
+    }
+
+    /// Lets a query see `window` positions, its own included.
+    #[must_use]
+    pub fn with_window(self, window: Option<usize>) -> Self {
+        Self { window, ..self }
+    }
+
+    /// Bounds the scores.
+    #[must_use]
+    pub fn with_softcap(self, softcap: Option<f32>) -> Self {
+        Self { softcap, ..self }
+    }
+}
+
 /// A cache of keys or values, `[kv_heads, capacity, head_dim]`.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum KvRef<'a> {
     /// 32-bit floats.
     F32(&'a [f32]),
@@ -164,9 +199,7 @@ pub fn attention(
 /// use ropewalk_kernels::{Isa, Pool};
 ///
 /// let pool = Pool::new(NonZeroUsize::MIN);
-/// let (q_heads, kv_heads, head_dim) = (2, 1, 8);
-/// let shape =
-///     AttentionShape { q_heads, kv_heads, head_dim, scale: 1.0, window: None, softcap: None };
+/// let shape = AttentionShape::new(2, 1, 8);
 /// // Position 0 has the only key, so both heads give its value.
 /// let (q, k, v) = ([0.3; 16], [0.1; 8], [7.0; 8]);
 /// let mut out = [0.0; 16];

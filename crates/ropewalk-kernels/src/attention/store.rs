@@ -4,6 +4,7 @@ use crate::{Error, Isa, ops};
 
 /// A cache of keys or values for writing, `[kv_heads, capacity, head_dim]`.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum KvMut<'a> {
     /// 32-bit floats.
     F32(&'a mut [f32]),

@@ -10,7 +10,8 @@ struct Case {
     shape: AttentionShape,
     len: usize,
     m: usize,
-    half: bool,
+    /// Whether keys and values are stored in f16.
+    half: [bool; 2],
 }
 
 struct Data {
@@ -22,22 +23,17 @@ struct Data {
     v16: Vec<u16>,
 }
 
+/// Every pair of formats of keys and values.
+const FORMATS: [[bool; 2]; 4] = [[false, false], [true, true], [true, false], [false, true]];
+
 impl Case {
     fn new(q_heads: usize, kv_heads: usize, head_dim: usize, len: usize, m: usize) -> Self {
-        let scale = 1.0 / (head_dim as f32).sqrt();
-        let shape = AttentionShape {
-            q_heads,
-            kv_heads,
-            head_dim,
-            scale,
-            window: None,
-            softcap: None,
-        };
+        let shape = AttentionShape::new(q_heads, kv_heads, head_dim);
         Self {
             shape,
             len,
             m,
-            half: false,
+            half: [false; 2],
         }
     }
 
@@ -55,7 +51,7 @@ impl Case {
             .collect();
         let (mut k, mut v) = (random(2, n), random(3, n));
         // What lies behind the last query must not be read.
-        for (cache, _) in [(&mut k, 0), (&mut v, 1)] {
+        for cache in [&mut k, &mut v] {
             for head in cache.chunks_mut(capacity * self.shape.head_dim) {
                 head[self.len * self.shape.head_dim..].fill(f32::NAN);
             }
@@ -63,8 +59,10 @@ impl Case {
         let (mut k16, mut v16) = (vec![0; n], vec![0; n]);
         ops::f32_to_f16(Isa::Scalar, &k, &mut k16).unwrap();
         ops::f32_to_f16(Isa::Scalar, &v, &mut v16).unwrap();
-        if self.half {
+        if self.half[0] {
             ops::f16_to_f32(Isa::Scalar, &k16, &mut k).unwrap();
+        }
+        if self.half[1] {
             ops::f16_to_f32(Isa::Scalar, &v16, &mut v).unwrap();
         }
         Data {
@@ -81,11 +79,15 @@ impl Case {
     fn run(&self, data: &Data, isa: Isa, threads: usize, from: usize, to: usize) -> Vec<f32> {
         let pool = Pool::new(NonZeroUsize::new(threads).unwrap());
         let mut out = vec![f32::NAN; (to - from) * self.width()];
-        let (k, v) = if self.half {
-            (KvRef::F16(&data.k16), KvRef::F16(&data.v16))
-        } else {
-            (KvRef::F32(&data.k), KvRef::F32(&data.v))
+        let cache = |half, full, bits| {
+            if half {
+                KvRef::F16(bits)
+            } else {
+                KvRef::F32(full)
+            }
         };
+        let k = cache(self.half[0], &data.k, &data.k16);
+        let v = cache(self.half[1], &data.v, &data.v16);
         let q = &data.q[from * self.width()..to * self.width()];
         let first_pos = self.len - self.m + from;
         let mut scratch = AttentionScratch::new();
@@ -195,7 +197,7 @@ fn check(case: &Case) {
 #[test]
 fn equals_the_reference_for_every_head_size() {
     for head_dim in [8, 16, 20, 64, 80, 96, 128, 256] {
-        for half in [false, true] {
+        for half in FORMATS {
             check(&Case {
                 half,
                 ..Case::new(4, 2, head_dim, 200, 70)
@@ -231,7 +233,7 @@ fn a_window_hides_old_positions() {
 
 #[test]
 fn a_softcap_bounds_the_scores() {
-    for half in [false, true] {
+    for half in FORMATS {
         let mut case = Case {
             half,
             ..Case::new(4, 2, 32, 260, 50)
@@ -250,7 +252,7 @@ fn equals_the_reference_for_random_layers() {
         (1usize..400, 1usize..60),
         of(1usize..300),
         of(1u8..50),
-        0u8..2,
+        0usize..4,
     );
     properties(
         24,
@@ -259,7 +261,7 @@ fn equals_the_reference_for_random_layers() {
             let mut case = Case::new(kv_heads * group, kv_heads, dim, len, m.min(len));
             case.shape.window = window;
             case.shape.softcap = softcap.map(f32::from);
-            case.half = half == 1;
+            case.half = FORMATS[half];
             check(&case);
         },
     );

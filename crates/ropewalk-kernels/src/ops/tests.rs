@@ -414,3 +414,33 @@ fn refuses_unequal_lengths() {
     assert!(softmax(isa, &mut x, 4).is_err());
     assert!(f16_to_f32(isa, &[0; 3], &mut x).is_err());
 }
+
+#[test]
+fn all_tiers_with_fused_multiply_add_give_equal_bits() {
+    let tiers: Vec<Isa> = Isa::available()
+        .into_iter()
+        .filter(|&isa| isa != Isa::Scalar)
+        .collect();
+    let (x, w) = (wide(1, 1003, 40.0), wide(2, 1003, 3.0));
+    let run = |isa: Isa| {
+        let mut all = Vec::new();
+        for activation in [Activation::Silu, Activation::GeluErf, Activation::GeluTanh] {
+            let mut out = vec![0.0; x.len()];
+            gate(isa, activation, &w, &x, &mut out).unwrap();
+            all.extend(out);
+        }
+        let mut out = vec![0.0; x.len()];
+        rms_norm(isa, &x, &w, 1e-6, &mut out).unwrap();
+        all.extend_from_slice(&out);
+        layer_norm(isa, &x, &w, Some(&w), 1e-6, &mut out).unwrap();
+        all.extend_from_slice(&out);
+        out.copy_from_slice(&x);
+        softmax(isa, &mut out, x.len()).unwrap();
+        all.extend_from_slice(&out);
+        all.push(log_sum_exp(isa, &x));
+        all.iter().map(|x| x.to_bits()).collect::<Vec<_>>()
+    };
+    for pair in tiers.windows(2) {
+        assert_eq!(run(pair[0]), run(pair[1]), "{} and {}", pair[0], pair[1]);
+    }
+}

@@ -176,7 +176,8 @@ impl Lanes for Scalar {
     #[inline(always)]
     unsafe fn scale(self, n: Self) -> Self {
         self.zip(n, |x, n| {
-            let half = (n * 0.5).floor();
+            // Adding and subtracting 1.5 * 2^23 rounds to a whole number.
+            let half = (n * 0.5 + 12_582_912.0) - 12_582_912.0;
             x * power(half) * power(n - half)
         })
     }
