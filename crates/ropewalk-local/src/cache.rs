@@ -2,6 +2,8 @@
 
 use ropewalk_spec::ModelSpec;
 
+use crate::{Error, Result};
+
 /// How keys and values are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -59,27 +61,36 @@ pub struct Cache {
     pub(crate) layers: Vec<LayerCache>,
     pub(crate) tokens: Vec<u32>,
     capacity: usize,
+    kv_heads: usize,
     head_dim: usize,
     bytes_per_token: usize,
+    /// Which frequencies the stored keys were turned with; see [`crate::rope::length_class`].
+    pub(crate) rope_class: usize,
 }
 
 impl Clone for Cache {
     /// Copies what is stored, not the room that is still free.
     fn clone(&self) -> Self {
-        let (stride, used) = (self.capacity * self.head_dim, self.len() * self.head_dim);
+        self.fork(self.len())
+    }
+}
+
+impl Cache {
+    /// Returns a cache with the first `len` tokens of this one.
+    pub(crate) fn fork(&self, len: usize) -> Self {
+        let tokens = self.tokens[..len.min(self.len())].to_vec();
+        let (stride, used) = (self.capacity * self.head_dim, tokens.len() * self.head_dim);
         let layer = |l: &LayerCache| LayerCache {
             k: l.k.copy_used(stride, used),
             v: l.v.copy_used(stride, used),
         };
         Self {
             layers: self.layers.iter().map(layer).collect(),
-            tokens: self.tokens.clone(),
+            tokens,
             ..*self
         }
     }
-}
 
-impl Cache {
     pub(crate) fn new(spec: &ModelSpec, kind: CacheType, capacity: usize) -> Self {
         let width = spec.kv_heads * spec.head_dim;
         let layer = || LayerCache {
@@ -91,8 +102,21 @@ impl Cache {
             layers: (0..spec.layers).map(|_| layer()).collect(),
             tokens: Vec::new(),
             capacity,
+            kv_heads: spec.kv_heads,
             head_dim: spec.head_dim,
             bytes_per_token: 2 * size * width * spec.layers,
+            rope_class: 0,
+        }
+    }
+
+    /// Refuses a cache that was made for a model of another shape.
+    pub(crate) fn check(&self, spec: &ModelSpec) -> Result<()> {
+        let found = [self.layers.len(), self.kv_heads, self.head_dim];
+        let wanted = [spec.layers, spec.kv_heads, spec.head_dim];
+        if found == wanted {
+            Ok(())
+        } else {
+            Err(Error::Cache { found, wanted })
         }
     }
 

@@ -65,6 +65,16 @@ pub enum Error {
         /// Tokens that fit.
         limit: usize,
     },
+    /// A cache was made for a model of another shape.
+    #[error(
+        "the cache has {found:?} layers, heads and features, this model {wanted:?}; make it with `Model::new_cache`"
+    )]
+    Cache {
+        /// Layers, key-value heads and features per head of the cache.
+        found: [usize; 3],
+        /// Those of the model.
+        wanted: [usize; 3],
+    },
     /// There is nothing to run.
     #[error("the prompt is empty; give at least one token")]
     EmptyPrompt,

@@ -132,17 +132,19 @@ pub struct Generation<'m> {
 }
 
 impl<'m> Generation<'m> {
-    /// Runs the prompt; what `cache` shares with it at the beginning is not computed again.
+    /// Runs the prompt; what `cache` shares with it at the beginning is not computed again, the
+    /// rest of `cache` is forgotten.
     ///
     /// # Errors
-    /// [`Error::EmptyPrompt`], [`Error::TokenId`], [`Error::Context`] or [`Error::Option`].
+    /// [`Error::Option`] or those of [`Model::forward`].
     pub fn new(
         model: &'m Model,
         cache: &'m mut Cache,
         prompt: &[u32],
         options: &GenerateOptions,
     ) -> Result<Self> {
-        let sampler = Sampler::new(&options.sampler)?;
+        let sampler = Sampler::new(&options.sampler)?.after_prompt(prompt.len());
+        refuse_empty(prompt)?;
         let start = Instant::now();
         // The last token always runs again: its logits are not stored.
         let cached = cache
@@ -275,7 +277,7 @@ pub fn generate_n(
         sampler.seed = sampler.seed.wrapping_add(i);
         running.push(Running {
             cache: first.clone(),
-            sampler: Sampler::new(&sampler)?,
+            sampler: Sampler::new(&sampler)?.after_prompt(prompt.len()),
             history: prompt.to_vec(),
             tokens: Vec::new(),
             finish: None,
@@ -335,10 +337,10 @@ impl Running {
         }
         self.history.push(token.id);
         self.tokens.push(token);
-        if self.cache.len() == self.cache.capacity() {
-            self.finish = Some(Finish::Context);
-        } else if options.max_tokens.is_some_and(|n| self.tokens.len() >= n) {
+        if options.max_tokens.is_some_and(|n| self.tokens.len() >= n) {
             self.finish = Some(Finish::MaxTokens);
+        } else if self.cache.len() == self.cache.capacity() {
+            self.finish = Some(Finish::Context);
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use crate::generate::refuse_empty;
 use crate::rope::length_class;
 use crate::{Cache, CacheType, Error, Result, load};
 
-/// Reports how many of how many tensors are loaded.
+/// Reports how many of how many parts are loaded: the layers, and the output head as the last.
 pub type LoadProgress = Arc<dyn Fn(usize, usize) + Send + Sync>;
 
 /// How to load and run a model.
@@ -29,7 +29,7 @@ pub struct LoadOptions {
     pub cache: CacheType,
     /// Instruction set; `None` means the best of this machine.
     pub isa: Option<Isa>,
-    /// Called after each tensor.
+    /// Called after each layer and after the output head.
     pub progress: Option<LoadProgress>,
 }
 
@@ -193,7 +193,7 @@ impl Model {
             context,
             cache: options.cache,
             isa,
-            threads: threads.get(),
+            threads: pool.threads().get(),
             stop_ids: decoder.spec.eos_ids.clone(),
             executor: Mutex::new(Executor {
                 pool,
@@ -275,7 +275,8 @@ impl Model {
     /// Appends `ids` to a sequence and returns the logits after the last one, `[vocab]`.
     ///
     /// # Errors
-    /// [`Error::EmptyPrompt`], [`Error::TokenId`] or [`Error::Context`]; the cache is then as before.
+    /// [`Error::EmptyPrompt`], [`Error::TokenId`], [`Error::Context`], or [`Error::Cache`] for one of
+    /// another model; the cache is then as before.
     pub fn forward(&self, cache: &mut Cache, ids: &[u32]) -> Result<Vec<f32>> {
         let mut rows = self.forward_batch(&mut [Step::new(cache, ids)])?;
         Ok(rows.pop().unwrap_or_default())
@@ -300,6 +301,7 @@ impl Model {
         let vocab = self.spec().vocab_size;
         for step in steps.iter() {
             refuse_empty(step.ids)?;
+            step.cache.check(self.spec())?;
             if let Some(&id) = step.ids.iter().find(|&&id| id as usize >= vocab) {
                 return Err(Error::TokenId { id, vocab });
             }
@@ -321,15 +323,17 @@ impl Model {
         result
     }
 
-    /// Says what a step has to run: its ids, or everything again when the sequence grows past the
-    /// length from which on other RoPE frequencies hold for all of its keys.
+    /// Says what a step has to run: its ids, or everything again when other RoPE frequencies hold for
+    /// the sequence than its keys were turned with (it grew past a length, or was cut below it).
     fn start<'a>(&self, step: &'a mut Step<'_>) -> Run<'a> {
         let before = step.cache.len();
         let total = before + step.ids.len();
         let rope = &self.spec().rope;
+        let class = length_class(rope, total);
         let again = !step.cache.is_empty()
             && matches!(rope.scaling, RopeScaling::LongRope { .. })
-            && length_class(rope, before) != length_class(rope, total);
+            && step.cache.rope_class != class;
+        step.cache.rope_class = class;
         let ids = if again {
             let ids = [step.cache.tokens(), step.ids].concat();
             step.cache.clear();
@@ -376,7 +380,11 @@ impl Model {
             }
             let rows = self.decoder.pass(pool, self.isa, scratch, &mut spans)?;
             for (i, row) in owners.into_iter().zip(rows) {
-                out[i].extend(row);
+                if out[i].is_empty() {
+                    out[i] = row;
+                } else {
+                    out[i].extend(row);
+                }
             }
         }
     }

@@ -28,7 +28,9 @@ const IDLE_CACHES: usize = 4;
 /// A model with its tokenizer and chat template: a [`ChatModel`] in this process.
 ///
 /// Cloning is cheap; clones share weights. Requests may run at the same time from any threads:
-/// each has its own cache and random numbers, so its reply does not depend on the others.
+/// each has its own cache and random numbers, so its reply does not depend on the others. A request
+/// without a seed uses that of [`with_sampler`](Self::with_sampler), so equal requests get equal
+/// replies. The caches of the last four requests are kept, for prompts that begin like theirs.
 ///
 /// ```no_run
 /// use ropewalk_core::ChatRequest;
@@ -243,7 +245,11 @@ impl Inner {
             .filter(|&(shared, _)| shared > 0)
             .max();
         match best {
-            Some((_, i)) => idle.swap_remove(i),
+            // Another conversation that only begins alike keeps what it has.
+            Some((shared, i)) if 2 * shared < idle[i].len() && idle.len() < IDLE_CACHES => {
+                idle[i].fork(shared)
+            }
+            Some((_, i)) => idle.remove(i),
             None => self.model.new_cache(),
         }
     }

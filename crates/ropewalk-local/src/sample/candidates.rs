@@ -83,6 +83,37 @@ impl Candidates {
         self.sort();
     }
 
+    /// Keeps the smallest set of best candidates whose probabilities reach `mass`, sorted.
+    pub fn keep_mass(&mut self, mass: f64) {
+        let Some(best) = self.best() else { return };
+        let weight = |c: &Candidate| f64::from(c.logit - best.logit).exp();
+        let total: f64 = self.items.iter().map(weight).sum();
+        let all = self.items.len();
+        // Few of a large vocabulary make up the mass, so the rest need not be sorted.
+        let mut n = if self.sorted { all } else { all.min(256) };
+        loop {
+            if !self.sorted {
+                if n < all {
+                    self.items.select_nth_unstable_by(n - 1, best_first);
+                }
+                self.items[..n].sort_unstable_by(best_first);
+            }
+            let mut sum = 0.0;
+            let end = self.items[..n].iter().position(|c| {
+                sum += weight(c) / total;
+                sum >= mass
+            });
+            if let Some(last) = end {
+                self.items.truncate(last + 1);
+            }
+            if end.is_some() || n == all {
+                self.sorted = true;
+                return;
+            }
+            n = all.min(8 * n);
+        }
+    }
+
     /// Keeps the first `n` in the present order, at least one.
     pub fn truncate(&mut self, n: usize) {
         self.items.truncate(n.max(1));

@@ -158,6 +158,17 @@ impl SamplerOptions {
                 return bad(name, value, "0 to 1");
             }
         }
+        for (name, value) in [
+            ("frequency penalty", self.penalties.frequency),
+            ("presence penalty", self.penalties.presence),
+        ] {
+            if !value.is_finite() {
+                return bad(name, value, "a finite number");
+            }
+        }
+        if let Some(&(_, bias)) = self.logit_bias.iter().find(|(_, bias)| bias.is_nan()) {
+            return bad("logit bias", bias, "a number, or -inf to ban a token");
+        }
         if !(self.penalties.repetition.is_finite() && self.penalties.repetition > 0.0) {
             return bad("repetition penalty", self.penalties.repetition, "above 0");
         }
@@ -171,9 +182,11 @@ impl SamplerOptions {
 pub struct Sampled {
     /// Token id.
     pub id: u32,
-    /// Natural logarithm of the model's own probability of it, before any stage.
-    pub logprob: f32,
-    /// The best alternatives under the model's own distribution, best first.
+    /// Natural logarithm of the model's own probability of it, before any stage; `None` unless log
+    /// probabilities were asked for.
+    pub logprob: Option<f32>,
+    /// The best tokens under the model's own distribution with their log probabilities, best first;
+    /// as many as were asked for.
     pub top: Vec<(u32, f32)>,
 }
 
@@ -203,7 +216,7 @@ impl Sampler {
                 Stage::Penalties => {
                     let p = options.penalties;
                     if p.repetition != 1.0 || p.frequency != 0.0 || p.presence != 0.0 {
-                        stages.push(Box::new(p));
+                        stages.push(Box::new(stage::Penalise::new(p)));
                     }
                 }
                 // The best token survives every filter, so greedy needs none of them.
@@ -232,6 +245,13 @@ impl Sampler {
     #[must_use]
     pub fn with_stage(mut self, stage: impl LogitsProcessor + 'static) -> Self {
         self.stages.push(Box::new(stage));
+        self
+    }
+
+    /// Says that the first `tokens` of the history are the prompt; without it, all is reply.
+    #[must_use]
+    pub fn after_prompt(mut self, tokens: usize) -> Self {
+        self.stages.iter_mut().for_each(|s| s.begin(tokens));
         self
     }
 
@@ -265,7 +285,7 @@ impl Sampler {
         let Some(top) = top else {
             return Ok(Sampled {
                 id,
-                logprob: f32::NAN,
+                logprob: None,
                 top: Vec::new(),
             });
         };
@@ -277,8 +297,9 @@ impl Sampler {
         }
         Ok(Sampled {
             id,
-            logprob: (f64::from(logits.get(id as usize).copied().unwrap_or(f32::NAN)) - norm)
-                as f32,
+            logprob: logits
+                .get(id as usize)
+                .map(|&x| (f64::from(x) - norm) as f32),
             top: best
                 .items()
                 .iter()
@@ -296,8 +317,7 @@ impl Sampler {
         if self.greedy {
             return Some(best.id);
         }
-        // A fixed order makes the draw a function of seed and logits alone.
-        self.scratch.sort();
+        // The order follows from the logits alone, so the draw is a function of seed and logits.
         let mut at = self.rng.next_f64();
         for (c, p) in self
             .scratch

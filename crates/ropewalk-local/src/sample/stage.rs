@@ -8,6 +8,11 @@ use super::Candidates;
 pub trait LogitsProcessor: Send + std::fmt::Debug {
     /// Rescales or removes candidates; `history` is the prompt and what was generated so far.
     fn apply(&mut self, history: &[u32], candidates: &mut Candidates);
+
+    /// Hears before the first token how long the prompt is.
+    fn begin(&mut self, prompt: usize) {
+        _ = prompt;
+    }
 }
 
 /// Adds a constant to the scores of some tokens; `-inf` bans one.
@@ -28,8 +33,9 @@ impl LogitsProcessor for LogitBias {
 /// Lowers the scores of tokens that were used already.
 ///
 /// Repetition divides positive scores and multiplies negative ones (Keskar et al. 2019, CTRL,
-/// section 4.1; `RepetitionPenaltyLogitsProcessor` in transformers). Frequency is taken off per
-/// use and presence once (the OpenAI definition).
+/// section 4.1; `RepetitionPenaltyLogitsProcessor` in transformers); it counts the prompt as well.
+/// Frequency is taken off per use and presence once, where only uses in the reply count (the OpenAI
+/// definition): the ends of earlier turns in a prompt must not keep a reply from ending.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Penalties {
     /// Factor for used tokens; 1 does nothing.
@@ -42,23 +48,49 @@ pub struct Penalties {
     pub last_n: Option<usize>,
 }
 
-impl LogitsProcessor for Penalties {
-    fn apply(&mut self, history: &[u32], candidates: &mut Candidates) {
-        let start = self.last_n.map_or(0, |n| history.len().saturating_sub(n));
-        let mut counts: HashMap<u32, u32> = HashMap::new();
-        for &id in history.get(start..).unwrap_or_default() {
-            *counts.entry(id).or_default() += 1;
+/// The stage of [`Penalties`].
+#[derive(Debug)]
+pub(super) struct Penalise {
+    options: Penalties,
+    prompt: usize,
+    /// Uses of each token in the reply; tokens of the prompt alone have none.
+    counts: HashMap<u32, u32>,
+}
+
+impl Penalise {
+    pub(super) fn new(options: Penalties) -> Self {
+        Self {
+            options,
+            prompt: 0,
+            counts: HashMap::new(),
         }
-        for (id, n) in counts {
+    }
+}
+
+impl LogitsProcessor for Penalise {
+    fn apply(&mut self, history: &[u32], candidates: &mut Candidates) {
+        let o = self.options;
+        let start = o.last_n.map_or(0, |n| history.len().saturating_sub(n));
+        self.counts.clear();
+        for (&id, at) in history.iter().zip(0..).skip(start) {
+            *self.counts.entry(id).or_default() += u32::from(at >= self.prompt);
+        }
+        for (&id, &n) in &self.counts {
             candidates.adjust(id, |x| {
                 *x = if *x < 0.0 {
-                    *x * self.repetition
+                    *x * o.repetition
                 } else {
-                    *x / self.repetition
+                    *x / o.repetition
                 };
-                *x -= n as f32 * self.frequency + self.presence;
+                if n > 0 {
+                    *x -= n as f32 * o.frequency + o.presence;
+                }
             });
         }
+    }
+
+    fn begin(&mut self, prompt: usize) {
+        self.prompt = prompt;
     }
 }
 
@@ -85,17 +117,7 @@ pub struct TopP(
 
 impl LogitsProcessor for TopP {
     fn apply(&mut self, _: &[u32], candidates: &mut Candidates) {
-        candidates.sort();
-        let mut sum = 0.0;
-        let mut keep = 0;
-        for p in candidates.probabilities() {
-            sum += p;
-            keep += 1;
-            if sum >= f64::from(self.0) {
-                break;
-            }
-        }
-        candidates.truncate(keep);
+        candidates.keep_mass(f64::from(self.0));
     }
 }
 
@@ -129,9 +151,9 @@ impl LogitsProcessor for Typical {
     fn apply(&mut self, _: &[u32], candidates: &mut Candidates) {
         let p = candidates.probabilities();
         let entropy: f64 = p.iter().filter(|&&p| p > 0.0).map(|&p| -p * p.ln()).sum();
-        let distance = |i: usize| (-p[i].ln() - entropy).abs();
+        let distance: Vec<f64> = p.iter().map(|p| (-p.ln() - entropy).abs()).collect();
         let mut order: Vec<usize> = (0..p.len()).collect();
-        order.sort_by(|&a, &b| distance(a).total_cmp(&distance(b)));
+        order.sort_by(|&a, &b| distance[a].total_cmp(&distance[b]));
         let mut sum = 0.0;
         let below = order
             .iter()

@@ -69,6 +69,51 @@ fn penalties_follow_their_definitions() {
 }
 
 #[test]
+fn frequency_and_presence_leave_the_prompt_alone() {
+    let mut o = SamplerOptions::default().with_temperature(1.0);
+    o.penalties.repetition = 2.0;
+    o.penalties.frequency = 0.5;
+    o.penalties.presence = 0.25;
+    let mut s = Sampler::new(&o).unwrap().after_prompt(3);
+    let c = s.candidates(&[0, 0, 1, 1], &[4.0, 8.0, 3.0]);
+    let logits: Vec<f32> = c.items().iter().map(|c| c.logit).collect();
+    assert_eq!(logits, [4.0 / 2.0, 8.0 / 2.0 - 0.75, 3.0]);
+}
+
+#[test]
+fn top_p_of_a_large_vocabulary_equals_sorting_all_of_it() {
+    let mut rng = Rng::new(9);
+    let logits: Vec<f32> = (0..5_000).map(|_| (6.0 * rng.next_f64()) as f32).collect();
+    let mut sorted = Candidates::default();
+    sorted.fill(&logits);
+    sorted.sort();
+    // From one candidate to nearly all, across the steps in which the best are sorted.
+    for (mass, least) in [
+        (0.0, 1),
+        (0.05, 20),
+        (0.3, 256),
+        (0.9, 1_500),
+        (0.999, 4_000),
+    ] {
+        let mut found = Candidates::default();
+        found.fill(&logits);
+        found.keep_mass(mass);
+        let mut sum = 0.0;
+        let probabilities = sorted.probabilities();
+        let below = probabilities.iter().take_while(|&&p| {
+            sum += p;
+            sum < mass
+        });
+        let want = (below.count() + 1).min(logits.len());
+        assert!(want >= least, "{mass} keeps {want}");
+        // The last candidate may fall either way when the sums round differently.
+        let n = found.items().len();
+        assert!(n.abs_diff(want) <= 1, "{mass}: {n} instead of {want}");
+        assert_eq!(found.items()[..n.min(want)], sorted.items()[..n.min(want)]);
+    }
+}
+
+#[test]
 fn window_of_penalties_forgets_older_tokens() {
     let mut o = SamplerOptions::greedy();
     o.penalties.presence = 10.0;
@@ -143,7 +188,7 @@ fn logprobs_are_the_models_own() {
         .sample(&[], &halves(), Some(2))
         .unwrap();
     assert_eq!(got.id, 0);
-    assert!((got.logprob - 0.5f32.ln()).abs() < 1e-6);
+    assert!((got.logprob.unwrap() - 0.5f32.ln()).abs() < 1e-6);
     assert_eq!(got.top.iter().map(|t| t.0).collect::<Vec<_>>(), [0, 1]);
     assert!((got.top[1].1 - 0.25f32.ln()).abs() < 1e-6);
 }
@@ -154,6 +199,22 @@ fn bad_options_and_empty_rows_are_errors() {
     assert_eq!(bad.to_string(), "top_p is 1.5; use 0 to 1");
     let bad = Sampler::new(&SamplerOptions::default().with_temperature(-1.0)).unwrap_err();
     assert_eq!(bad.to_string(), "temperature is -1; use 0 or more");
+    let mut nan = SamplerOptions::greedy();
+    nan.logit_bias = vec![(0, f32::NAN)];
+    assert!(
+        Sampler::new(&nan)
+            .unwrap_err()
+            .to_string()
+            .contains("logit bias")
+    );
+    let mut endless = SamplerOptions::greedy();
+    endless.penalties.frequency = f32::INFINITY;
+    assert!(
+        Sampler::new(&endless)
+            .unwrap_err()
+            .to_string()
+            .contains("frequency")
+    );
     let mut s = Sampler::new(&SamplerOptions::greedy()).unwrap();
     assert!(matches!(
         s.sample(&[], &[], None),

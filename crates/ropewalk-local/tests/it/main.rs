@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod blocks;
+mod caches;
 mod chat;
 mod families;
 mod golden;
