@@ -7,6 +7,8 @@
 //! the two. Prefill multiplies 512 rows and counts 2 m n k operations. Both take the best of
 //! several short runs and include quantising the activations.
 
+mod blocks;
+
 use std::num::NonZeroUsize;
 use std::time::Instant;
 
@@ -15,29 +17,6 @@ use ropewalk_kernels::{Acts, Format, Isa, Job, Matrix, Pool, ReadStream, matmul}
 const N: usize = 4096;
 const K: usize = 4096;
 const PREFILL: usize = 512;
-
-/// Random blocks with scales that keep products finite.
-fn random_bytes(format: Format, values: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed | 1;
-    let mut bytes: Vec<u8> = (0..values / format.block_size() * format.block_bytes() / 8)
-        .flat_map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state.to_le_bytes()
-        })
-        .collect();
-    bytes.resize(values / format.block_size() * format.block_bytes(), 0);
-    if format.block_size() > 1 {
-        for block in bytes.chunks_exact_mut(format.block_bytes()) {
-            let last = block.len() - 2;
-            for at in [0, 2, last - 2, last] {
-                block[at + 1] = 0x20;
-            }
-        }
-    }
-    bytes
-}
 
 fn main() {
     let args: Vec<String> = std::env::args()
@@ -91,7 +70,7 @@ fn main() {
 
 fn measure(pool: &Pool, stream: &ReadStream, format: Format, isa: Isa, quick: bool) {
     let slow = isa == Isa::Scalar;
-    let source = random_bytes(format, N * K, 0x1234_5678_9abc_def1);
+    let source = blocks::random(format, N * K);
     let copies = if slow {
         1
     } else {

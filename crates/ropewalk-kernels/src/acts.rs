@@ -9,11 +9,15 @@ use crate::quant::{SMALL, SUPER};
 use crate::{Error, Isa, Matrix, Pool};
 
 /// Most rows that one kernel call multiplies; also the interleave of row blocks.
-pub(crate) fn max_rows(isa: Isa) -> usize {
-    match isa {
-        Isa::Scalar => 1,
-        Isa::Avx2 | Isa::AvxVnni => 4,
-        Isa::Avx512Vnni => 8,
+///
+/// As many as registers hold. Superblock kernels spend more on unpacking a tile, so they take more
+/// rows per tile; small-block kernels take fewer rows and two tiles.
+pub(crate) fn max_rows(isa: Isa, need: Need) -> usize {
+    match (isa, need) {
+        (Isa::Scalar, _) | (_, Need::Float) => 1,
+        (Isa::Avx2 | Isa::AvxVnni, _) => 4,
+        (Isa::Avx512Vnni, Need::Super) => 12,
+        (Isa::Avx512Vnni, Need::Small) => 8,
     }
 }
 
@@ -91,8 +95,8 @@ impl<T> Shared<T> {
 }
 
 /// Returns the padded width of a block of `rows` rows.
-pub(crate) fn block_width(isa: Isa, rows: usize) -> usize {
-    let max = max_rows(isa);
+fn block_width(isa: Isa, need: Need, rows: usize) -> usize {
+    let max = max_rows(isa, need);
     [1, 2, 4, 8]
         .into_iter()
         .find(|&w| w >= rows && w <= max)
@@ -174,17 +178,24 @@ impl Acts {
         }
         if wants(Need::Super) {
             let words = k / SUPER * SUPER_WORDS;
-            self.supers.fill(pool, isa, (m, k), x, words, |rows, out| {
-                // SAFETY: `out` holds `width * words` values and `isa` is available.
-                unsafe { activation::supers(isa, rows, out) };
-            });
+            self.supers
+                .fill(pool, (isa, Need::Super), (m, k), x, words, |rows, out| {
+                    // SAFETY: `out` holds `width * words` values and `isa` is available.
+                    unsafe { activation::supers(isa, rows, out) };
+                });
         }
         if wants(Need::Small) {
-            self.smalls
-                .fill(pool, isa, (m, k), x, small_words(k), |rows, out| {
+            self.smalls.fill(
+                pool,
+                (isa, Need::Small),
+                (m, k),
+                x,
+                small_words(k),
+                |rows, out| {
                     // SAFETY: as above.
                     unsafe { activation::smalls(isa, rows, out) };
-                });
+                },
+            );
         }
         Ok(())
     }
@@ -214,27 +225,27 @@ impl Acts {
         }
     }
 
-    /// Returns the number of row blocks.
-    pub(crate) fn blocks(&self) -> usize {
-        self.isa.map_or(0, |isa| self.m.div_ceil(max_rows(isa)))
+    /// Returns the number of row blocks of a form.
+    pub(crate) fn blocks(&self, need: Need) -> usize {
+        self.isa
+            .map_or(0, |isa| self.m.div_ceil(max_rows(isa, need)))
     }
 
-    /// Returns row block `index`.
-    pub(crate) fn block(&self, index: usize) -> RowBlock {
-        let isa = self.isa.unwrap_or(Isa::Scalar);
-        row_block(isa, self.m, index)
+    /// Returns row block `index` of a form.
+    pub(crate) fn block(&self, need: Need, index: usize) -> RowBlock {
+        row_block(self.isa.unwrap_or(Isa::Scalar), need, self.m, index)
     }
 }
 
 /// Returns block `index` of `m` rows.
-fn row_block(isa: Isa, m: usize, index: usize) -> RowBlock {
-    let max = max_rows(isa);
+fn row_block(isa: Isa, need: Need, m: usize, index: usize) -> RowBlock {
+    let max = max_rows(isa, need);
     let first = index * max;
     let rows = (m - first).min(max);
     RowBlock {
         first,
         rows,
-        width: block_width(isa, rows),
+        width: block_width(isa, need, rows),
     }
 }
 
@@ -248,7 +259,7 @@ impl Form<i32> {
     fn fill(
         &mut self,
         pool: &Pool,
-        isa: Isa,
+        (isa, need): (Isa, Need),
         (m, k): (usize, usize),
         x: &[f32],
         words: usize,
@@ -258,8 +269,8 @@ impl Form<i32> {
         if m == 0 {
             return;
         }
-        let blocks = m.div_ceil(max_rows(isa));
-        let last = row_block(isa, m, blocks - 1);
+        let blocks = m.div_ceil(max_rows(isa, need));
+        let last = row_block(isa, need, m, blocks - 1);
         let len = (last.first + last.width) * words;
         // Old content may stay: every word is written below.
         if self.data.len() < len {
@@ -267,7 +278,7 @@ impl Form<i32> {
         }
         let base = Shared(self.data.as_mut_ptr());
         let one = |index: usize| {
-            let block = row_block(isa, m, index);
+            let block = row_block(isa, need, m, index);
             let x = &x[block.first * k..][..block.rows * k];
             // SAFETY: blocks lie one after the other in the buffer; each is written by one call.
             let out = unsafe { base.get().add(block.first * words) };

@@ -25,12 +25,30 @@ impl<'a> Job<'a> {
     }
 }
 
-/// Source bytes that one chunk of rows should read: long enough to stream, short enough to share.
-const CHUNK_BYTES: usize = 96 << 10;
+/// Weight bytes that one chunk should read when each weight is used for few rows: long enough to
+/// stream, short enough that all threads finish together.
+const FEW_ROWS_BYTES: usize = 32 << 10;
+/// The same when weights stay in the second-level cache for many rows.
+const MANY_ROWS_BYTES: usize = 160 << 10;
+/// Weight bytes below which claiming a chunk would cost more than its work.
+const LEAST_BYTES: usize = 8 << 10;
+/// Weight bytes of all jobs that one thread finishes before another would have started.
+const ALONE_BYTES: usize = 24 << 10;
+/// Activation rows from which weights count as reused.
+const MANY_ROWS: usize = 5;
 
-/// Rows of a chunk come in multiples of this: packed kernels take two tiles
-/// together, dense ones three.
-const GRAIN: usize = 6 * tiles::ROWS;
+/// Returns the weight rows of one chunk of a job, when the jobs read `total` bytes in all.
+fn chunk_rows(weights: &Matrix, m: usize, total: usize, threads: usize) -> usize {
+    let (most, grain) = match weights.kind {
+        _ if m < MANY_ROWS => (FEW_ROWS_BYTES, tiles::ROWS),
+        // What dense and packed kernels take at once.
+        Kind::Dense(_) => (MANY_ROWS_BYTES, 3 * tiles::ROWS),
+        _ => (MANY_ROWS_BYTES, 2 * tiles::ROWS),
+    };
+    let row_bytes = (weights.bytes() / weights.rows().max(1)).max(1);
+    let fair = (total / (16 * threads)).clamp(LEAST_BYTES, most);
+    (fair / row_bytes).max(1).next_multiple_of(grain)
+}
 
 /// Most lines of output of one kernel call.
 const MAX_LINES: usize = 32;
@@ -46,7 +64,7 @@ struct Plan<'a> {
     /// First chunk of this job, and of the next.
     first: usize,
     end: usize,
-    /// Rows per chunk, a multiple of [`GRAIN`].
+    /// Rows per chunk.
     rows: usize,
 }
 
@@ -69,18 +87,14 @@ pub fn matmul(pool: &Pool, acts: &Acts, jobs: &mut [Job<'_>]) -> Result<(), Erro
     if acts.rows() == 0 {
         return Ok(());
     }
+    let total: usize = jobs.iter().map(|job| job.weights.bytes()).sum();
+    let threads = pool.threads().get();
     let mut chunks = 0;
     let plans: Vec<Plan<'_>> = jobs
         .iter_mut()
         .map(|job| {
             let n = job.weights.rows();
-            let row_bytes = (job.weights.bytes() / n.max(1)).max(1);
-            // At least eight chunks per thread where the matrix allows it.
-            let fair = n.div_ceil(8 * pool.threads().get());
-            let rows = (CHUNK_BYTES / row_bytes)
-                .min(fair)
-                .max(1)
-                .next_multiple_of(GRAIN);
+            let rows = chunk_rows(job.weights, acts.rows(), total, threads);
             let first = chunks;
             chunks += n.div_ceil(rows);
             let out = Shared(job.out.as_mut_ptr());
@@ -93,7 +107,7 @@ pub fn matmul(pool: &Pool, acts: &Acts, jobs: &mut [Job<'_>]) -> Result<(), Erro
             }
         })
         .collect();
-    pool.run(chunks, &|chunk| {
+    let work = |chunk: usize| {
         let Some(plan) = plans.iter().find(|p| chunk < p.end) else {
             return;
         };
@@ -101,7 +115,12 @@ pub fn matmul(pool: &Pool, acts: &Acts, jobs: &mut [Job<'_>]) -> Result<(), Erro
         let first = (chunk - plan.first) * plan.rows;
         let rows = first..(first + plan.rows).min(n);
         execute(plan, acts, rows);
-    });
+    };
+    if total.saturating_mul(acts.rows()) <= ALONE_BYTES {
+        (0..chunks).for_each(work);
+    } else {
+        pool.run(chunks, &work);
+    }
     Ok(())
 }
 
@@ -216,8 +235,8 @@ fn execute(plan: &Plan<'_>, acts: &Acts, rows: Range<usize>) {
                 return;
             };
             let strips = rows.start / tiles::ROWS..rows.end.div_ceil(tiles::ROWS);
-            for index in 0..acts.blocks() {
-                let block = acts.block(index);
+            for index in 0..acts.blocks(w.need()) {
+                let block = acts.block(w.need(), index);
                 let product = Strips {
                     isa: w.isa(),
                     format: *format,

@@ -162,7 +162,7 @@ impl Matrix {
             return Err(Error::IsaUnavailable { isa });
         }
         let found = source.as_ref().as_ref().len();
-        let needed = n.checked_mul(row_bytes).unwrap_or(usize::MAX);
+        let needed = n.saturating_mul(row_bytes);
         if found < needed {
             return Err(Error::Length {
                 what: "weight rows",
@@ -254,7 +254,7 @@ fn copy(src: &[u8], dst: &mut [u8], pool: &Pool) {
         unsafe {
             base.get()
                 .add(i * CHUNK)
-                .copy_from_nonoverlapping(part.as_ptr(), part.len())
+                .copy_from_nonoverlapping(part.as_ptr(), part.len());
         };
     });
 }

@@ -91,7 +91,7 @@ unsafe fn quantise<const N: usize, const SUMS: usize>(
     x: &[f32],
     out: &mut Quantised<N, SUMS>,
 ) {
-    const { assert!(SUMS * 16 == N && N % 32 == 0) };
+    const { assert!(SUMS * 16 == N && N.is_multiple_of(32)) };
     debug_assert_eq!(x.len(), N);
     match isa {
         #[cfg(target_arch = "x86_64")]

@@ -6,6 +6,10 @@
 //! the job. Codes of 8 bits do not fit: there the signed value's magnitude multiplies activations
 //! that took over its sign. Order of operations as in `scalar`.
 #![allow(unsafe_code, reason = "std::arch intrinsics on raw pointers")]
+#![allow(
+    clippy::needless_range_loop,
+    reason = "one index for several register arrays"
+)]
 
 use std::arch::x86_64::*;
 
@@ -16,9 +20,9 @@ use super::activation::{
 use super::block32::Small;
 use super::superblock::{Scales, Super};
 use super::tiles::{Kernel, SmallTile, SuperTile};
-use super::{Format, block32 as b32, superblock as sb};
+use super::{Format, Planes, block32 as b32, superblock as sb};
 
-/// How far ahead of its use a weight is prefetched when each weight is used once.
+/// How far ahead of its use a weight is prefetched.
 const AHEAD: usize = 9 * 1024;
 
 /// Defines a module with the kernels for one set of CPU features.
@@ -175,67 +179,99 @@ unsafe fn signed_products(code: __m256i, acts: __m256i) -> __m256i {
     }
 }
 
-/// Adds `$factor` times the products of vectors `$v..` to `$total`.
+/// Registers of both halves of a tile, for `M` rows of activations.
+type Both<const M: usize> = [[__m256i; M]; 2];
+
+/// Adds `$scale` times the products of vectors `$v..` to `$total`, for both halves of the rows.
 ///
-/// With VNNI the products are summed in 32 bits and multiplied with `$scale`; without, 16-bit sums
-/// are multiplied with the pairs `$factor`, which hold the scale twice.
+/// With VNNI the products are summed in 32 bits and multiplied with the scale; without, 16-bit
+/// sums are multiplied with pairs that hold the scale twice. No scale means 1.
 macro_rules! dots {
     (
         $f:ty, $vnni:ident, $wide:expr, $sub:expr, $acts:expr, $m:ident,
-        $total:ident, $scale:expr, $factor:expr, $($v:literal)+
-    ) => {
+        $total:ident, $scale:expr, $($v:literal)+
+    ) => {{
+        let scale: Option<[__m256i; 2]> = $scale;
+        let mut sums: Both<$m> = [[_mm256_setzero_si256(); $m]; 2];
         if $vnni {
-            let mut sums = [_mm256_setzero_si256(); $m];
             $(
-                let code = codes::<$v>($sub, <$f>::LOW, <$f>::HIGH, <$f>::TABLE);
+                let code = halves_of::<$f, $v>($sub);
                 for i in 0..$m {
-                    sums[i] = _mm256_dpbusd_avx_epi32(sums[i], code, word($acts, $v * $m + i));
+                    let x = word($acts, $v * $m + i);
+                    for h in 0..2 {
+                        sums[h][i] = _mm256_dpbusd_avx_epi32(sums[h][i], code[h], x);
+                    }
                 }
             )+
-            for i in 0..$m {
-                let scaled = if let Some(scale) = $scale {
-                    _mm256_mullo_epi32(sums[i], scale)
-                } else {
-                    sums[i]
-                };
-                $total[i] = _mm256_add_epi32($total[i], scaled);
+            for h in 0..2 {
+                for i in 0..$m {
+                    let scaled = match scale {
+                        Some(scale) => _mm256_mullo_epi32(sums[h][i], scale[h]),
+                        None => sums[h][i],
+                    };
+                    $total[h][i] = _mm256_add_epi32($total[h][i], scaled);
+                }
             }
-        } else if $wide {
-            $(
-                let code = codes::<$v>($sub, <$f>::LOW, <$f>::HIGH, <$f>::TABLE);
-                for i in 0..$m {
-                    let pairs = signed_products(code, word($acts, $v * $m + i));
-                    let scaled = _mm256_madd_epi16(pairs, $factor);
-                    $total[i] = _mm256_add_epi32($total[i], scaled);
-                }
-            )+
         } else {
-            let limit = fits(<$f>::LOW + <$f>::HIGH);
-            let mut pairs = [_mm256_setzero_si256(); $m];
+            let factor = match scale {
+                Some(scale) => [twice(scale[0]), twice(scale[1])],
+                None => [_mm256_set1_epi16(1); 2],
+            };
+            let limit = if $wide { 1 } else { fits(<$f>::LOW + <$f>::HIGH) };
             let mut held = 0;
             $(
-                let code = codes::<$v>($sub, <$f>::LOW, <$f>::HIGH, <$f>::TABLE);
+                let code = halves_of::<$f, $v>($sub);
                 if held == limit {
-                    for i in 0..$m {
-                        let scaled = _mm256_madd_epi16(pairs[i], $factor);
-                        $total[i] = _mm256_add_epi32($total[i], scaled);
-                        pairs[i] = _mm256_setzero_si256();
-                    }
+                    flush(&mut $total, &mut sums, factor);
                     held = 0;
                 }
                 for i in 0..$m {
-                    let products = _mm256_maddubs_epi16(code, word($acts, $v * $m + i));
-                    pairs[i] = _mm256_add_epi16(pairs[i], products);
+                    let x = word($acts, $v * $m + i);
+                    for h in 0..2 {
+                        let products = if $wide {
+                            signed_products(code[h], x)
+                        } else {
+                            _mm256_maddubs_epi16(code[h], x)
+                        };
+                        sums[h][i] = if held == 0 {
+                            products
+                        } else {
+                            _mm256_add_epi16(sums[h][i], products)
+                        };
+                    }
                 }
                 held += 1;
             )+
             let _ = held;
-            for i in 0..$m {
-                let scaled = _mm256_madd_epi16(pairs[i], $factor);
-                $total[i] = _mm256_add_epi32($total[i], scaled);
+            flush(&mut $total, &mut sums, factor);
+        }
+    }};
+}
+
+/// Unpacks vector `V` of both halves of a sub-block.
+#[inline(always)]
+unsafe fn halves_of<F: Planes, const V: usize>(sub: *const u8) -> [__m256i; 2] {
+    // SAFETY: forwarded to the caller.
+    unsafe {
+        [
+            codes::<V>(sub, F::LOW, F::HIGH, F::TABLE),
+            codes::<V>(sub.add(32), F::LOW, F::HIGH, F::TABLE),
+        ]
+    }
+}
+
+/// Adds 16-bit sums times pairs of factors to `total`.
+#[inline(always)]
+unsafe fn flush<const M: usize>(total: &mut Both<M>, sums: &mut Both<M>, factor: [__m256i; 2]) {
+    for h in 0..2 {
+        for i in 0..M {
+            // SAFETY: register operations; the caller's tier has AVX2.
+            unsafe {
+                let scaled = _mm256_madd_epi16(sums[h][i], factor[h]);
+                total[h][i] = _mm256_add_epi32(total[h][i], scaled);
             }
         }
-    };
+    }
 }
 
 /// Returns the scales of 16-value groups `2 s` and `2 s + 1` of eight rows as pairs of i16.
@@ -335,79 +371,100 @@ unsafe fn super_strip<F: Super, const M: usize, const VNNI: bool>(
         for tile in 0..tiles {
             let t = w.add(tile * SuperTile::<F>::BYTES);
             let a = a.add(tile * SUPER_WORDS * M);
-            for half in 0..2 {
-                let mut total = [_mm256_setzero_si256(); M];
-                for s in 0..8 {
-                    let sub = t.add(s * SuperTile::<F>::SUB + 32 * half);
-                    if M == 1 && half == 0 {
-                        for i in 0..F::LOW + F::HIGH {
-                            _mm_prefetch::<_MM_HINT_T0>(sub.wrapping_add(AHEAD + 64 * i).cast());
-                        }
+            let mut total: Both<M> = [[_mm256_setzero_si256(); M]; 2];
+            for s in 0..8 {
+                let sub = t.add(s * SuperTile::<F>::SUB);
+                for i in 0..F::LOW + F::HIGH {
+                    _mm_prefetch::<_MM_HINT_T0>(sub.wrapping_add(AHEAD + 64 * i).cast());
+                }
+                let acts = a.add(s * 8 * M);
+                match F::SCALES {
+                    Scales::ByteWithMin => {
+                        let at = t.add(SuperTile::<F>::SCALES + 16 * s);
+                        let scale = [
+                            _mm256_cvtepu8_epi32(_mm_loadl_epi64(at.cast())),
+                            _mm256_cvtepu8_epi32(_mm_loadl_epi64(at.add(8).cast())),
+                        ];
+                        dots!(F, VNNI, wide, sub, acts, M, total, Some(scale), 0 1 2 3 4 5 6 7);
                     }
-                    let acts = a.add(s * 8 * M);
-                    match F::SCALES {
-                        Scales::ByteWithMin | Scales::Signed32 => {
-                            let scale = if matches!(F::SCALES, Scales::ByteWithMin) {
-                                let at = t.add(SuperTile::<F>::SCALES + 16 * s + 8 * half);
-                                _mm256_cvtepu8_epi32(_mm_loadl_epi64(at.cast()))
-                            } else {
-                                one_of_pair(scale_pairs::<F>(t, s / 2, half), s % 2 == 1)
-                            };
-                            dots!(F, VNNI, wide, sub, acts, M, total, Some(scale), twice(scale),
-                                0 1 2 3 4 5 6 7);
-                        }
-                        _ => {
-                            let pairs = scale_pairs::<F>(t, s, half);
-                            let scale = one_of_pair(pairs, false);
-                            dots!(F, VNNI, wide, sub, acts, M, total, Some(scale), twice(scale),
-                                0 1 2 3);
-                            let scale = one_of_pair(pairs, true);
-                            dots!(F, VNNI, wide, sub, acts, M, total, Some(scale), twice(scale),
-                                4 5 6 7);
-                        }
+                    Scales::Signed32 => {
+                        let scale = scales::<F>(t, s / 2, s % 2 == 1);
+                        dots!(F, VNNI, wide, sub, acts, M, total, Some(scale), 0 1 2 3 4 5 6 7);
+                    }
+                    _ => {
+                        let scale = scales::<F>(t, s, false);
+                        dots!(F, VNNI, wide, sub, acts, M, total, Some(scale), 0 1 2 3);
+                        let scale = scales::<F>(t, s, true);
+                        dots!(F, VNNI, wide, sub, acts, M, total, Some(scale), 4 5 6 7);
                     }
                 }
-                let d = halves(t.add(SuperTile::<F>::D + 16 * half));
-                let by32 = matches!(F::SCALES, Scales::ByteWithMin | Scales::Signed32);
-                let (pairs, first) = if by32 {
-                    (4, SUPER_SUMS32)
-                } else {
-                    (8, SUPER_SUMS16)
-                };
+            }
+            let mut at = SuperTile::<F>::SCALES;
+            while at < SuperTile::<F>::BYTES {
+                _mm_prefetch::<_MM_HINT_T0>(t.wrapping_add(AHEAD + at).cast());
+                at += 64;
+            }
+            for h in 0..2 {
                 // Signed products need no correction.
                 let corrected = VNNI || !wide;
-                for i in 0..M {
-                    let mut correction = _mm256_setzero_si256();
-                    for p in 0..if corrected { pairs } else { 0 } {
-                        let factor = correction_pairs::<F>(t, p, half);
-                        let sums = word(a, (first + p) * M + i);
-                        let product = _mm256_madd_epi16(factor, sums);
-                        correction = _mm256_add_epi32(correction, product);
-                    }
-                    let value = if F::OFFSET == 0 {
-                        let dmin = halves(t.add(SuperTile::<F>::DMIN + 16 * half));
-                        let scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(total[i]), d);
-                        _mm256_fnmadd_ps(_mm256_cvtepi32_ps(correction), dmin, scaled)
-                    } else {
-                        let offset = _mm256_mullo_epi32(correction, _mm256_set1_epi32(F::OFFSET));
-                        _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_sub_epi32(total[i], offset)), d)
-                    };
-                    let scale = float(a, SUPER_SCALE * M + i);
-                    result[half][i] = _mm256_fmadd_ps(value, scale, result[half][i]);
-                }
-            }
-            if M == 1 {
-                let mut at = SuperTile::<F>::SCALES;
-                while at < SuperTile::<F>::BYTES {
-                    _mm_prefetch::<_MM_HINT_T0>(t.wrapping_add(AHEAD + at).cast());
-                    at += 64;
-                }
+                finish::<F, M>(t, h, a, corrected, &total[h], &mut result[h]);
             }
         }
-        for (half, result) in result.iter().enumerate() {
+        for (h, result) in result.iter().enumerate() {
             for (i, &result) in result.iter().enumerate() {
-                _mm256_storeu_ps(out.add(16 * i + 8 * half), result);
+                _mm256_storeu_ps(out.add(16 * i + 8 * h), result);
             }
+        }
+    }
+}
+
+/// Returns one scale of pair `p` for both halves of the rows.
+#[inline(always)]
+unsafe fn scales<F: Super>(t: *const u8, p: usize, second: bool) -> [__m256i; 2] {
+    // SAFETY: forwarded to the caller.
+    unsafe {
+        [
+            one_of_pair(scale_pairs::<F>(t, p, 0), second),
+            one_of_pair(scale_pairs::<F>(t, p, 1), second),
+        ]
+    }
+}
+
+/// Applies minima or offset and the f16 scales of a superblock to one half of the rows.
+#[inline(always)]
+unsafe fn finish<F: Super, const M: usize>(
+    t: *const u8,
+    half: usize,
+    a: *const i32,
+    corrected: bool,
+    total: &[__m256i; M],
+    result: &mut [__m256; M],
+) {
+    // SAFETY: forwarded to the caller.
+    unsafe {
+        let d = halves(t.add(SuperTile::<F>::D + 16 * half));
+        let by32 = matches!(F::SCALES, Scales::ByteWithMin | Scales::Signed32);
+        let (pairs, first) = if by32 {
+            (4, SUPER_SUMS32)
+        } else {
+            (8, SUPER_SUMS16)
+        };
+        for i in 0..M {
+            let mut correction = _mm256_setzero_si256();
+            for p in 0..if corrected { pairs } else { 0 } {
+                let factor = correction_pairs::<F>(t, p, half);
+                let sums = word(a, (first + p) * M + i);
+                correction = _mm256_add_epi32(correction, _mm256_madd_epi16(factor, sums));
+            }
+            let value = if F::OFFSET == 0 {
+                let dmin = halves(t.add(SuperTile::<F>::DMIN + 16 * half));
+                let scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(total[i]), d);
+                _mm256_fnmadd_ps(_mm256_cvtepi32_ps(correction), dmin, scaled)
+            } else {
+                let offset = _mm256_mullo_epi32(correction, _mm256_set1_epi32(F::OFFSET));
+                _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_sub_epi32(total[i], offset)), d)
+            };
+            result[i] = _mm256_fmadd_ps(value, float(a, SUPER_SCALE * M + i), result[i]);
         }
     }
 }
@@ -448,48 +505,45 @@ unsafe fn small_strip<F: Small, const M: usize, const VNNI: bool>(
         let mut result = [[_mm256_setzero_ps(); M]; 2];
         for tile in 0..tiles {
             let t = w.add(tile * SmallTile::<F>::BYTES);
-            if M == 1 {
-                let mut at = 0;
-                while at < SmallTile::<F>::BYTES {
-                    _mm_prefetch::<_MM_HINT_T0>(t.wrapping_add(AHEAD + at).cast());
-                    at += 64;
-                }
+            let mut at = 0;
+            while at < SmallTile::<F>::BYTES {
+                _mm_prefetch::<_MM_HINT_T0>(t.wrapping_add(AHEAD + at).cast());
+                at += 64;
             }
             for j in 0..SmallTile::<F>::BLOCKS {
                 let a = a.add((tile * SmallTile::<F>::BLOCKS + j) * SMALL_WORDS * M);
-                for half in 0..2 {
-                    let sub = t.add(j * SmallTile::<F>::SUB + 32 * half);
-                    let mut sums = [_mm256_setzero_si256(); M];
-                    // Signed products need no correction.
-                    if F::OFFSET_BITS > 0 && (VNNI || !wide) {
-                        for i in 0..M {
-                            // From -128 times the sum to -2^OFFSET_BITS times the sum, exactly.
-                            let count = _mm_cvtsi32_si128(7 - F::OFFSET_BITS as i32);
-                            sums[i] = _mm256_sra_epi32(word(a, SMALL_SUM * M + i), count);
-                        }
+                let sub = t.add(j * SmallTile::<F>::SUB);
+                let mut total: Both<M> = [[_mm256_setzero_si256(); M]; 2];
+                // Signed products need no correction.
+                if F::OFFSET_BITS > 0 && (VNNI || !wide) {
+                    for i in 0..M {
+                        // From -128 times the sum to -2^OFFSET_BITS times the sum, exactly.
+                        let count = _mm_cvtsi32_si128(7 - F::OFFSET_BITS as i32);
+                        let start = _mm256_sra_epi32(word(a, SMALL_SUM * M + i), count);
+                        (total[0][i], total[1][i]) = (start, start);
                     }
-                    let no_scale: Option<__m256i> = None;
-                    let ones = _mm256_set1_epi16(1);
-                    dots!(F, VNNI, wide, sub, a, M, sums, no_scale, ones, 0 1 2 3 4 5 6 7);
-                    let d = small_scale::<F>(t, j, half);
+                }
+                dots!(F, VNNI, wide, sub, a, M, total, None, 0 1 2 3 4 5 6 7);
+                for h in 0..2 {
+                    let d = small_scale::<F>(t, j, h);
                     for i in 0..M {
                         let scale = _mm256_mul_ps(d, float(a, SMALL_SCALE * M + i));
-                        let sum = _mm256_cvtepi32_ps(sums[i]);
-                        result[half][i] = _mm256_fmadd_ps(sum, scale, result[half][i]);
+                        let sum = _mm256_cvtepi32_ps(total[h][i]);
+                        result[h][i] = _mm256_fmadd_ps(sum, scale, result[h][i]);
                     }
                     if F::MIN {
-                        let min = halves(t.add(SmallTile::<F>::M + 32 * j + 16 * half));
+                        let min = halves(t.add(SmallTile::<F>::M + 32 * j + 16 * h));
                         for i in 0..M {
                             let sum = float(a, SMALL_SCALED_SUM * M + i);
-                            result[half][i] = _mm256_fmadd_ps(min, sum, result[half][i]);
+                            result[h][i] = _mm256_fmadd_ps(min, sum, result[h][i]);
                         }
                     }
                 }
             }
         }
-        for (half, result) in result.iter().enumerate() {
+        for (h, result) in result.iter().enumerate() {
             for (i, &result) in result.iter().enumerate() {
-                _mm256_storeu_ps(out.add(16 * i + 8 * half), result);
+                _mm256_storeu_ps(out.add(16 * i + 8 * h), result);
             }
         }
     }

@@ -4,6 +4,10 @@
 //! activations, broadcast from memory, for each row of the activation block; the block's
 //! accumulators stay in registers. Order of operations as in `scalar`.
 #![allow(unsafe_code, reason = "std::arch intrinsics on raw pointers")]
+#![allow(
+    clippy::needless_range_loop,
+    reason = "one index for several register arrays"
+)]
 
 use std::arch::x86_64::*;
 
@@ -16,38 +20,50 @@ use super::superblock::{Scales, Super};
 use super::tiles::{Kernel, SmallTile, SuperTile};
 use super::{Format, block32 as b32, superblock as sb};
 
-/// How far ahead of its use a weight is prefetched when each weight is used once.
+/// How far ahead of its use a weight is prefetched.
 const AHEAD: usize = 9 * 1024;
 
 /// Returns the kernel of a format for a block of `width` rows and `strips` strips.
 pub(crate) fn kernel(format: Format, width: usize, strips: usize) -> Option<Kernel> {
-    macro_rules! widths {
-        ($strip:ident, $format:ty) => {
+    macro_rules! supers {
+        ($format:ty) => {
             match (width, strips) {
-                (1, 1) => $strip::<$format, 1, 1>,
-                (2, 1) => $strip::<$format, 2, 1>,
-                (4, 1) => $strip::<$format, 4, 1>,
-                (4, 2) => $strip::<$format, 4, 2>,
-                (8, 1) => $strip::<$format, 8, 1>,
-                (8, 2) => $strip::<$format, 8, 2>,
+                (1, 1) => super_strip::<$format, 1, 1>,
+                (2, 1) => super_strip::<$format, 2, 1>,
+                (4, 1) => super_strip::<$format, 4, 1>,
+                (8, 1) => super_strip::<$format, 8, 1>,
+                (12, 1) => super_strip::<$format, 12, 1>,
+                _ => return None,
+            }
+        };
+    }
+    macro_rules! smalls {
+        ($format:ty) => {
+            match (width, strips) {
+                (1, 1) => small_strip::<$format, 1, 1>,
+                (2, 1) => small_strip::<$format, 2, 1>,
+                (4, 1) => small_strip::<$format, 4, 1>,
+                (4, 2) => small_strip::<$format, 4, 2>,
+                (8, 1) => small_strip::<$format, 8, 1>,
+                (8, 2) => small_strip::<$format, 8, 2>,
                 _ => return None,
             }
         };
     }
     let kernel: Kernel = match format {
-        Format::Q2_K => widths!(super_strip, sb::Q2K),
-        Format::Q3_K => widths!(super_strip, sb::Q3K),
-        Format::Q4_K => widths!(super_strip, sb::Q4K),
-        Format::Q5_K => widths!(super_strip, sb::Q5K),
-        Format::Q6_K => widths!(super_strip, sb::Q6K),
-        Format::IQ4_XS => widths!(super_strip, sb::Iq4Xs),
-        Format::Q4_0 => widths!(small_strip, b32::Q40),
-        Format::Q4_1 => widths!(small_strip, b32::Q41),
-        Format::Q5_0 => widths!(small_strip, b32::Q50),
-        Format::Q5_1 => widths!(small_strip, b32::Q51),
-        Format::Q8_0 => widths!(small_strip, b32::Q80),
-        Format::IQ4_NL => widths!(small_strip, b32::Iq4Nl),
-        Format::MXFP4 => widths!(small_strip, b32::Mxfp4),
+        Format::Q2_K => supers!(sb::Q2K),
+        Format::Q3_K => supers!(sb::Q3K),
+        Format::Q4_K => supers!(sb::Q4K),
+        Format::Q5_K => supers!(sb::Q5K),
+        Format::Q6_K => supers!(sb::Q6K),
+        Format::IQ4_XS => supers!(sb::Iq4Xs),
+        Format::Q4_0 => smalls!(b32::Q40),
+        Format::Q4_1 => smalls!(b32::Q41),
+        Format::Q5_0 => smalls!(b32::Q50),
+        Format::Q5_1 => smalls!(b32::Q51),
+        Format::Q8_0 => smalls!(b32::Q80),
+        Format::IQ4_NL => smalls!(b32::Iq4Nl),
+        Format::MXFP4 => smalls!(b32::Mxfp4),
         Format::F32 | Format::F16 | Format::BF16 => return None,
     };
     Some(kernel)
@@ -220,9 +236,9 @@ unsafe fn super_strip<F: Super, const M: usize, const T: usize>(
                 for t in 0..T {
                     subs[t] = ts[t].add(s * SuperTile::<F>::SUB);
                 }
-                if M <= 2 {
+                for sub in subs {
                     for i in 0..F::LOW + F::HIGH {
-                        _mm_prefetch::<_MM_HINT_T0>(subs[0].wrapping_add(AHEAD + 64 * i).cast());
+                        _mm_prefetch::<_MM_HINT_T0>(sub.wrapping_add(AHEAD + 64 * i).cast());
                     }
                 }
                 let acts = a.add(s * 8 * M);
@@ -258,11 +274,9 @@ unsafe fn super_strip<F: Super, const M: usize, const T: usize>(
                     }
                 }
             }
-            if M <= 2 {
-                let mut at = SuperTile::<F>::SCALES;
-                while at < SuperTile::<F>::BYTES {
-                    _mm_prefetch::<_MM_HINT_T0>(ts[0].wrapping_add(AHEAD + at).cast());
-                    at += 64;
+            for t in ts {
+                for at in (SuperTile::<F>::SCALES..SuperTile::<F>::BYTES).step_by(64) {
+                    _mm_prefetch::<_MM_HINT_T0>(t.wrapping_add(AHEAD + at).cast());
                 }
             }
             for t in 0..T {
@@ -366,11 +380,9 @@ unsafe fn small_strip<F: Small, const M: usize, const T: usize>(
             for t in 1..T {
                 ts[t] = ts[0].add(t * strip_bytes);
             }
-            if M <= 2 {
-                let mut at = 0;
-                while at < SmallTile::<F>::BYTES {
-                    _mm_prefetch::<_MM_HINT_T0>(ts[0].wrapping_add(AHEAD + at).cast());
-                    at += 64;
+            for t in ts {
+                for at in (0..SmallTile::<F>::BYTES).step_by(64) {
+                    _mm_prefetch::<_MM_HINT_T0>(t.wrapping_add(AHEAD + at).cast());
                 }
             }
             for j in 0..SmallTile::<F>::BLOCKS {

@@ -3,8 +3,8 @@
 //! Layouts: `block_q4_0` to `block_q8_0`, `block_iq4_nl`, `block_mxfp4` in
 //! `ggml/src/ggml-common.h`; meaning: `dequantize_row_*` in `ggml/src/ggml-quants.c` (llama.cpp).
 
-use super::SMALL;
 use super::superblock::IQ4_TABLE;
+use super::{Planes, SMALL};
 use crate::f16;
 
 /// Twice the values of a 4-bit float (E2M1, OCP Microscaling Formats 1.0), shifted by 128.
@@ -34,21 +34,15 @@ impl Block {
 }
 
 /// A format of small blocks.
-pub(crate) trait Small {
+pub(crate) trait Small: Planes {
     /// Bytes of a ggml block.
     const BLOCK_BYTES: usize;
-    /// Bits of a code in the low plane of a tile: 4 or 8.
-    const LOW: usize;
-    /// Bits of a code in the high plane: 0 or 1.
-    const HIGH: usize;
     /// Whether blocks have a minimum.
     const MIN: bool = false;
     /// Whether the scale is an exponent byte instead of an f16.
     const EXPONENT: bool = false;
     /// log2 of what to subtract from a code (after the table); 0 subtracts nothing.
     const OFFSET_BITS: u32;
-    /// Maps codes to unsigned values.
-    const TABLE: Option<&'static [u8; 16]> = None;
     /// Reads one ggml block of `BLOCK_BYTES` bytes.
     fn read(src: &[u8], block: &mut Block);
 }
@@ -86,10 +80,12 @@ fn fifth_bits(qh: &[u8], codes: &mut [u8; SMALL]) {
 
 /// Q4_0.
 pub(crate) struct Q40;
-impl Small for Q40 {
-    const BLOCK_BYTES: usize = 18;
+impl Planes for Q40 {
     const LOW: usize = 4;
     const HIGH: usize = 0;
+}
+impl Small for Q40 {
+    const BLOCK_BYTES: usize = 18;
     const OFFSET_BITS: u32 = 3;
     #[inline]
     fn read(src: &[u8], block: &mut Block) {
@@ -100,10 +96,12 @@ impl Small for Q40 {
 
 /// Q4_1.
 pub(crate) struct Q41;
-impl Small for Q41 {
-    const BLOCK_BYTES: usize = 20;
+impl Planes for Q41 {
     const LOW: usize = 4;
     const HIGH: usize = 0;
+}
+impl Small for Q41 {
+    const BLOCK_BYTES: usize = 20;
     const MIN: bool = true;
     const OFFSET_BITS: u32 = 0;
     #[inline]
@@ -116,10 +114,12 @@ impl Small for Q41 {
 
 /// Q5_0.
 pub(crate) struct Q50;
-impl Small for Q50 {
-    const BLOCK_BYTES: usize = 22;
+impl Planes for Q50 {
     const LOW: usize = 4;
     const HIGH: usize = 1;
+}
+impl Small for Q50 {
+    const BLOCK_BYTES: usize = 22;
     const OFFSET_BITS: u32 = 4;
     #[inline]
     fn read(src: &[u8], block: &mut Block) {
@@ -131,10 +131,12 @@ impl Small for Q50 {
 
 /// Q5_1.
 pub(crate) struct Q51;
-impl Small for Q51 {
-    const BLOCK_BYTES: usize = 24;
+impl Planes for Q51 {
     const LOW: usize = 4;
     const HIGH: usize = 1;
+}
+impl Small for Q51 {
+    const BLOCK_BYTES: usize = 24;
     const MIN: bool = true;
     const OFFSET_BITS: u32 = 0;
     #[inline]
@@ -148,10 +150,12 @@ impl Small for Q51 {
 
 /// Q8_0.
 pub(crate) struct Q80;
-impl Small for Q80 {
-    const BLOCK_BYTES: usize = 34;
+impl Planes for Q80 {
     const LOW: usize = 8;
     const HIGH: usize = 0;
+}
+impl Small for Q80 {
+    const BLOCK_BYTES: usize = 34;
     const OFFSET_BITS: u32 = 7;
     #[inline]
     fn read(src: &[u8], block: &mut Block) {
@@ -164,12 +168,14 @@ impl Small for Q80 {
 
 /// IQ4_NL.
 pub(crate) struct Iq4Nl;
-impl Small for Iq4Nl {
-    const BLOCK_BYTES: usize = 18;
+impl Planes for Iq4Nl {
     const LOW: usize = 4;
     const HIGH: usize = 0;
-    const OFFSET_BITS: u32 = 7;
     const TABLE: Option<&'static [u8; 16]> = Some(&IQ4_TABLE);
+}
+impl Small for Iq4Nl {
+    const BLOCK_BYTES: usize = 18;
+    const OFFSET_BITS: u32 = 7;
     #[inline]
     fn read(src: &[u8], block: &mut Block) {
         Q40::read(src, block);
@@ -178,13 +184,15 @@ impl Small for Iq4Nl {
 
 /// MXFP4.
 pub(crate) struct Mxfp4;
-impl Small for Mxfp4 {
-    const BLOCK_BYTES: usize = 17;
+impl Planes for Mxfp4 {
     const LOW: usize = 4;
     const HIGH: usize = 0;
+    const TABLE: Option<&'static [u8; 16]> = Some(&MXFP4_TABLE);
+}
+impl Small for Mxfp4 {
+    const BLOCK_BYTES: usize = 17;
     const EXPONENT: bool = true;
     const OFFSET_BITS: u32 = 7;
-    const TABLE: Option<&'static [u8; 16]> = Some(&MXFP4_TABLE);
     #[inline]
     fn read(src: &[u8], block: &mut Block) {
         block.d = u16::from(src[0]);

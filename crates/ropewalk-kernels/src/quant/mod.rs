@@ -16,6 +16,16 @@ pub(crate) const SUPER: usize = 256;
 /// Values of a small block, the unit of the older formats and of their activations.
 pub(crate) const SMALL: usize = 32;
 
+/// How the codes of a format are stored in a tile.
+pub(crate) trait Planes {
+    /// Bits of a code in the low plane: 2, 4 or 8.
+    const LOW: usize;
+    /// Bits of a code in the high plane: 0, 1 or 2.
+    const HIGH: usize;
+    /// Maps codes to unsigned values.
+    const TABLE: Option<&'static [u8; 16]> = None;
+}
+
 /// A weight format of ggml with a kernel of its own.
 ///
 /// Block layouts follow `ggml/src/ggml-common.h` of llama.cpp, byte for byte.
@@ -148,7 +158,7 @@ impl Format {
     /// [`Error::TooLarge`](crate::Error::TooLarge) when the size overflows.
     pub fn row_bytes(self, k: usize) -> Result<usize, crate::Error> {
         let block = self.block_size();
-        if k % block != 0 {
+        if !k.is_multiple_of(block) {
             return Err(crate::Error::Block {
                 format: self.name(),
                 block,

@@ -46,7 +46,7 @@ fn code_dot(codes: &[u8], words: &[i32]) -> i32 {
 /// Returns sum `j` of 16 values.
 fn sum16(acts: &[i32], j: usize) -> i32 {
     let word = acts[SUPER_SUMS16 + j / 2];
-    if j % 2 == 0 {
+    if j.is_multiple_of(2) {
         i32::from(word as i16)
     } else {
         word >> 16

@@ -3,7 +3,7 @@
 //! Layouts: `block_q2_K` to `block_q6_K`, `block_iq4_xs` in `ggml/src/ggml-common.h`; meaning:
 //! `dequantize_row_*` in `ggml/src/ggml-quants.c` (llama.cpp).
 
-use super::SUPER;
+use super::{Planes, SUPER};
 use crate::f16;
 
 /// The non-linear 4-bit table of IQ4_NL and IQ4_XS, shifted by 128 to be unsigned.
@@ -56,19 +56,13 @@ pub(crate) enum Scales {
 }
 
 /// A superblock format.
-pub(crate) trait Super {
+pub(crate) trait Super: Planes {
     /// Bytes of a ggml block.
     const BLOCK_BYTES: usize;
-    /// Bits of a code in the low plane of a tile: 2 or 4.
-    const LOW: usize;
-    /// Bits of a code in the high plane: 0, 1 or 2.
-    const HIGH: usize;
     /// How a tile stores scales.
     const SCALES: Scales;
     /// What to subtract from a code (after the table).
     const OFFSET: i32;
-    /// Maps codes to unsigned values.
-    const TABLE: Option<&'static [u8; 16]> = None;
     /// Reads one ggml block of `BLOCK_BYTES` bytes.
     fn read(src: &[u8], block: &mut Block);
 }
@@ -111,10 +105,12 @@ fn nibbles_by_64(qs: &[u8], codes: &mut [u8; SUPER]) {
 
 /// Q4_K.
 pub(crate) struct Q4K;
-impl Super for Q4K {
-    const BLOCK_BYTES: usize = 144;
+impl Planes for Q4K {
     const LOW: usize = 4;
     const HIGH: usize = 0;
+}
+impl Super for Q4K {
+    const BLOCK_BYTES: usize = 144;
     const SCALES: Scales = Scales::ByteWithMin;
     const OFFSET: i32 = 0;
     #[inline]
@@ -126,10 +122,12 @@ impl Super for Q4K {
 
 /// Q5_K.
 pub(crate) struct Q5K;
-impl Super for Q5K {
-    const BLOCK_BYTES: usize = 176;
+impl Planes for Q5K {
     const LOW: usize = 4;
     const HIGH: usize = 1;
+}
+impl Super for Q5K {
+    const BLOCK_BYTES: usize = 176;
     const SCALES: Scales = Scales::ByteWithMin;
     const OFFSET: i32 = 0;
     #[inline]
@@ -146,10 +144,12 @@ impl Super for Q5K {
 
 /// Q6_K.
 pub(crate) struct Q6K;
-impl Super for Q6K {
-    const BLOCK_BYTES: usize = 210;
+impl Planes for Q6K {
     const LOW: usize = 4;
     const HIGH: usize = 2;
+}
+impl Super for Q6K {
+    const BLOCK_BYTES: usize = 210;
     const SCALES: Scales = Scales::Signed16;
     const OFFSET: i32 = 32;
     #[inline]
@@ -186,10 +186,12 @@ fn pairs_by_128(qs: &[u8], codes: &mut [u8; SUPER]) {
 
 /// Q2_K.
 pub(crate) struct Q2K;
-impl Super for Q2K {
-    const BLOCK_BYTES: usize = 84;
+impl Planes for Q2K {
     const LOW: usize = 2;
     const HIGH: usize = 0;
+}
+impl Super for Q2K {
+    const BLOCK_BYTES: usize = 84;
     const SCALES: Scales = Scales::NibbleWithMin;
     const OFFSET: i32 = 0;
     #[inline]
@@ -206,10 +208,12 @@ impl Super for Q2K {
 
 /// Q3_K.
 pub(crate) struct Q3K;
-impl Super for Q3K {
-    const BLOCK_BYTES: usize = 110;
+impl Planes for Q3K {
     const LOW: usize = 2;
     const HIGH: usize = 1;
+}
+impl Super for Q3K {
+    const BLOCK_BYTES: usize = 110;
     const SCALES: Scales = Scales::SixBit16;
     const OFFSET: i32 = 4;
     #[inline]
@@ -232,13 +236,15 @@ impl Super for Q3K {
 
 /// IQ4_XS.
 pub(crate) struct Iq4Xs;
-impl Super for Iq4Xs {
-    const BLOCK_BYTES: usize = 136;
+impl Planes for Iq4Xs {
     const LOW: usize = 4;
     const HIGH: usize = 0;
+    const TABLE: Option<&'static [u8; 16]> = Some(&IQ4_TABLE);
+}
+impl Super for Iq4Xs {
+    const BLOCK_BYTES: usize = 136;
     const SCALES: Scales = Scales::Signed32;
     const OFFSET: i32 = 128;
-    const TABLE: Option<&'static [u8; 16]> = Some(&IQ4_TABLE);
     #[inline]
     fn read(src: &[u8], block: &mut Block) {
         block.d = f16::bits(src, 0);

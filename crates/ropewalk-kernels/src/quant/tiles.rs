@@ -43,6 +43,7 @@ impl<F: Super> SuperTile<F> {
         (Self::D + if F::OFFSET == 0 { 4 * ROWS } else { 2 * ROWS }).next_multiple_of(VECTOR);
 
     const LAYOUT: Layout = Layout {
+        aligned: Self::D % 32 == 0 && Self::SECOND % VECTOR == 0,
         cols: SUPER,
         bytes: Self::BYTES,
         src_bytes: F::BLOCK_BYTES,
@@ -58,7 +59,7 @@ impl<F: Super> SuperTile<F> {
             .chunks_exact(32)
             .zip(tile.chunks_exact_mut(Self::SUB))
         {
-            pack_codes::<32>(codes, F::LOW, F::HIGH, row, planes);
+            pack_codes(codes, F::LOW, F::HIGH, row, planes);
         }
         let (s, m) = (&block.scales, &block.mins);
         let scales = &mut tile[Self::SCALES..];
@@ -119,6 +120,7 @@ impl<F: Small> SmallTile<F> {
     pub(crate) const BYTES: usize = Self::M + if F::MIN { Self::BLOCKS * ROWS * 2 } else { 0 };
 
     const LAYOUT: Layout = Layout {
+        aligned: Self::D % 32 == 0 && Self::M % 32 == 0,
         cols: SMALL * Self::BLOCKS,
         bytes: Self::BYTES,
         src_bytes: F::BLOCK_BYTES * Self::BLOCKS,
@@ -131,7 +133,7 @@ impl<F: Small> SmallTile<F> {
         for (j, src) in src.chunks_exact(F::BLOCK_BYTES).enumerate() {
             F::read(src, &mut block);
             let planes = &mut tile[j * Self::SUB..][..Self::SUB];
-            pack_codes::<32>(&block.codes, F::LOW, F::HIGH, row, planes);
+            pack_codes(&block.codes, F::LOW, F::HIGH, row, planes);
             let at = Self::D + (j * ROWS + row) * Self::SCALE;
             tile[at..at + Self::SCALE].copy_from_slice(&block.d.to_le_bytes()[..Self::SCALE]);
             if F::MIN {
@@ -143,13 +145,7 @@ impl<F: Small> SmallTile<F> {
 
 /// Packs 32 codes of one row into the planes of their sub-block.
 #[inline]
-fn pack_codes<const N: usize>(
-    codes: &[u8],
-    low: usize,
-    high: usize,
-    row: usize,
-    planes: &mut [u8],
-) {
+fn pack_codes(codes: &[u8], low: usize, high: usize, row: usize, planes: &mut [u8]) {
     let spread = |bits: usize| 0x0101_0101 * ((1u32 << bits) - 1);
     let (low_plane, high_plane) = planes.split_at_mut(VECTOR * low);
     let word = |v: usize| {
@@ -176,6 +172,9 @@ fn pack_codes<const N: usize>(
 /// The geometry of a format's tile and the function that fills one row of it.
 #[derive(Clone, Copy)]
 pub(crate) struct Layout {
+    /// Whether all loads of scales are aligned; a test looks at it.
+    #[cfg_attr(not(test), expect(dead_code, reason = "checked once, in a test"))]
+    aligned: bool,
     /// Values per row.
     pub(crate) cols: usize,
     /// Bytes.
@@ -254,5 +253,41 @@ pub(crate) fn kernel(isa: Isa, format: Format, width: usize, strips: usize) -> O
         #[cfg(target_arch = "x86_64")]
         Isa::AvxVnni => super::avx2::kernel_vnni(format, width, strips),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_are_whole_cache_lines_of_whole_blocks() {
+        for format in Format::ALL {
+            let Some(layout) = layout(Isa::Avx2, format) else {
+                continue;
+            };
+            assert_eq!(layout.bytes % VECTOR, 0, "{format}");
+            assert!(layout.aligned, "{format}");
+            assert_eq!(layout.cols % format.block_size(), 0, "{format}");
+            let blocks = layout.cols / format.block_size();
+            assert_eq!(layout.src_bytes, blocks * format.block_bytes(), "{format}");
+        }
+    }
+
+    #[test]
+    fn codes_keep_their_place_in_the_planes() {
+        let codes: Vec<u8> = (0..32).map(|i| (i * 37 % 64) as u8).collect();
+        let (low, high, row) = (4, 2, 5);
+        let mut planes = vec![0; VECTOR * (low + high)];
+        pack_codes(&codes, low, high, row, &mut planes);
+        for (i, &code) in codes.iter().enumerate() {
+            let (v, byte) = (i / 4, i % 4);
+            let field = |plane: &[u8], bits: usize| {
+                let at = VECTOR * (v * bits / 8) + 4 * row + byte;
+                (plane[at] >> (v * bits % 8)) & ((1 << bits) - 1)
+            };
+            let (l, h) = planes.split_at(VECTOR * low);
+            assert_eq!(field(l, low) | (field(h, high) << low), code, "value {i}");
+        }
     }
 }
