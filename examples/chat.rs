@@ -190,10 +190,16 @@ impl Chat {
         if t.decode_steps > 0 {
             let pool = std::num::NonZeroUsize::new(self.model.model().threads()).map(Pool::new);
             let peak = pool.map_or(0.0, |p| bandwidth(&p));
-            line += &format!(
-                ", {rate:.1} tokens/s = {used:.1} GB/s, {:.0} % of this machine's {peak:.0} GB/s read bandwidth",
-                100.0 * used / peak
-            );
+            line += &format!(", {rate:.1} tokens/s = {used:.1} GB/s, ");
+            line += &match used / peak {
+                share if share > 1.0 => {
+                    format!("more than the {peak:.0} GB/s of memory: the caches hold the model")
+                }
+                share => format!(
+                    "{:.0} % of this machine's {peak:.0} GB/s read bandwidth",
+                    100.0 * share
+                ),
+            };
         }
         eprintln!(
             "[{line}; {} prompt tokens at {:.0} tokens/s; first token after {:.3} s]",

@@ -154,7 +154,7 @@ impl Decoder {
             s.q.chunks_exact_mut(q_dim)
                 .zip(s.k.chunks_exact_mut(kv_dim));
         let rows = heads.zip(s.mixed.chunks_exact_mut(q_dim)).zip(positions);
-        p.each(rows.collect(), |(((q, k), spare), (cos, sin))| {
+        p.each(rows, |(((q, k), spare), (cos, sin))| {
             if let Some((q_norm, k_norm)) = &layer.qk_norm {
                 for (x, norm) in [(&mut *q, q_norm), (&mut *k, k_norm)] {
                     let out = &mut spare[..x.len()];
@@ -230,7 +230,7 @@ impl Decoder {
             .chunks_exact(spec.ffn)
             .zip(s.up.chunks_exact(spec.ffn));
         let rows = s.mixed.chunks_exact_mut(spec.ffn).zip(gated);
-        p.each(rows.collect(), |(out, (gate, up))| {
+        p.each(rows, |(out, (gate, up))| {
             ops::silu_mul(p.isa, gate, up, out)
         })?;
         p.linear(
@@ -284,13 +284,14 @@ impl Pass<'_> {
     /// Runs `f` on every item, on all threads when there are several rows.
     fn each<T: Send>(
         &self,
-        items: Vec<T>,
+        mut items: impl Iterator<Item = T>,
         f: impl Fn(T) -> Result<(), ropewalk_kernels::Error> + Sync,
     ) -> Result<()> {
         if self.rows == 1 {
-            items.into_iter().try_for_each(f)?;
+            // A generated token: sharing it would cost more than the work.
+            items.try_for_each(f)?;
         } else {
-            for_each(self.pool, items, f)?;
+            for_each(self.pool, items.collect(), f)?;
         }
         Ok(())
     }
@@ -299,7 +300,7 @@ impl Pass<'_> {
         let width = weight.len();
         resize(out, self.rows * width);
         let rows = out.chunks_exact_mut(width).zip(x.chunks_exact(width));
-        self.each(rows.collect(), |(out, x)| {
+        self.each(rows, |(out, x)| {
             ops::rms_norm(self.isa, x, weight, eps, out)
         })
     }
@@ -307,7 +308,7 @@ impl Pass<'_> {
     fn add(&self, x: &mut [f32], y: &[f32]) -> Result<()> {
         let width = chunks_of(x.len(), self.rows);
         let rows = x.chunks_mut(width).zip(y.chunks(width));
-        self.each(rows.collect(), |(x, y)| ops::add(self.isa, x, y))
+        self.each(rows, |(x, y)| ops::add(self.isa, x, y))
     }
 
     /// Multiplies the same rows by several matrices, in one phase.

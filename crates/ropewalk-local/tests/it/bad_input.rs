@@ -3,7 +3,7 @@
 use std::error::Error as _;
 use std::path::Path;
 
-use ropewalk_gguf::TensorType;
+use ropewalk_gguf::{Gguf, TensorInfo, TensorType, Writer};
 use ropewalk_local::{Error, GenerateOptions, Generation, LoadOptions, Model};
 use ropewalk_spec::testing::TempDir;
 
@@ -67,6 +67,75 @@ fn files_that_are_cut_or_lack_a_tensor() {
     assert!(open(&path).contains("blk.1.ffn_up"), "{}", open(&path));
 }
 
+/// Writes the model again, with changes to its metadata and to one tensor.
+fn changed(whole: &Gguf, key: Option<(&str, u32)>, retyped: Option<(&str, TensorType)>) -> Vec<u8> {
+    let mut writer = Writer::new();
+    for (name, value) in whole.metadata().iter() {
+        writer.set(name, value.clone());
+    }
+    if let Some((key, value)) = key {
+        writer.set(key, value);
+    }
+    let ty = |name: &str, ty| retyped.filter(|(n, _)| *n == name).map_or(ty, |(_, ty)| ty);
+    for info in whole.tensors() {
+        let ty = ty(&info.name, info.ty);
+        writer
+            .tensor(TensorInfo::from_shape(&info.name, &info.shape(), ty).unwrap())
+            .unwrap();
+    }
+    let mut out = writer.begin(Vec::new()).unwrap();
+    for tensor in whole.iter() {
+        let info = TensorInfo::from_shape(
+            &tensor.info.name,
+            &tensor.info.shape(),
+            ty(&tensor.info.name, tensor.info.ty),
+        );
+        let mut data = tensor.data.to_vec();
+        data.resize(info.unwrap().n_bytes(), 0);
+        out.tensor_data(&tensor.info.name, &data).unwrap();
+    }
+    out.finish().unwrap()
+}
+
+#[test]
+fn shapes_types_and_architectures_that_do_not_fit() {
+    let case = cases()
+        .into_iter()
+        .find(|c| c.name == "llama3_256")
+        .unwrap();
+    let whole = Gguf::from_bytes(case.model.gguf(|_| TensorType::Q8_0).unwrap()).unwrap();
+    let dir = TempDir::new().unwrap();
+    let path = dir.join("odd.gguf");
+    for (key, retyped, names) in [
+        (
+            Some(("llama.feed_forward_length", 768)),
+            None,
+            &["ffn_", "512", "768"][..],
+        ),
+        (
+            Some(("llama.attention.head_count_kv", 3)),
+            None,
+            &["3 key-value heads"],
+        ),
+        (
+            None,
+            Some(("blk.0.attn_q.weight", TensorType::IQ2_XXS)),
+            &["IQ2_XXS"],
+        ),
+    ] {
+        std::fs::write(&path, changed(&whole, key, retyped)).unwrap();
+        let text = open(&path);
+        for name in names {
+            assert!(text.contains(name), "{text} does not name {name}");
+        }
+    }
+    let mut bytes = changed(&whole, None, None);
+    let at = bytes.windows(5).position(|w| w == b"llama").unwrap();
+    bytes[at..at + 5].copy_from_slice(b"lamma");
+    std::fs::write(&path, &bytes).unwrap();
+    assert!(open(&path).contains("lamma"), "{}", open(&path));
+}
+
 #[test]
 fn prompts_that_cannot_run() {
     let model = from_gguf(
@@ -92,7 +161,7 @@ fn prompts_that_cannot_run() {
     assert_eq!(tokens.finish(), Some(ropewalk_local::Finish::Context));
     let huge = LoadOptions::default().with_context(1 << 40);
     let bytes = cases()[0].model.gguf(|_| TensorType::F32).unwrap();
-    let gguf = std::sync::Arc::new(ropewalk_gguf::Gguf::from_bytes(bytes).unwrap());
+    let gguf = std::sync::Arc::new(Gguf::from_bytes(bytes).unwrap());
     assert!(matches!(
         Model::from_gguf(gguf, &huge),
         Err(Error::Context { .. })

@@ -1,4 +1,10 @@
 //! Integration tests of the engine.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests fail by panicking"
+)]
 
 mod bad_input;
 mod blocks;

@@ -119,3 +119,44 @@ fn instruction_sets_agree() {
         }
     }
 }
+
+#[test]
+fn tmp_rev1_noise() {
+    for case in cases().into_iter().filter(GoldenCase::is_wide) {
+        for ty in [
+            TensorType::F16,
+            TensorType::Q8_0,
+            TensorType::Q4_0,
+            TensorType::Q4_K,
+            TensorType::Q6_K,
+        ] {
+            let bytes = case.model.gguf(|_| ty).unwrap();
+            let run = |bytes: &[u8], isa: Isa| {
+                logits(&from_gguf(
+                    bytes.to_vec(),
+                    &LoadOptions::default()
+                        .with_isa(isa)
+                        .with_cache(CacheType::F32),
+                ))
+            };
+            let want = run(&bytes, Isa::Avx2);
+            let scalar = run(&bytes, Isa::Scalar);
+            let g = ropewalk_gguf::Gguf::from_bytes(bytes.clone()).unwrap();
+            let t = g.require("blk.0.attn_norm.weight").unwrap();
+            let at = t.info.file_offset();
+            let mut ulp = bytes.clone();
+            for i in 0..256 {
+                if i % 2 == 0 {
+                    ulp[at + 4 * i] ^= 1;
+                }
+            }
+            let u = run(&ulp, Isa::Avx2);
+            println!(
+                "NOISE {} {ty}: scalar vs avx2 {:.2e}, one ulp in half of one norm's weights {:.2e}",
+                case.name,
+                error(&scalar, &want),
+                error(&u, &want)
+            );
+        }
+    }
+}
