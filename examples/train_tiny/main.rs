@@ -49,7 +49,7 @@ fn args() -> Result<Args> {
     let mut a = Args {
         out: "target/train_tiny".into(),
         steps: 3600,
-        more: 2000,
+        more: 1600,
         tokens: 2048,
         lr: 3e-3,
         threads: 0,

@@ -61,6 +61,7 @@ impl Compute {
 
     /// `c[m, n] = alpha a[m, k] b[k, n] + beta c`, rows of `c` `ldc` apart; on all threads, or on the calling one
     /// inside [`Compute::each`].
+    #[expect(clippy::too_many_arguments, reason = "a matrix product has as many")]
     pub(crate) fn gemm(
         &self,
         [m, n, k]: [usize; 3],

@@ -99,8 +99,7 @@ impl Lm {
         let (mut n, mut inv) = (vec![0.0; t * d], vec![0.0; t]);
         let (mut qkv, mut a) = (vec![0.0; t * row], vec![0.0; t * qd]);
         let (mut gu, mut m) = (vec![0.0; t * 2 * f], vec![0.0; t * f]);
-        for layer in 0..cfg.layers {
-            let p = &w.params[1 + 6 * layer..];
+        for (layer, p) in (0..cfg.layers).map(|l| (l, &w.params[1 + 6 * l..])) {
             math::rms_norm(c, &x, &p[0], cfg.norm_eps, &mut n, &mut inv);
             c.gemm(
                 [t, row, d],

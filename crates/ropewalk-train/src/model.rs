@@ -139,10 +139,10 @@ impl LmConfig {
         {
             return bad("every size must be at least 1".into());
         }
-        if self.head_dim % 2 != 0 {
+        if !self.head_dim.is_multiple_of(2) {
             return bad(format!("head_dim {} must be even", self.head_dim));
         }
-        if self.heads % self.kv_heads != 0 {
+        if !self.heads.is_multiple_of(self.kv_heads) {
             return bad(format!(
                 "kv_heads {} must divide heads {}",
                 self.kv_heads, self.heads

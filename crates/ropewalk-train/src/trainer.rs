@@ -175,7 +175,7 @@ impl Trainer {
         for (i, (p, g)) in self.model.params().iter().zip(per_param).enumerate() {
             let mut v = ops::with(p.var.as_tensor(), <[f32]>::to_vec)?;
             ops::with(g, |g| {
-                self.opt.update(i, &mut v, g, scale, lr, p.var.rank() >= 2)
+                self.opt.update(i, &mut v, g, scale, lr, p.var.rank() >= 2);
             })?;
             p.var
                 .set(&Tensor::from_vec(v, p.var.shape(), &Device::Cpu)?)?;
