@@ -151,8 +151,8 @@ pub struct World {
     pub tokens: usize,
     /// Updates of one stage of the data; see [`Stage::at`].
     pub drill_steps: u64,
-    /// Whether this is the second part of the run.
-    pub second: bool,
+    /// Which part of the run this is, from 0.
+    pub part: usize,
     /// Longest conversation kept, in tokens.
     pub longest: usize,
 }
@@ -161,12 +161,13 @@ impl BatchSource for World {
     fn docs(&self, step: u64) -> ropewalk::train::Result<Vec<Doc>> {
         let (mut out, mut total) = (Vec::new(), 0);
         for i in 0..4096 {
-            let (stage, part) = if self.second {
-                (Stage::SECOND, 1 << 40)
-            } else {
-                (Stage::at(step, self.drill_steps), 0)
+            let stage = match self.part {
+                0 => Stage::at(step, self.drill_steps),
+                1 => Stage::SECOND,
+                _ => Stage::THIRD,
             };
-            let c = world::conversation(self.seed, part + step * 4096 + i, stage);
+            let index = ((self.part as u64) << 40) + step * 4096 + i;
+            let c = world::conversation(self.seed, index, stage);
             let mut d = doc(&self.tok, &c)
                 .map_err(|e| ropewalk::train::TrainError::Batch(e.to_string()))?;
             d.truncate(self.longest);
@@ -190,9 +191,8 @@ impl BatchSource for World {
         eat(&(self.tokens as u64).to_le_bytes());
         eat(&self.drill_steps.to_le_bytes());
         eat(&(self.longest as u64).to_le_bytes());
-        if self.second {
-            eat(b"second");
-        }
+        let name: [&[u8]; 3] = [b"", b"second", b"third"];
+        eat(name[self.part.min(2)]);
         for i in 0..64 {
             let c = world::conversation(
                 self.seed,
@@ -201,6 +201,7 @@ impl BatchSource for World {
                     drills: 0.04,
                     compact: false,
                     more: false,
+                    noise: false,
                 },
             );
             let ids = doc(&self.tok, &c).map(|d| d.ids).unwrap_or_default();

@@ -1,6 +1,7 @@
 //! Held-out evaluation: tool calls, refusals, prices and known answers.
 
 use anyhow::Result;
+use ropewalk::local::{GenerateOptions, Model, generate_n};
 use ropewalk::tokens::Tokenizer;
 use ropewalk::train::{Lm, Rng};
 
@@ -41,6 +42,27 @@ impl Greedy for Own<'_> {
         ids.iter()
             .map(|ids| Ok(self.tok.decode(ids, false)?))
             .collect()
+    }
+}
+
+/// The local engine with an exported file.
+pub struct Local<'a> {
+    /// The model.
+    pub model: &'a Model,
+    /// Its tokenizer.
+    pub tok: &'a Tokenizer,
+}
+
+impl Greedy for Local<'_> {
+    fn replies(&self, prompts: &[Vec<u32>]) -> Result<Vec<String>> {
+        let eos = self.tok.token_to_id("<|im_end|>").unwrap_or(0);
+        let options = GenerateOptions::greedy(96).with_stop_ids(vec![eos]);
+        let reply = |prompt: &Vec<u32>| {
+            let mut ids = generate_n(self.model, prompt, &options, 1)?.remove(0).ids();
+            ids.retain(|&id| id != eos);
+            Ok(self.tok.decode(&ids, false)?)
+        };
+        prompts.iter().map(reply).collect()
     }
 }
 

@@ -6,10 +6,11 @@
 //! cargo run --release --example train_tiny --features train -- --quick # two minutes
 //! ```
 //!
-//! `--out DIR` (default `target/train_tiny`), `--resume` continues from the last checkpoint, `--eval` only evaluates it,
-//! `--export` and
-//! `--report` write its files again, `--steps N` and `--more N` updates of the two parts,
-//! `--tokens N` per update, `--lr X`, `--threads N`, `--sample N` prints conversations and stops.
+//! `--out DIR` (default `target/train_tiny`) holds everything; `--resume` goes on after an interruption. `--eval`,
+//! `--export` and `--report` only evaluate the last checkpoint, write its files, or the curve and conversations again;
+//! `--gguf FILE` evaluates a file in the local engine. `--steps N`, `--more N` and `--noise N` are the updates of the
+//! three parts, `--tokens N` the size of one, `--drills N` the length of a stage of the data; `--lr X`, `--threads N`,
+//! `--every N` updates between checkpoints, `--cases N` of the evaluation, `--sample N` prints conversations and stops.
 
 mod cities;
 mod encode;
@@ -25,6 +26,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use ropewalk::gguf::TensorType;
+use ropewalk::local::{LoadOptions, Model};
 use ropewalk::tokens::Tokenizer;
 use ropewalk::train::{Compute, Lm, LmConfig, TrainConfig, Trainer};
 
@@ -32,6 +34,7 @@ struct Args {
     out: PathBuf,
     steps: u64,
     more: u64,
+    noise: u64,
     tokens: usize,
     lr: f64,
     threads: usize,
@@ -40,6 +43,7 @@ struct Args {
     cases: usize,
     resume: bool,
     eval: bool,
+    gguf: Option<PathBuf>,
     export: bool,
     report: bool,
     sample: u64,
@@ -50,6 +54,7 @@ fn args() -> Result<Args> {
         out: "target/train_tiny".into(),
         steps: 3600,
         more: 1600,
+        noise: 1200,
         tokens: 2048,
         lr: 3e-3,
         threads: 0,
@@ -58,6 +63,7 @@ fn args() -> Result<Args> {
         cases: 400,
         resume: false,
         eval: false,
+        gguf: None,
         export: false,
         report: false,
         sample: 0,
@@ -69,6 +75,7 @@ fn args() -> Result<Args> {
             "--out" => a.out = value()?.into(),
             "--steps" => a.steps = value()?.parse()?,
             "--more" => a.more = value()?.parse()?,
+            "--noise" => a.noise = value()?.parse()?,
             "--tokens" => a.tokens = value()?.parse()?,
             "--lr" => a.lr = value()?.parse()?,
             "--threads" => a.threads = value()?.parse()?,
@@ -78,9 +85,10 @@ fn args() -> Result<Args> {
             "--sample" => a.sample = value()?.parse()?,
             "--resume" => a.resume = true,
             "--eval" => a.eval = true,
+            "--gguf" => a.gguf = Some(value()?.into()),
             "--export" => a.export = true,
             "--report" => a.report = true,
-            "--quick" => (a.steps, a.more, a.drills, a.cases) = (120, 0, 30, 48),
+            "--quick" => (a.steps, a.more, a.noise, a.drills, a.cases) = (120, 0, 0, 30, 48),
             _ => bail!("unknown option {flag}; the head of examples/train_tiny/main.rs lists them"),
         }
     }
@@ -126,27 +134,40 @@ fn main() -> Result<()> {
     if a.sample > 0 {
         return sample(&tok, a.sample);
     }
+    if let Some(path) = &a.gguf {
+        let model = Model::open(path, &LoadOptions::default())?;
+        return evaluate(
+            &eval::Local {
+                model: &model,
+                tok: &tok,
+            },
+            &tok,
+            &a,
+        );
+    }
     let compute = Compute::new(a.threads);
-    let (first, second) = (a.out.join("checkpoint"), a.out.join("checkpoint-second"));
+    let parts: Vec<usize> = (0..3).filter(|&p| a.updates(p) > 0).collect();
     if !(a.eval || a.export || a.report) {
-        // Each part is skipped when a resumed run has finished it.
         let config = LmConfig::tiny(vocab.tokens.len());
         println!(
             "model: {:.2} million parameters, {} threads",
             config.parameters() as f64 / 1e6,
             compute.threads()
         );
-        if !(a.resume && second.exists()) {
-            let lm = Lm::new(config, SEED, compute.clone())?;
-            part(&a, &tok, lm, &first, false)?;
-        }
-        if a.more > 0 {
-            let lm = Lm::from_checkpoint(&first, compute.clone())?;
-            part(&a, &tok, lm, &second, true)?;
+        // A resumed run goes on in the last part that it had begun.
+        let begun = parts.iter().rposition(|&p| a.checkpoint(p).exists());
+        let skip = if a.resume { begun.unwrap_or(0) } else { 0 };
+        for &p in &parts[skip..] {
+            let lm = match p {
+                0 => Lm::new(config, SEED, compute.clone())?,
+                _ => Lm::from_checkpoint(&a.checkpoint(p - 1), compute.clone())?,
+            };
+            part(&a, &tok, lm, p)?;
         }
         println!("trained in {:.1} min", began.elapsed().as_secs_f64() / 60.0);
     }
-    let lm = Lm::from_checkpoint(if second.exists() { &second } else { &first }, compute)?;
+    let last = parts.iter().rev().find(|&&p| a.checkpoint(p).exists());
+    let lm = Lm::from_checkpoint(&a.checkpoint(last.copied().unwrap_or(0)), compute)?;
     let all = !(a.eval || a.export || a.report);
     if all || a.export {
         export(&lm, vocab, &a.out)?;
@@ -155,40 +176,37 @@ fn main() -> Result<()> {
         report(&lm, &tok, &a)?;
     }
     if all || a.eval {
-        evaluate(&lm, &tok, &a)
+        evaluate(&eval::Own { lm: &lm, tok: &tok }, &tok, &a)
     } else {
         Ok(())
     }
 }
 
-/// Trains one part of the run: the first from new weights, the second on more phrasings from the end of the first with
-/// a lower rate.
-fn part(a: &Args, tok: &Tokenizer, lm: Lm, checkpoint: &Path, second: bool) -> Result<()> {
+/// Trains one part of the run: the first from new weights, the second on more phrasings, the third on disturbed ones,
+/// each from the end of the one before with a lower rate.
+fn part(a: &Args, tok: &Tokenizer, lm: Lm, part: usize) -> Result<()> {
+    let checkpoint = &a.checkpoint(part);
     let data = encode::World {
         tok: tok.clone(),
         seed: SEED,
         tokens: a.tokens,
         drill_steps: a.drills,
-        second,
+        part,
         longest: 512,
     };
-    let (steps, lr) = if second {
-        (a.more, a.lr / 2.0)
-    } else {
-        (a.steps, a.lr)
-    };
+    let (steps, lr) = (a.updates(part), a.lr / [1.0, 2.0, 2.5][part]);
     let settings = TrainConfig::new(SEED, lr, (steps / 20).clamp(10, 200), steps);
     let mut trainer = if a.resume && checkpoint.exists() {
         Trainer::resume(checkpoint, lm, settings, &data)?
     } else {
         Trainer::new(lm, settings, &data)
     };
-    let (metrics, held_out) = files(second);
+    let (metrics, held_out) = files(part);
     if trainer.step() == 0 {
-        write(&a.out.join(metrics), "")?;
-        write(&a.out.join(held_out), "")?;
+        write(&a.out.join(&metrics), "")?;
+        write(&a.out.join(&held_out), "")?;
     }
-    trainer.log_to(&a.out.join(metrics))?;
+    trainer.log_to(&a.out.join(&metrics))?;
     let held: Vec<_> = (0..96)
         .map(|i| encode::doc(tok, &world::conversation(SEED + 1, i, world::Stage::HELD)))
         .collect::<Result<_>>()?;
@@ -220,19 +238,33 @@ fn part(a: &Args, tok: &Tokenizer, lm: Lm, checkpoint: &Path, second: bool) -> R
                 r.step
             );
             let line = serde_json::json!({ "step": r.step, "loss": held, "calls": calls });
-            append(&a.out.join(held_out), &format!("{line}\n"))?;
+            append(&a.out.join(&held_out), &format!("{line}\n"))?;
             clock = Instant::now();
         }
     }
     Ok(())
 }
 
+/// Names of the parts of the run, as they end file names.
+const SUFFIX: [&str; 3] = ["", "-second", "-third"];
+
 /// The metrics files of a part of the run.
-fn files(second: bool) -> (&'static str, &'static str) {
-    if second {
-        ("metrics-second.jsonl", "held_out-second.jsonl")
-    } else {
-        ("metrics.jsonl", "held_out.jsonl")
+fn files(part: usize) -> (String, String) {
+    (
+        format!("metrics{}.jsonl", SUFFIX[part]),
+        format!("held_out{}.jsonl", SUFFIX[part]),
+    )
+}
+
+impl Args {
+    /// Updates of a part of the run.
+    fn updates(&self, part: usize) -> u64 {
+        [self.steps, self.more, self.noise][part]
+    }
+
+    /// Where a part of the run keeps its state.
+    fn checkpoint(&self, part: usize) -> PathBuf {
+        self.out.join(format!("checkpoint{}", SUFFIX[part]))
     }
 }
 
@@ -255,8 +287,8 @@ fn export(lm: &Lm, vocab: encode::Vocabulary, out: &Path) -> Result<()> {
     Ok(())
 }
 
-fn evaluate(lm: &Lm, tok: &Tokenizer, a: &Args) -> Result<()> {
-    let scores = eval::run(&eval::Own { lm, tok }, tok, SEED + 2, a.cases)?;
+fn evaluate(model: &dyn eval::Greedy, tok: &Tokenizer, a: &Args) -> Result<()> {
+    let scores = eval::run(model, tok, SEED + 2, a.cases)?;
     for s in &scores {
         println!(
             "{:45} {:5.1} %  ({} of {})",
@@ -278,12 +310,12 @@ fn evaluate(lm: &Lm, tok: &Tokenizer, a: &Args) -> Result<()> {
 /// Writes the curve and ten conversations.
 fn report(lm: &Lm, tok: &Tokenizer, a: &Args) -> Result<()> {
     let read = |name: &str| std::fs::read_to_string(a.out.join(name)).unwrap_or_default();
-    let (mut train, mut held) = (Vec::new(), Vec::new());
-    for second in [false, true] {
-        let (metrics, held_out) = files(second);
-        let shift = if second { a.steps } else { 0 };
-        train.extend(report::points(&read(metrics), shift));
-        held.extend(report::points(&read(held_out), shift));
+    let (mut train, mut held, mut shift) = (Vec::new(), Vec::new(), 0);
+    for part in 0..3 {
+        let (metrics, held_out) = files(part);
+        train.extend(report::points(&read(&metrics), shift));
+        held.extend(report::points(&read(&held_out), shift));
+        shift += a.updates(part);
     }
     write(&a.out.join("curve.svg"), &report::curve(&train, &held))?;
     write(

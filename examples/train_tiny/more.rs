@@ -1,4 +1,4 @@
-//! Phrasings of the second part of the run, when names are copied well and variety matters most.
+//! Phrasings of the later parts of the run, when names are copied well and variety matters most.
 
 /// More questions for the price of a ticket.
 pub const PRICE: &[&str] = &[
@@ -48,4 +48,36 @@ pub const UNKNOWN: &[&str] = &[
     "{Is|Are} {a whale|a potato|the sun|a spider|coffee|chess|glass|honey|a mushroom|Pluto} {a fish|a vegetable|a star|an insect|healthy|a sport|a liquid|a plant|a planet|a drug}?",
     "{I need|Give me|Do you have} {tips|advice|help|ideas} {for|with} {a birthday party|my exam|my diet|learning to swim|a speech|saving money|my garden|a first date}{.|?}",
     "What is the {price|value} of {gold|oil|a house|Bitcoin|silver|a share of Google|a stamp|milk}{| today}?",
+];
+
+/// Sentences that may stand before or after a question and change nothing.
+pub const ASIDE: &[&str] = &[
+    "I had a long {day|week|night}.",
+    "{My|Our} {cat|dog|baby|neighbour} {sleeps|is loud|is ill|waits}.",
+    "{We|I} love {travelling|the sea|music|books|cooking}.",
+    "The {kids|others|neighbours|guests} are {excited|asleep|waiting|hungry}.",
+    "It is {raining|late|early|cold|hot|sunny} {here|today|again}.",
+    "I {hope|think} you can help{| me}.",
+    "I {asked|called|wrote} {yesterday|before|last week|twice}{| but nobody answered}.",
+    "{This is|It is} {urgent|important|my first time|for a friend|just a question}.",
+    "{My|Our} {wife|husband|son|sister|teacher|doctor} {wants to know|told me to ask|asked me|is curious}.",
+    "I {have|am at} {little time|work|five minutes|home|school}.",
+    "{I am|We are} {new here|from far away|a bit lost|in a hurry|on holiday}.",
+    "{Take your time|No rush|Be quick|Listen|Look|Wait}.",
+    "I {never|always|often} {ask|read|forget|think about} such things.",
+    "{Someone|A man|A friend|My colleague} {said|told me} you {know|could answer|are good}.",
+    "{Yesterday|Last year|On Friday} I was {ill|there|in the mountains|very tired}.",
+];
+
+/// Words that noise puts in the place of others.
+pub const WORDS: &[&str] = &[
+    "now", "really", "so", "the", "a", "my", "just", "maybe", "then", "here", "there", "again",
+    "very", "one", "old", "new", "good", "small", "quickly", "today", "kindly", "exactly", "about",
+    "with", "for", "in", "on", "at", "and", "or", "but", "that", "this", "some", "any", "all",
+    "each", "more", "also", "even", "still", "ever", "soon", "often", "well", "back", "over",
+    "out", "please", "would", "could", "should", "might", "will", "want", "need", "like", "take",
+    "get", "give", "find", "see", "say", "know", "think", "ask", "look", "mind", "set", "going",
+    "money", "much", "many", "less", "best", "charge", "amount", "sum", "thing", "way", "time",
+    "day", "week", "people", "person", "friend", "family", "work", "home", "plan", "idea",
+    "question",
 ];

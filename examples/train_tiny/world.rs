@@ -42,6 +42,8 @@ pub struct Stage {
     pub compact: bool,
     /// Whether the phrasings of [`more`] are used.
     pub more: bool,
+    /// Whether questions are disturbed: words dropped or replaced, sentences around them.
+    pub noise: bool,
 }
 
 impl Stage {
@@ -50,12 +52,21 @@ impl Stage {
         drills: 0.04,
         compact: true,
         more: false,
+        noise: false,
     };
     /// The second part of the run.
     pub const SECOND: Self = Self {
         drills: 0.15,
         compact: true,
         more: true,
+        noise: false,
+    };
+    /// The third part of the run.
+    pub const THIRD: Self = Self {
+        drills: 0.1,
+        compact: true,
+        more: true,
+        noise: true,
     };
 
     /// The stage of update `step` of the first part. Copying begins with many exercises, pauses while the answers are
@@ -71,6 +82,7 @@ impl Stage {
             drills,
             compact,
             more: false,
+            noise: false,
         }
     }
 }
@@ -290,6 +302,36 @@ fn tool_unknown(rng: &mut Rng, city: &str) -> String {
 pub fn price_question(rng: &mut Rng, unseen: bool, city: &str) -> String {
     let core = say(rng, if unseen { ph::PRICE_HELD } else { ph::PRICE });
     decorate(rng, core, unseen).replace("$C", city)
+}
+
+/// What the third part does to a question besides [`decorate`]: sentences around it, and words dropped, replaced, doubled
+/// or swapped. Placeholders stay.
+fn disturb(rng: &mut Rng, core: String) -> String {
+    let mut text = core;
+    if rng.chance(0.35) {
+        let mut words: Vec<&str> = text.split(' ').collect();
+        for _ in 0..1 + rng.below(2) {
+            let i = rng.below(words.len());
+            if words.len() < 3 || words[i].contains('$') {
+                continue;
+            }
+            match rng.below(4) {
+                0 => drop(words.remove(i)),
+                1 => words[i] = one(rng, more::WORDS),
+                2 => words.insert(i, one(rng, more::WORDS)),
+                _ if i > 0 && !words[i - 1].contains('$') => words.swap(i - 1, i),
+                _ => {}
+            }
+        }
+        text = words.join(" ");
+    }
+    if rng.chance(0.15) {
+        text = format!("{} {text}", say(rng, more::ASIDE));
+    }
+    if rng.chance(0.08) {
+        text = format!("{text} {}", say(rng, more::ASIDE));
+    }
+    text
 }
 
 /// Openers, closers and careless typing; never on held-out phrasings.
@@ -519,6 +561,11 @@ fn exchange(rng: &mut Rng, c: &mut Conversation) {
             } else {
                 let more = c.stage.more && rng.chance(0.5);
                 let core = say(rng, if more { more::PRICE } else { ph::PRICE });
+                let core = if c.stage.noise {
+                    disturb(rng, core)
+                } else {
+                    core
+                };
                 decorate(rng, core, false).replace("$C", &name)
             };
             add_price(rng, c, q, &name);
@@ -545,6 +592,7 @@ fn exchange(rng: &mut Rng, c: &mut Conversation) {
             } else {
                 unknown_question(rng, false)
             };
+            let q = if c.stage.noise { disturb(rng, q) } else { q };
             c.turns.push((Role::User, q));
             c.turns.push((Role::Assistant, say(rng, tp::REFUSAL)));
         }
@@ -556,6 +604,11 @@ fn exchange(rng: &mut Rng, c: &mut Conversation) {
                 _ => Known::Talk,
             };
             let (q, a) = known_question(rng, kind, false);
+            let q = if c.stage.noise && q.len() > 12 {
+                disturb(rng, q)
+            } else {
+                q
+            };
             c.turns.push((Role::User, q));
             c.turns.push((Role::Assistant, a));
         }
