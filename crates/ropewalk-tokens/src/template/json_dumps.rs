@@ -39,21 +39,11 @@ pub(crate) fn tojson(value: &Val, args: Args) -> Res<Val> {
             if indent.is_some() { "," } else { ", " }.to_owned(),
             ": ".to_owned(),
         ),
-        Some(pair) if !pair.is_iterable() => {
-            return type_error(format!(
-                "cannot unpack non-iterable {} object",
-                pair.type_name()
-            ));
-        }
         Some(pair) => {
-            let [item, key] = <[Val; 2]>::try_from(pair.items()?).or_else(|items| {
-                let n = items.len();
-                type_error(if n < 2 {
-                    format!("not enough values to unpack (expected 2, got {n})")
-                } else {
-                    "too many values to unpack (expected 2)".to_owned()
-                })
-            })?;
+            let pair = pair.unpack(2)?;
+            let [item, key] = &pair[..] else {
+                return type_error("separators must be two texts");
+            };
             (item.text().to_string(), key.text().to_string())
         }
     };

@@ -1,6 +1,6 @@
 //! Template text to tokens, as Jinja2 does it with `trim_blocks` and `lstrip_blocks` (`jinja2/lexer.py`).
 
-use super::error::{ErrorKind, Res, err};
+use super::error::{Error, ErrorKind, Res, err};
 use super::text::{is_space, repr_char};
 use std::sync::Arc;
 
@@ -51,8 +51,14 @@ enum Mode {
     Variable,
 }
 
-/// Returns the tokens of `source` with their lines; the last is [`Token::End`].
-pub(crate) fn tokens(source: &str) -> Res<Vec<(Token, u32)>> {
+/// The tokens of a template with their lines, the last being [`Token::End`], and why there are no more.
+pub(crate) struct Tokens {
+    pub(crate) all: Vec<(Token, u32)>,
+    /// Text that is no token: an error only for a parser that gets that far.
+    pub(crate) failure: Option<Box<Error>>,
+}
+
+pub(crate) fn tokens(source: &str) -> Tokens {
     let mut text = source.replace("\r\n", "\n").replace('\r', "\n");
     if text.ends_with('\n') {
         text.pop();
@@ -64,9 +70,14 @@ pub(crate) fn tokens(source: &str) -> Res<Vec<(Token, u32)>> {
         counted: 0,
         out: Vec::new(),
     };
-    match lexer.root() {
-        Ok(()) => Ok(lexer.out),
-        Err(e) => Err(Box::new(e.at(lexer.line_here()))),
+    let failure = lexer
+        .root()
+        .err()
+        .map(|e| Box::new(e.at(lexer.line_here())));
+    lexer.push(Token::End);
+    Tokens {
+        all: lexer.out,
+        failure,
     }
 }
 
@@ -108,7 +119,6 @@ impl<'a> Lexer<'a> {
                     self.push(Token::Data(rest.into()));
                     self.at = self.text.len();
                 }
-                self.push(Token::End);
                 return Ok(());
             };
             let kind = rest.as_bytes()[begin + 1];
@@ -486,7 +496,7 @@ mod tests {
 
     fn data(source: &str) -> String {
         let mut out = String::new();
-        for (token, _) in tokens(source).unwrap() {
+        for (token, _) in tokens(source).all {
             match token {
                 Token::Data(text) => out.push_str(&text),
                 Token::VariableBegin => out.push('<'),
@@ -518,7 +528,7 @@ mod tests {
     #[test]
     fn reads_numbers_and_strings() {
         let read = |source: &str| -> Vec<Token> {
-            let all = tokens(&format!("{{{{ {source} }}}}")).unwrap();
+            let all = tokens(&format!("{{{{ {source} }}}}")).all;
             all[1..all.len() - 2]
                 .iter()
                 .map(|(t, _)| t.clone())
@@ -546,7 +556,7 @@ mod tests {
             "{% raw %}",
             "{{ '\\x4' }}",
         ] {
-            assert!(tokens(bad).is_err(), "{bad}");
+            assert!(tokens(bad).failure.is_some(), "{bad}");
         }
     }
 }

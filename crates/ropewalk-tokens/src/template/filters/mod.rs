@@ -217,7 +217,6 @@ fn default(value: Val, args: Args) -> Res<Val> {
 fn abs(value: &Val) -> Res<Val> {
     match value {
         Val::Float(f) => Ok(Val::Float(f.abs())),
-        Val::Undefined(u) => u.fail(),
         _ => match value.as_int() {
             Some(i) => Ok(Val::Int(i.saturating_abs())),
             None => type_error(format!(

@@ -83,6 +83,10 @@ fn reversible(value: &Val) -> Res<Vec<Val>> {
     }
     let mut items = value.items()?;
     items.reverse();
+    if let Val::Markup(_) = value {
+        // Going backwards takes elements, and elements of markup are markup.
+        items = items.iter().map(|item| Val::Markup(item.text())).collect();
+    }
     Ok(items)
 }
 
@@ -208,23 +212,23 @@ fn select(value: &Val, mut args: Args, by_attribute: bool, keep: bool) -> Res<Va
 }
 
 /// Sorts by key, keeping the order of equal keys.
-fn sorted<T>(rows: Vec<(Val, T)>, reverse: bool) -> Res<Vec<(Val, T)>> {
+///
+/// Python reverses before and after sorting, which shows in what an impossible comparison complains about.
+fn sorted<T>(mut rows: Vec<(Val, T)>, reverse: bool) -> Res<Vec<(Val, T)>> {
+    if reverse {
+        rows.reverse();
+    }
     let mut rows: Vec<Option<(Val, T)>> = rows.into_iter().map(Some).collect();
-    let key = |at: usize| match &rows[at] {
-        Some((key, _)) => key,
-        None => &Val::None,
-    };
+    let key = |at: usize| rows[at].as_ref().map_or(&Val::None, |(key, _)| key);
     let order = merge_sort(rows.len(), |a, b| {
         // Python asks whether the later item belongs before the earlier one.
-        let order = key(b).order(key(a), "<")?;
-        Ok(order
-            == Some(if reverse {
-                Ordering::Greater
-            } else {
-                Ordering::Less
-            }))
+        Ok(key(b).order(key(a), "<")?.is_some_and(Ordering::is_lt))
     })?;
-    Ok(order.into_iter().filter_map(|at| rows[at].take()).collect())
+    let mut rows: Vec<(Val, T)> = order.into_iter().filter_map(|at| rows[at].take()).collect();
+    if reverse {
+        rows.reverse();
+    }
+    Ok(rows)
 }
 
 /// The order of `count` items where `swaps(a, b)` says that the later `b` belongs before `a`.

@@ -6,7 +6,7 @@ use crate::template::interp::Args;
 use crate::template::ops::like;
 use crate::template::printf;
 use crate::template::text::{escape_html, is_space, lines, parse_float};
-use crate::template::value::{Dict, Val};
+use crate::template::value::{Dict, Val, ViewKind};
 
 /// `str.strip` on either side; no characters means white space.
 pub(crate) fn strip(value: &Val, chars: Option<&str>, left: bool, right: bool) -> Val {
@@ -245,23 +245,18 @@ pub(crate) fn unescape(text: &str) -> String {
 
 pub(super) fn urlencode(value: &Val) -> Res<Val> {
     let pairs = match value {
-        Val::Dict(dict) => dict.entries().to_vec(),
+        Val::Dict(dict) => dict.view(ViewKind::Items),
         _ if value.as_str().is_some() || !value.is_iterable() => {
             return Ok(quoted(&value.text(), b"/").into());
         }
-        _ => {
-            let mut dict = Dict::default();
-            for (key, value) in crate::template::ops::to_dict(value)?.entries() {
-                dict.insert(key.clone(), value.clone())?;
-            }
-            dict.entries().to_vec()
-        }
+        _ => value.items()?,
     };
     let quote = |v: &Val| quoted(&v.text(), b"").replace("%20", "+");
-    let parts: Vec<String> = pairs
-        .iter()
-        .map(|(k, v)| format!("{}={}", quote(k), quote(v)))
-        .collect();
+    let mut parts = Vec::new();
+    for pair in pairs {
+        let pair: Vec<String> = pair.unpack(2)?.iter().map(quote).collect();
+        parts.push(pair.join("="));
+    }
     Ok(parts.join("&").into())
 }
 
@@ -279,6 +274,9 @@ fn quoted(text: &str, safe: &[u8]) -> String {
 
 pub(super) fn xmlattr(value: &Val, args: Args) -> Res<Val> {
     let [autospace] = bind("do_xmlattr", ["autospace"], args)?;
+    if let Val::Undefined(u) = value {
+        return u.fail();
+    }
     let Val::Dict(dict) = value else {
         return type_error(format!(
             "'{}' object has no attribute 'items'",
@@ -333,10 +331,13 @@ pub(super) fn filesizeformat(value: &Val, args: Args) -> Res<Val> {
         return u.fail();
     }
     let Some(bytes) = value.as_float().or_else(|| parse_float(value.as_str()?)) else {
-        return type_error(format!(
-            "float() argument must be a string or a real number, not '{}'",
-            value.type_name()
-        ));
+        return type_error(match value.as_str() {
+            Some(_) => format!("could not convert string to float: {}", value.repr()),
+            None => format!(
+                "float() argument must be a string or a real number, not '{}'",
+                value.type_name()
+            ),
+        });
     };
     let (base, suffix) = if binary.is_some_and(|b| b.truth()) {
         (1024f64, "iB")

@@ -344,23 +344,7 @@ impl Interp {
                 object.check_depth()?;
             }
             Target::Tuple(targets) => {
-                if !value.is_iterable() {
-                    return type_error(format!(
-                        "cannot unpack non-iterable {} object",
-                        value.type_name()
-                    ));
-                }
-                let items = value.items()?;
-                let expected = targets.len();
-                if items.len() < expected {
-                    return type_error(format!(
-                        "not enough values to unpack (expected {expected}, got {})",
-                        items.len()
-                    ));
-                }
-                if items.len() > expected {
-                    return type_error(format!("too many values to unpack (expected {expected})"));
-                }
+                let items = value.unpack(targets.len())?;
                 for (target, value) in targets.iter().zip(items) {
                     self.assign(target, value, scope)?;
                 }

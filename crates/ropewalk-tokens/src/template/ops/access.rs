@@ -1,7 +1,7 @@
 //! Attributes, elements and slices.
 
 use super::like;
-use crate::template::error::{ErrorKind, Res, err, type_error};
+use crate::template::error::{ErrorKind, Res, err, limit, type_error};
 use crate::template::value::{Dict, Function, Missing, Object, Val};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -270,8 +270,8 @@ pub(crate) fn get_element(object: &Val, key: &Val) -> Res<Val> {
     })
 }
 
-/// Resolves Python slice bounds against a length; yields the indices.
-fn slice_indices(length: usize, bounds: &[Val; 3]) -> Res<Vec<usize>> {
+/// Resolves Python slice bounds against a length: first, limit and step.
+fn slice_bounds(length: usize, bounds: &[Val; 3]) -> Res<(i128, i128, i128)> {
     let mut numbers = [None; 3];
     for (number, bound) in numbers.iter_mut().zip(bounds) {
         *number = match bound {
@@ -291,22 +291,22 @@ fn slice_indices(length: usize, bounds: &[Val; 3]) -> Res<Vec<usize>> {
         return type_error("slice step cannot be zero");
     }
     let n = length as i128;
-    let clamp = |i: i128, low: i128, high: i128| (if i < 0 { i + n } else { i }).clamp(low, high);
+    let (low, high) = if step > 0 { (0, n) } else { (-1, n - 1) };
+    let clamp = |i: i128| (if i < 0 { i.saturating_add(n) } else { i }).clamp(low, high);
+    let (first, limit) = if step > 0 { (low, high) } else { (high, low) };
+    Ok((
+        numbers[0].map_or(first, clamp),
+        numbers[1].map_or(limit, clamp),
+        step,
+    ))
+}
+
+fn slice_indices(length: usize, bounds: &[Val; 3]) -> Res<Vec<usize>> {
+    let (mut i, stop, step) = slice_bounds(length, bounds)?;
     let mut out = Vec::new();
-    if step > 0 {
-        let mut i = numbers[0].map_or(0, |i| clamp(i, 0, n));
-        let stop = numbers[1].map_or(n, |i| clamp(i, 0, n));
-        while i < stop {
-            out.push(i as usize);
-            i = i.saturating_add(step);
-        }
-    } else {
-        let mut i = numbers[0].map_or(n - 1, |i| clamp(i, -1, n - 1));
-        let stop = numbers[1].map_or(-1, |i| clamp(i, -1, n - 1));
-        while i > stop {
-            out.push(i as usize);
-            i = i.saturating_add(step);
-        }
+    while if step > 0 { i < stop } else { i > stop } {
+        out.push(i as usize);
+        i = i.saturating_add(step);
     }
     Ok(out)
 }
@@ -334,11 +334,19 @@ pub(crate) fn slice(object: &Val, bounds: &[Val; 3]) -> Res<Val> {
         }
         Val::Dict(_) => type_error("unhashable type: 'slice'"),
         Val::Object(o) if matches!(**o, Object::Range { .. }) => {
-            let all = object.items()?;
-            let picked = slice_indices(all.len(), bounds)?;
-            Ok(Val::list(
-                picked.into_iter().map(|i| all[i].clone()).collect(),
-            ))
+            let Object::Range { start, step, .. } = **o else {
+                return Ok(Val::None);
+            };
+            let all = object.length()?;
+            let (from, to, by) = slice_bounds(all, bounds)?;
+            let place = |i: i128| i64::try_from(i128::from(start) + i128::from(step) * i);
+            let by = i64::try_from(i128::from(step).saturating_mul(by));
+            match (place(from), place(to), by) {
+                (Ok(start), Ok(stop), Ok(step)) => {
+                    Ok(Val::object(Object::Range { start, stop, step }))
+                }
+                _ => limit("a range bound is too large"),
+            }
         }
         _ => type_error(format!(
             "'{}' object is not subscriptable",

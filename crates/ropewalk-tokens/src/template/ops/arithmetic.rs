@@ -67,6 +67,15 @@ fn join(a: &str, b: &str) -> Res<String> {
 }
 
 fn mul(a: &Val, b: &Val) -> Res<Val> {
+    // Markup takes over the operation from either side and only knows integers.
+    for (markup, other) in [(a, b), (b, a)] {
+        if matches!(markup, Val::Markup(_)) && other.as_int().is_none() {
+            return type_error(format!(
+                "'{}' object cannot be interpreted as an integer",
+                other.type_name()
+            ));
+        }
+    }
     let (sequence, count) = match (a.as_int(), b.as_int()) {
         (None, Some(n)) => (a, n),
         (Some(n), None) => (b, n),

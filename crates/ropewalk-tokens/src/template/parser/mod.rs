@@ -4,7 +4,7 @@ mod expr;
 
 use super::ast::{Expr, ExprKind, Loop, Macro, Stmt, StmtKind, Target};
 use super::error::{ErrorKind, Res, err};
-use super::lexer::{Token, tokens};
+use super::lexer::{Token, Tokens, tokens};
 use super::text::repr_str;
 use std::sync::Arc;
 
@@ -14,9 +14,10 @@ const MAX_NESTING: usize = 60;
 
 /// Parses a whole template.
 pub(crate) fn parse(source: &str) -> Res<Vec<Stmt>> {
-    let tokens = tokens(source)?;
+    let Tokens { all, failure } = tokens(source);
+    let last = all.len() - 1;
     let mut parser = Parser {
-        tokens,
+        tokens: all,
         at: 0,
         ends: Vec::new(),
         tags: Vec::new(),
@@ -24,12 +25,13 @@ pub(crate) fn parse(source: &str) -> Res<Vec<Stmt>> {
         uses: Vec::new(),
         loops: 0,
     };
-    match parser.statements(None) {
-        Ok(body) => Ok(body),
-        Err(e) => {
-            let line = parser.line();
-            Err(Box::new(e.at(line)))
-        }
+    let result = parser.statements(None);
+    let reached_end = parser.at >= last;
+    match (result, failure) {
+        (Ok(_), Some(failure)) => Err(failure),
+        (Err(e), Some(failure)) if reached_end && e.kind() == ErrorKind::Syntax => Err(failure),
+        (Err(e), _) => Err(Box::new(e.at(parser.line()))),
+        (Ok(body), None) => Ok(body),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{MAX_WIDTH, Spec, ascii, bounded};
 use crate::template::error::{Res, type_error};
 use crate::template::text::{escape_html, is_printable, repr_str};
-use crate::template::value::Val;
+use crate::template::value::{Object, Val};
 
 /// `format % value`.
 ///
@@ -17,10 +17,8 @@ pub(crate) fn printf(format: &str, value: &Val, escapes: bool) -> Res<String> {
     let mut used_keys = false;
     let mut out = String::new();
     let mut rest = format;
-    let mut at = 0;
     while let Some(percent) = rest.find('%') {
         out.push_str(&rest[..percent]);
-        at += rest[..=percent].chars().count();
         let mut chars = rest[percent + 1..].chars().peekable();
         let mut spec = Spec::default();
         let mut argument = None;
@@ -38,8 +36,6 @@ pub(crate) fn printf(format: &str, value: &Val, escapes: bool) -> Res<String> {
             };
             argument = Some(found.clone());
             used_keys = true;
-            let skipped = inner[..=end].chars().count() + 1;
-            at += skipped;
             eaten += end + 2;
             chars = rest[eaten..].chars().peekable();
         }
@@ -53,7 +49,6 @@ pub(crate) fn printf(format: &str, value: &Val, escapes: bool) -> Res<String> {
                 _ => {}
             }
             eaten += 1;
-            at += 1;
         }
         let mut number = |chars: &mut std::iter::Peekable<std::str::Chars<'_>>,
                           eaten: &mut usize|
@@ -91,6 +86,7 @@ pub(crate) fn printf(format: &str, value: &Val, escapes: bool) -> Res<String> {
         let Some(kind) = chars.next() else {
             return type_error("incomplete format");
         };
+        let at = format[..format.len() - rest.len() + eaten].chars().count();
         eaten += kind.len_utf8();
         rest = &rest[eaten..];
         if kind == '%' {
@@ -110,7 +106,7 @@ pub(crate) fn printf(format: &str, value: &Val, escapes: bool) -> Res<String> {
         out.push_str(&convert(spec, kind, &argument, at)?);
     }
     out.push_str(rest);
-    if next.next().is_some() && !used_keys && !matches!(value, Val::Dict(_)) {
+    if next.next().is_some() && !used_keys && !has_elements(value) {
         return type_error("not all arguments converted during string formatting");
     }
     Ok(out)
@@ -169,5 +165,14 @@ fn convert(mut spec: Spec, kind: char, value: &Val, at: usize) -> Res<String> {
                 u32::from(kind)
             ))
         }
+    }
+}
+
+/// Values that Python takes for mappings here, none of which must be used up.
+fn has_elements(value: &Val) -> bool {
+    match value {
+        Val::Dict(_) | Val::List(_) | Val::Undefined(_) => true,
+        Val::Object(object) => matches!(**object, Object::Range { .. }),
+        _ => false,
     }
 }

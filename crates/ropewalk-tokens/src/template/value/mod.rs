@@ -425,13 +425,9 @@ impl Val {
     pub(crate) fn pending(&self) -> Res<(Vec<Self>, Option<Box<super::Error>>)> {
         let items = match self {
             Self::Undefined(_) => Vec::new(),
-            Self::Str(s) => s
+            Self::Str(s) | Self::Markup(s) => s
                 .chars()
                 .map(|c| Self::from(&*c.encode_utf8(&mut [0; 4])))
-                .collect(),
-            Self::Markup(s) => s
-                .chars()
-                .map(|c| Self::Markup((&*c.encode_utf8(&mut [0; 4])).into()))
                 .collect(),
             Self::List(seq) | Self::Tuple(seq) => seq.items.clone(),
             Self::Dict(dict) => dict.keys(),
@@ -450,6 +446,27 @@ impl Val {
             _ => return self.not_iterable(),
         };
         Ok((items, None))
+    }
+
+    /// Exactly `count` items, as in `a, b = value`.
+    pub(crate) fn unpack(&self, count: usize) -> Res<Vec<Self>> {
+        if !self.is_iterable() {
+            return type_error(format!(
+                "cannot unpack non-iterable {} object",
+                self.type_name()
+            ));
+        }
+        let items = self.items()?;
+        let got = items.len();
+        if got < count {
+            return type_error(format!(
+                "not enough values to unpack (expected {count}, got {got})"
+            ));
+        }
+        if got > count {
+            return type_error(format!("too many values to unpack (expected {count})"));
+        }
+        Ok(items)
     }
 
     /// The first item, leaving the others in a generator.
