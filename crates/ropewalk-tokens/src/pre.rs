@@ -49,6 +49,14 @@ pub enum PreTokenizer {
     SeedCoder,
     /// Ling and Bailing mixtures.
     BailingMoe,
+    /// EXAONE mixtures: words joined by single spaces stay together.
+    ExaoneMoe,
+    /// MiniCPM 5: number groups first, then as Llama 3.
+    MiniCpm5,
+    /// Laguna: newline runs first, then as Qwen 2.
+    Laguna,
+    /// Youtu: East Asian scripts first, then as GPT-4o, each digit alone.
+    Youtu,
     /// Gemma 4: spaces become `▁`, only newline runs are cut off.
     Gemma4,
 }
@@ -73,6 +81,8 @@ const NAMES: &[(&str, PreTokenizer)] = {
         ("qwen2", P::Qwen2),
         ("deepseek-r1-qwen", P::Qwen2),
         ("megrez", P::Qwen2),
+        ("kormo", P::Qwen2),
+        ("f2llmv2", P::Qwen2),
         ("stablelm2", P::Qwen2),
         ("hunyuan", P::Qwen2),
         ("solar-open", P::Qwen2),
@@ -104,14 +114,17 @@ const NAMES: &[(&str, PreTokenizer)] = {
         ("codeshell", P::StarCoder),
         ("exaone", P::StarCoder),
         ("minerva-7b", P::StarCoder),
+        ("mellum2", P::StarCoder),
         ("deepseek-llm", P::DeepSeekLlm),
         ("deepseek-coder", P::DeepSeekCoder),
         ("deepseek-v3", P::DeepSeek3),
         ("hunyuan-dense", P::DeepSeek3),
+        ("joyai-llm", P::DeepSeek3),
         ("falcon", P::Falcon),
         ("gpt-4o", P::Gpt4o),
         ("llama4", P::Gpt4o),
         ("kanana2", P::Gpt4o),
+        ("talkie", P::Gpt4o),
         ("minimax-m2", P::Gpt4o),
         ("tekken", P::Tekken),
         ("bloom", P::Bloom),
@@ -122,6 +135,10 @@ const NAMES: &[(&str, PreTokenizer)] = {
         ("bailingmoe", P::BailingMoe),
         ("bailingmoe2", P::BailingMoe),
         ("llada-moe", P::BailingMoe),
+        ("exaone-moe", P::ExaoneMoe),
+        ("minicpm5", P::MiniCpm5),
+        ("laguna", P::Laguna),
+        ("youtu", P::Youtu),
         ("gemma4", P::Gemma4),
     ]
 };
@@ -131,8 +148,8 @@ enum Stage {
     Words(Words),
     CaseWords(CaseWords),
     Gpt2,
-    /// Every number character alone.
-    Digits,
+    /// Number characters in groups of at most so many.
+    Digits(usize),
     /// ASCII digits in threes from the left.
     DigitTriples,
     /// Newline runs apart from everything else.
@@ -189,7 +206,11 @@ impl PreTokenizer {
             Self::Viking => &[p::BLOOM, r"\p{N}"],
             Self::SeedCoder => &[p::SEED_CODER],
             Self::BailingMoe => &[p::BAILING_MOE],
-            Self::Gemma4 => &[r"[^\n]+|[\n]+"],
+            Self::ExaoneMoe => &[p::EXAONE_MOE],
+            Self::MiniCpm5 => &[r"\p{N}{1,3}", p::LLAMA3],
+            Self::Laguna => &[p::LINES, p::QWEN2],
+            Self::Youtu => &[p::YOUTU_SCRIPTS, p::YOUTU_WORDS],
+            Self::Gemma4 => &[p::LINES],
         }
     }
 
@@ -212,46 +233,44 @@ impl PreTokenizer {
     }
 
     fn build(self) -> Vec<Stage> {
-        match self {
-            Self::Llama3 => vec![Stage::Words(Words {
-                max_digits: 3,
-                ..Words::CL100K
-            })],
-            // `\s*[\r\n]` backtracks to the same newline as `\s*[\r\n]+`, so Bailing's rule is Qwen's.
-            Self::Qwen2 | Self::BailingMoe => vec![Stage::Words(Words::CL100K)],
-            Self::Qwen35 => vec![Stage::Words(Words {
-                marks: true,
-                ..Words::CL100K
-            })],
-            Self::SeedCoder => {
-                vec![Stage::Words(Words {
-                    punct_newlines: false,
-                    ..Words::CL100K
-                })]
-            }
-            Self::Gpt4o => vec![Stage::CaseWords(CaseWords {
-                max_digits: 3,
-                contractions: true,
-            })],
-            Self::Tekken => vec![Stage::CaseWords(CaseWords {
-                max_digits: 1,
-                contractions: false,
-            })],
-            Self::Gemma4 => vec![Stage::Lines],
-            _ => self
-                .patterns()
-                .iter()
-                .filter_map(|pattern| Stage::of_pattern(pattern))
-                .collect(),
-        }
+        self.patterns()
+            .iter()
+            .filter_map(|pattern| Stage::of_pattern(pattern))
+            .collect()
     }
 }
 
 impl Stage {
     fn of_pattern(pattern: &str) -> Option<Self> {
+        let words = Words::CL100K;
+        let cased = |max_digits, contractions| {
+            Self::CaseWords(CaseWords {
+                max_digits,
+                contractions,
+            })
+        };
         Some(match pattern {
             p::GPT2 => Self::Gpt2,
-            r"\p{N}" => Self::Digits,
+            p::LLAMA3 => Self::Words(Words {
+                max_digits: 3,
+                ..words
+            }),
+            // `\s*[\r\n]` backtracks to the same newline as `\s*[\r\n]+`, so Bailing's rule is Qwen's.
+            p::QWEN2 | p::BAILING_MOE => Self::Words(words),
+            p::QWEN35 => Self::Words(Words {
+                marks: true,
+                ..words
+            }),
+            p::SEED_CODER => Self::Words(Words {
+                punct_newlines: false,
+                ..words
+            }),
+            p::GPT4O => cased(3, true),
+            p::YOUTU_WORDS => cased(1, true),
+            p::TEKKEN => cased(1, false),
+            p::LINES => Self::Lines,
+            r"\p{N}" => Self::Digits(1),
+            r"\p{N}{1,3}" => Self::Digits(3),
             "[0-9][0-9][0-9]" => Self::DigitTriples,
             // The patterns are constants that a test compiles, so none is lost here.
             _ => Self::Pattern(fancy_regex::Regex::new(pattern).ok()?),
@@ -264,7 +283,7 @@ impl Stage {
             Self::Words(rules) => rules.next(text, start),
             Self::CaseWords(rules) => rules.next(text, start),
             Self::Gpt2 => scan::gpt2(text, start),
-            Self::Digits => scan::digits(text, start, 1),
+            Self::Digits(max) => scan::digits(text, start, *max),
             Self::DigitTriples => scan::ascii_triples(text, start),
             Self::Lines => scan::lines(text, start),
             // An error is the backtracking limit; the rest is then one piece.

@@ -199,7 +199,7 @@ impl Bpe {
                 candidate = Some(id);
             }
         }
-        if candidate.is_none() && self.cache.get(bytes, hash, |tokens| replay(tokens, sink)) {
+        if candidate.is_none() && self.cache.get(bytes, hash, |id, len| sink.token(id, len)) {
             return;
         }
         scratch.tokens.clear();

@@ -2,13 +2,13 @@
 
 use std::sync::Mutex;
 
-const SLOTS: usize = 1 << 13;
+const SLOTS: usize = 1 << 14;
 const SHARDS: usize = 64;
 /// Longer words and longer results are not kept.
-const MAX_WORD: usize = 40;
-const MAX_TOKENS: usize = 12;
+const MAX_WORD: usize = 32;
+const MAX_TOKENS: usize = 8;
 
-/// A direct-mapped cache of bounded size (at most 1.3 MiB), in shards so that threads do not wait for
+/// A direct-mapped cache of bounded size (at most 1.2 MiB), in shards so that threads do not wait for
 /// each other: a shard that is in use counts as a miss.
 pub(crate) struct WordCache {
     shards: Vec<Mutex<Vec<Slot>>>,
@@ -19,7 +19,8 @@ struct Slot {
     word_len: u8,
     len: u8,
     word: [u8; MAX_WORD],
-    tokens: [(u32, u32); MAX_TOKENS],
+    ids: [u32; MAX_TOKENS],
+    lens: [u8; MAX_TOKENS],
 }
 
 impl std::fmt::Debug for WordCache {
@@ -47,7 +48,7 @@ fn place(hash: u64) -> (usize, usize) {
 impl WordCache {
     /// Calls `found` with the tokens of `word` and returns true if they are known.
     #[inline]
-    pub(crate) fn get(&self, word: &[u8], hash: u64, found: impl FnOnce(&[(u32, u32)])) -> bool {
+    pub(crate) fn get(&self, word: &[u8], hash: u64, mut found: impl FnMut(u32, usize)) -> bool {
         if word.len() > MAX_WORD {
             return false;
         }
@@ -61,7 +62,8 @@ impl WordCache {
                     && slot.word[..word.len()] == *word
                     && slot.len > 0 =>
             {
-                found(&slot.tokens[..slot.len as usize]);
+                let tokens = slot.ids.iter().zip(&slot.lens).take(slot.len as usize);
+                tokens.for_each(|(&id, &len)| found(id, len as usize));
                 true
             }
             _ => false,
@@ -81,7 +83,8 @@ impl WordCache {
                 word_len: 0,
                 len: 0,
                 word: [0; MAX_WORD],
-                tokens: [(0, 0); MAX_TOKENS],
+                ids: [0; MAX_TOKENS],
+                lens: [0; MAX_TOKENS],
             };
             shard.resize(SLOTS / SHARDS, free);
         }
@@ -89,6 +92,10 @@ impl WordCache {
         slot.word_len = word.len() as u8;
         slot.len = tokens.len() as u8;
         slot.word[..word.len()].copy_from_slice(word);
-        slot.tokens[..tokens.len()].copy_from_slice(tokens);
+        for (at, &(id, len)) in tokens.iter().enumerate() {
+            slot.ids[at] = id;
+            // No longer than the word.
+            slot.lens[at] = len as u8;
+        }
     }
 }

@@ -298,7 +298,7 @@ fn byte_level(
 fn ignores_merges(pre: PreTokenizer, name: &str) -> bool {
     match pre {
         PreTokenizer::Llama3 => !matches!(name, "dbrx" | "smaug-bpe" | "glm4" | "chatglm-bpe"),
-        PreTokenizer::Tekken => true,
+        PreTokenizer::Tekken | PreTokenizer::MiniCpm5 | PreTokenizer::Youtu => true,
         _ => false,
     }
 }
@@ -306,7 +306,8 @@ fn ignores_merges(pre: PreTokenizer, name: &str) -> bool {
 /// Whether the family puts the beginning token in front (source: as above).
 pub(super) fn adds_bos(metadata: &dyn VocabMetadata) -> bool {
     let name = metadata.str(PRE).unwrap_or("default");
-    PreTokenizer::from_name(name).is_ok_and(|pre| ignores_merges(pre, name))
+    let puts = |pre| matches!(pre, PreTokenizer::Llama3 | PreTokenizer::Tekken);
+    PreTokenizer::from_name(name).is_ok_and(|pre| puts(pre) && ignores_merges(pre, name))
 }
 
 /// Byte tokens `<0xNN>`, by byte.
@@ -352,7 +353,7 @@ fn lines(metadata: &dyn VocabMetadata, names: &Pool, kinds: &[TokenKind]) -> Res
             .map(Into::into)
     });
     let pairs = merges(metadata, &mut symbols, |name, out| {
-        out.extend_from_slice(name)
+        out.extend_from_slice(name);
     })?;
     let cuts = symbols.cuts();
     let unk = unknown(metadata, names, NONE);

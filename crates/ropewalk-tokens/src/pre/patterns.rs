@@ -51,6 +51,29 @@ pub(super) const TEKKEN: &str = concat!(
     r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 );
 
+pub(super) const EXAONE_MOE: &str = concat!(
+    contractions!(),
+    r"|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?",
+    r"|\s*[\r\n]|\s+(?!\S)|\s+"
+);
+
+/// The last split of Youtu: as GPT-4o, each digit alone.
+pub(super) const YOUTU_WORDS: &str = concat!(
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?:",
+    contractions!(),
+    r")?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?:",
+    contractions!(),
+    r")?|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+);
+/// Hangul, full-width punctuation, Bopomofo and ideographs apart.
+pub(super) const YOUTU_SCRIPTS: &str = concat!(
+    r"[\x{AC00}-\x{D7A3}\x{3131}-\x{318E}]+",
+    r"|[\x{FF01}\x{2026}\x{201C}\x{201D}\x{2018}\x{2019}\x{2014}\x{FF1A}\x{FF1B}\x{FF0C}",
+    r"\x{3001}-\x{303F}\x{FE30}-\x{FE4F}]+",
+    r"|[\x{3105}-\x{312F}]+|[\x{4E00}-\x{9FA5}\x{3040}-\x{309F}\x{30A0}-\x{30FF}]+"
+);
+
+pub(super) const LINES: &str = r"[^\n]+|[\n]+";
 pub(super) const DEFAULT_PUNCT: &str = r"[\p{P}\$\+<=>\^~\|]+";
 pub(super) const FALCON_PUNCT: &str = r"[\p{P}\$\+<=>\^~\|`]+";
 pub(super) const BLOOM: &str = " ?[^(\\s|.,!?…。，、।۔،)]+";

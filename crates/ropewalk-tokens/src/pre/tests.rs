@@ -1,6 +1,6 @@
 use super::*;
 
-const FAMILIES: [PreTokenizer; 17] = [
+const FAMILIES: [PreTokenizer; 21] = [
     PreTokenizer::Default,
     PreTokenizer::Llama3,
     PreTokenizer::Qwen2,
@@ -17,6 +17,10 @@ const FAMILIES: [PreTokenizer; 17] = [
     PreTokenizer::Viking,
     PreTokenizer::SeedCoder,
     PreTokenizer::BailingMoe,
+    PreTokenizer::ExaoneMoe,
+    PreTokenizer::MiniCpm5,
+    PreTokenizer::Laguna,
+    PreTokenizer::Youtu,
     PreTokenizer::Gemma4,
 ];
 

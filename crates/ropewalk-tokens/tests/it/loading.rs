@@ -89,25 +89,35 @@ fn a_vocabulary_made_by_hand_works() {
 #[test]
 fn bad_metadata_is_named() {
     let cases: [(&str, fn(&mut Made)); 10] = [
-        (MODEL, |made| drop(made.strs.remove(MODEL))),
-        ("`t5`", |made| {
-            drop(made.strs.insert(MODEL, "t5".to_owned()))
+        (MODEL, |made| {
+            drop(made.strs.remove(MODEL));
         }),
-        (TOKENS, |made| drop(made.strings.remove(TOKENS))),
-        (TOKENS, |made| drop(made.strings.insert(TOKENS, Vec::new()))),
-        (TYPES, |made| drop(made.i32s.insert(TYPES, vec![1]))),
-        (MERGES, |made| drop(made.strings.remove(MERGES))),
+        ("`t5`", |made| {
+            drop(made.strs.insert(MODEL, "t5".to_owned()));
+        }),
+        (TOKENS, |made| {
+            drop(made.strings.remove(TOKENS));
+        }),
+        (TOKENS, |made| {
+            drop(made.strings.insert(TOKENS, Vec::new()));
+        }),
+        (TYPES, |made| {
+            drop(made.i32s.insert(TYPES, vec![1]));
+        }),
         (MERGES, |made| {
-            drop(made.strings.insert(MERGES, bytes(&["ab"])))
+            drop(made.strings.remove(MERGES));
+        }),
+        (MERGES, |made| {
+            drop(made.strings.insert(MERGES, bytes(&["ab"])));
         }),
         ("`nonsense`", |made| {
-            drop(made.strs.insert(PRE, "nonsense".to_owned()))
+            drop(made.strs.insert(PRE, "nonsense".to_owned()));
         }),
         (SCORES, |made| {
-            drop(made.strs.insert(MODEL, "llama".to_owned()))
+            drop(made.strs.insert(MODEL, "llama".to_owned()));
         }),
         ("unknown_token_id", |made| {
-            drop(made.strs.insert(MODEL, "bert".to_owned()))
+            drop(made.strs.insert(MODEL, "bert".to_owned()));
         }),
     ];
     for (name, spoil) in cases {

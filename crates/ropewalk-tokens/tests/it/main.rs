@@ -1,5 +1,12 @@
 //! Integration tests of `ropewalk-tokens`.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "the helpers of tests fail and report as tests do"
+)]
+
 mod anchors;
 mod loading;
 mod miniature;
