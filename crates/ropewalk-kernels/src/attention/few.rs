@@ -83,15 +83,11 @@ impl<E: Line> Kernel for Values<'_, E> {
 }
 
 impl<E: Line> Few<E> {
-    /// Returns the keys between a prefetch and its use: 16 KiB of f32 or 32 KiB of f16, measured
-    /// best on Zen 5, but at most one span.
+    /// Returns the keys between a prefetch and its use: 16 KiB of the cache, measured best
+    /// on Zen 5, but at most one span.
     #[inline(always)]
     fn ahead(&self) -> usize {
-        let values = if size_of::<E::Bits>() == 4 {
-            4 << 10
-        } else {
-            16 << 10
-        };
+        let values = (16 << 10) / size_of::<E::Bits>();
         (values / self.dim).next_multiple_of(LANES).min(SPAN)
     }
 
@@ -208,9 +204,10 @@ impl<E: Line> Few<E> {
         let dim = self.dim;
         let row = |r: usize| (first + r).min(self.rows - 1);
         let ahead_by = self.ahead();
-        // The first pass over the values asks for whole rows, the others find them in a cache.
-        let bytes = if first == 0 && d == 0 {
-            dim * size_of::<E::Bits>()
+        // Each pass asks for its own columns; a second set of rows finds them in a cache.
+        let wanted = (C - 1) * LANES + width;
+        let bytes = if first == 0 {
+            wanted * size_of::<E::Bits>()
         } else {
             0
         };
@@ -224,7 +221,7 @@ impl<E: Line> Few<E> {
                 } else {
                     self.keys.wrapping_add((key + ahead_by) * dim)
                 };
-                prefetch(ahead.cast(), bytes);
+                prefetch(ahead.wrapping_add(d).cast(), bytes);
                 let start = self.values.add(key * dim + d);
                 let mut values = [L::splat(0.0); C];
                 for (c, value) in values.iter_mut().enumerate() {
