@@ -9,6 +9,7 @@
 
 mod few;
 mod plan;
+mod rows;
 mod span;
 mod store;
 #[cfg(test)]

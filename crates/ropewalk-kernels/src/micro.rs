@@ -4,7 +4,10 @@
 //! updates that corner of `c`. Every element is one chain of multiply-adds in ascending `k`,
 //! whatever the shape of the register block, so a result does not depend on how the work was cut.
 #![allow(unsafe_code, reason = "std::arch intrinsics on raw pointers")]
-#![allow(clippy::needless_range_loop, reason = "an index names one register of several arrays")]
+#![allow(
+    clippy::needless_range_loop,
+    reason = "an index names one register of several arrays"
+)]
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;

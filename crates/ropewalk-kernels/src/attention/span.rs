@@ -3,14 +3,13 @@ use std::cell::RefCell;
 
 use super::few::{self, Few};
 use super::plan::{SPAN, Unit, partial_len, window_start};
+use super::rows::{Join, Weights, Widen};
 use super::{AttentionShape, KvRef, Sequence};
 use crate::Isa;
 use crate::micro::{self, PANEL, Tile};
-use crate::ops::exp::exp;
-use crate::ops::softmax::{exp_row, max_row};
 use crate::scratch::Scratch;
+use crate::simd::dispatch_usable;
 use crate::simd::line::{F16, F32, Line, prefetch};
-use crate::simd::{Kernel, LANES, Lanes, dispatch_usable, scalar};
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch::new()) };
@@ -19,18 +18,18 @@ thread_local! {
 /// A unit of work with all it needs.
 pub(super) struct Work<'a> {
     isa: Isa,
-    shape: &'a AttentionShape,
-    seq: &'a Sequence<'a>,
-    unit: &'a Unit,
+    pub(super) shape: &'a AttentionShape,
+    pub(super) seq: &'a Sequence<'a>,
+    pub(super) unit: &'a Unit,
     /// Query heads per key head.
-    group: usize,
+    pub(super) group: usize,
     /// Queries times heads: row `r` is query `r / group`, head `r % group` of the group.
-    rows: usize,
+    pub(super) rows: usize,
 }
 
 /// Scratch of a unit.
 #[derive(Clone, Copy)]
-struct Room {
+pub(super) struct Room {
     /// `[rows, head_dim]`
     q: *mut f32,
     /// `[span / 16, head_dim, 16]`
@@ -40,7 +39,7 @@ struct Room {
     /// 16 keys widened from f16.
     wide: *mut f32,
     /// `[rows, SPAN]`
-    scores: *mut f32,
+    pub(super) scores: *mut f32,
     /// Partial results of one span and the running ones: see [`Partial`].
     partial: *mut f32,
     running: *mut f32,
@@ -48,10 +47,10 @@ struct Room {
 
 /// Results over some keys: maxima `[rows]`, sums `[rows]`, weighted values `[rows, head_dim]`.
 #[derive(Clone, Copy)]
-struct Partial {
-    max: *mut f32,
-    sum: *mut f32,
-    values: *mut f32,
+pub(super) struct Partial {
+    pub(super) max: *mut f32,
+    pub(super) sum: *mut f32,
+    pub(super) values: *mut f32,
 }
 
 impl Partial {
@@ -193,7 +192,7 @@ impl<'a> Work<'a> {
     }
 
     /// Returns the positions inside a span that a row sees, relative to the span.
-    fn visible(&self, row: usize, span: usize) -> (usize, usize) {
+    pub(super) fn visible(&self, row: usize, span: usize) -> (usize, usize) {
         let pos = self.seq.first_pos + self.unit.query + row / self.group;
         let low = window_start(self.shape, pos).saturating_sub(span * SPAN);
         let high = (pos + 1).saturating_sub(span * SPAN);
@@ -412,159 +411,6 @@ impl<'a> Work<'a> {
                 let to = self.seq.out.add((query * q_heads + head) * head_dim);
                 for i in 0..head_dim {
                     *to.add(i) = *from.add(i) / sum;
-                }
-            }
-        }
-    }
-}
-
-/// Turns the scores of a span into weights, with their maxima and sums.
-struct Weights<'a> {
-    work: &'a Work<'a>,
-    room: Room,
-    span: usize,
-    count: usize,
-    partial: Partial,
-}
-
-impl Kernel for Weights<'_> {
-    type Output = ();
-    #[inline(always)]
-    unsafe fn run<L: Lanes>(self) {
-        for row in 0..self.work.rows {
-            let (low, high) = self.work.visible(row, self.span);
-            // SAFETY: row `row` of the scores, `high <= count <= SPAN`.
-            unsafe {
-                let start = self.room.scores.add(row * SPAN);
-                let scores = std::slice::from_raw_parts_mut(start, self.count);
-                let (mut max, mut sum) = (f32::NEG_INFINITY, 0.0);
-                if low < high {
-                    let seen = &mut scores[low..high];
-                    if let Some(cap) = self.work.shape.softcap {
-                        soften::<L>(seen, cap);
-                    }
-                    max = max_row::<L>(seen);
-                    sum = exp_row::<L>(seen, max);
-                    scores[..low].fill(0.0);
-                    scores[high..].fill(0.0);
-                } else {
-                    scores.fill(0.0);
-                }
-                *self.partial.max.add(row) = max;
-                *self.partial.sum.add(row) = sum;
-            }
-        }
-    }
-}
-
-/// Replaces each score `s` by `cap tanh(s / cap)`.
-#[inline(always)]
-unsafe fn soften<L: Lanes>(scores: &mut [f32], cap: f32) {
-    // SAFETY: whole vectors, then the rest, all inside the slice.
-    unsafe {
-        let (cap, twice) = (L::splat(cap), L::splat(2.0 / cap));
-        for piece in scores.chunks_mut(LANES) {
-            let p = piece.as_mut_ptr();
-            let whole = piece.len() == LANES;
-            let x = if whole {
-                L::load(p)
-            } else {
-                L::load_part(p, piece.len())
-            };
-            // tanh u = 1 - 2 / (1 + e^(2 u))
-            let quotient = L::splat(2.0).div(L::splat(1.0).add(exp(x.mul(twice))));
-            let y = cap.mul(L::splat(1.0).sub(quotient));
-            if whole {
-                y.store(p);
-            } else {
-                y.store_part(p, piece.len());
-            }
-        }
-    }
-}
-
-/// Merges one span into the running results of every row that sees it.
-struct Join<'a> {
-    work: &'a Work<'a>,
-    span: usize,
-    partial: Partial,
-    running: Partial,
-}
-
-impl Kernel for Join<'_> {
-    type Output = ();
-    #[inline(always)]
-    unsafe fn run<L: Lanes>(self) {
-        let dim = self.work.shape.head_dim;
-        for row in 0..self.work.rows {
-            let (low, high) = self.work.visible(row, self.span);
-            if low >= high {
-                continue;
-            }
-            // The first span a row sees holds its first visible position.
-            let pos = self.work.seq.first_pos + self.work.unit.query + row / self.work.group;
-            let first = window_start(self.work.shape, pos) / SPAN == self.span;
-            // SAFETY: row `row` of both results.
-            unsafe {
-                let (max, sum) = (self.running.max.add(row), self.running.sum.add(row));
-                let (new_max, new_sum) = (*self.partial.max.add(row), *self.partial.sum.add(row));
-                let to = self.running.values.add(row * dim);
-                let from = self.partial.values.add(row * dim);
-                if first {
-                    *max = new_max;
-                    *sum = new_sum;
-                    std::ptr::copy_nonoverlapping(from, to, dim);
-                    continue;
-                }
-                let top = if *max > new_max { *max } else { new_max };
-                let (old, new) = (exp(L::splat(*max - top)), exp(L::splat(new_max - top)));
-                let mut factors = [0.0f32; 2 * LANES];
-                old.store(factors.as_mut_ptr());
-                new.store(factors.as_mut_ptr().add(LANES));
-                *max = top;
-                *sum = L::fma1(*sum, factors[0], new_sum * factors[LANES]);
-                let mut i = 0;
-                while i + LANES <= dim {
-                    let scaled = L::load(from.add(i)).mul(new);
-                    L::load(to.add(i)).fma(old, scaled).store(to.add(i));
-                    i += LANES;
-                }
-                if i < dim {
-                    let rest = dim - i;
-                    let scaled = L::load_part(from.add(i), rest).mul(new);
-                    L::load_part(to.add(i), rest)
-                        .fma(old, scaled)
-                        .store_part(to.add(i), rest);
-                }
-            }
-        }
-    }
-}
-
-/// Widens rows of `dim` halves to rows `step` apart.
-struct Widen {
-    src: *const u16,
-    dst: *mut f32,
-    rows: usize,
-    dim: usize,
-    step: usize,
-}
-
-impl Kernel for Widen {
-    type Output = ();
-    #[inline(always)]
-    unsafe fn run<L: Lanes>(self) {
-        for row in 0..self.rows {
-            // SAFETY: the caller vouches for `rows` rows on both sides.
-            unsafe {
-                let (src, dst) = (self.src.add(row * self.dim), self.dst.add(row * self.step));
-                let mut i = 0;
-                while i + LANES <= self.dim {
-                    L::load_f16(src.add(i)).store(dst.add(i));
-                    i += LANES;
-                }
-                for i in i..self.dim {
-                    *dst.add(i) = scalar::f16_to_f32(*src.add(i));
                 }
             }
         }
