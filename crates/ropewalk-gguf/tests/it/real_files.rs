@@ -1,15 +1,10 @@
 //! The vocabulary files of llama.cpp, where `ROPEWALK_DATA` has them.
 
-use std::path::PathBuf;
-
+use ropewalk_core::testing::data_dir;
 use ropewalk_gguf::Gguf;
 
 #[test]
 fn real_vocabularies_open() {
-    let Some(data) = std::env::var_os("ROPEWALK_DATA") else {
-        println!("skipped 10 cases: ROPEWALK_DATA is not set");
-        return;
-    };
     // Keys in the file, pieces in the vocabulary.
     let expected = [
         ("bert-bge", 20, 30522),
@@ -24,9 +19,9 @@ fn real_vocabularies_open() {
         ("starcoder", 19, 49152),
     ];
     for (name, keys, pieces) in expected {
-        let path = PathBuf::from(&data)
-            .join("tokenizers")
-            .join(format!("{name}.gguf"));
+        let Some(path) = data_dir(&format!("tokenizers/{name}.gguf")) else {
+            continue;
+        };
         let file = Gguf::open(&path).unwrap();
         assert_eq!((file.version(), file.tensors().len()), (3, 0), "{name}");
         assert_eq!(file.metadata().len(), keys, "{name}");

@@ -1,8 +1,8 @@
 //! Reading vocabularies for tests.
 
 use std::borrow::Cow;
-use std::path::PathBuf;
 
+pub(crate) use ropewalk_core::testing::data_dir as data;
 use ropewalk_gguf::Gguf;
 use ropewalk_tokens::{Tokenizer, VocabMetadata};
 
@@ -51,15 +51,6 @@ impl VocabMetadata for FileMetadata {
             .flatten()
             .map(Cow::into_owned)
     }
-}
-
-/// A file below `$ROPEWALK_DATA`, or `None` and a line when that is not set.
-pub(crate) fn data(name: &str) -> Option<PathBuf> {
-    let Some(root) = std::env::var_os("ROPEWALK_DATA") else {
-        println!("skipped: {name} needs ROPEWALK_DATA");
-        return None;
-    };
-    Some(PathBuf::from(root).join(name))
 }
 
 /// The vocabulary `tokenizers/{name}.gguf` of the data.

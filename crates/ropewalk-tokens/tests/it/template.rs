@@ -1,5 +1,6 @@
 //! Chat templates against the reference, on small templates of our own and on real ones.
 
+use crate::support::data;
 use ropewalk_tokens::template::{
     ChatTemplate, DateTime, Error, ErrorKind, Limits, Rendered, TemplateInput, Value,
 };
@@ -116,22 +117,15 @@ fn masks_equal_the_reference() {
     }
 }
 
-/// The folder of the shared data, or `None` (and a line that says so) when `ROPEWALK_DATA` is not set.
-fn templates() -> Option<PathBuf> {
-    let Some(data) = std::env::var_os("ROPEWALK_DATA") else {
-        println!("skipped: ROPEWALK_DATA is not set");
-        return None;
-    };
-    Some(PathBuf::from(data).join("templates"))
-}
-
 /// Compares every real template and conversation by hash.
 ///
 /// With `ROPEWALK_TEMPLATE_DUMP` set to the folder that `make_templates.py --dump` wrote, a difference is shown with
 /// both texts at the first place where they part.
 #[test]
 fn real_templates_render_as_the_reference_does() {
-    let Some(folder) = templates() else { return };
+    let Some(folder) = data("templates") else {
+        return;
+    };
     let dump = std::env::var_os("ROPEWALK_TEMPLATE_DUMP").map(PathBuf::from);
     let chats = json("template_conversations.json");
     let golden = json("template_golden.json");
@@ -206,7 +200,9 @@ fn difference(file: &str, key: &str, ours: &Result<String, Error>, dump: Option<
 /// The chat strings quoted by the courses (`anchors.json`).
 #[test]
 fn quoted_chats_come_out() {
-    let Some(folder) = templates() else { return };
+    let Some(folder) = data("templates") else {
+        return;
+    };
     let anchors = std::fs::read_to_string(folder.join("../anchors.json")).unwrap();
     let anchors = Value::from_json(&anchors).unwrap();
     let messages = list(anchors.get("chat_messages").unwrap());
