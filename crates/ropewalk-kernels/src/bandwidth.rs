@@ -9,6 +9,8 @@ use crate::{Error, Isa, Pool};
 
 /// Bytes one chunk of a pass reads.
 const CHUNK: usize = 1 << 20;
+/// The smallest page of any system.
+const PAGE: usize = 4096;
 /// Size of the buffer of [`bandwidth`]: beyond every cache of the machines this is meant for.
 const SIZE: usize = 256 << 20;
 /// How long [`bandwidth`] repeats its passes.
@@ -22,7 +24,7 @@ pub struct ReadStream {
 }
 
 impl ReadStream {
-    /// Returns a stream over `bytes` bytes, all of them written once.
+    /// Returns a stream over `bytes` bytes, every page of them in memory.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
@@ -31,9 +33,11 @@ impl ReadStream {
         let mut data = Buffer::zeroed(bytes)?;
         let base = crate::acts::Shared(data.bytes_mut().as_mut_ptr());
         pool.run(bytes / CHUNK, &|i| {
-            // Zero pages that were never written share one physical page, which is cached.
-            // SAFETY: the chunks are disjoint parts of the buffer.
-            unsafe { base.get().add(i * CHUNK).write_bytes(1 + i as u8, CHUNK) };
+            for page in (0..CHUNK).step_by(PAGE) {
+                // Pages that were never written share one physical page, which would be cached.
+                // SAFETY: the chunks are disjoint parts of the buffer.
+                unsafe { base.get().add(i * CHUNK + page).write(1) };
+            }
         });
         Ok(Self {
             data,

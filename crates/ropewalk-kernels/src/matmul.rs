@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "threads write disjoint columns of one output")]
 
 use std::cell::RefCell;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use crate::acts::{Acts, Need, RowBlock, Shared};
@@ -27,7 +28,7 @@ impl<'a> Job<'a> {
 
 /// Weight bytes that one chunk should read when each weight is used for few rows: long enough to
 /// stream, short enough that all threads finish together.
-const FEW_ROWS_BYTES: usize = 32 << 10;
+const FEW_ROWS_BYTES: usize = 64 << 10;
 /// The same when weights stay in the second-level cache for many rows.
 const MANY_ROWS_BYTES: usize = 160 << 10;
 /// Weight bytes below which claiming a chunk would cost more than its work.
@@ -55,7 +56,9 @@ const MAX_LINES: usize = 32;
 
 /// Output of one kernel call.
 #[repr(align(64))]
-struct Lines([[f32; tiles::ROWS]; MAX_LINES]);
+struct Lines {
+    _lines: [[f32; tiles::ROWS]; MAX_LINES],
+}
 
 /// One job, checked and cut into chunks.
 struct Plan<'a> {
@@ -276,7 +279,7 @@ impl Strips<'_> {
             return;
         };
         let tiles = self.strip_bytes / layout.bytes;
-        let mut lines = Lines([[0.0; tiles::ROWS]; MAX_LINES]);
+        let mut lines = MaybeUninit::<Lines>::uninit();
         let mut strip = strips.start;
         while strip < strips.end {
             let (kernel, count) = match double {
@@ -284,11 +287,18 @@ impl Strips<'_> {
                 _ => (single, 1),
             };
             let w = &self.data[strip * self.strip_bytes..][..count * self.strip_bytes];
-            let out = lines.0.as_mut_ptr().cast();
+            let out = lines.as_mut_ptr().cast::<f32>();
             // SAFETY: the tier is available (`Matrix::pack`), the strips are aligned and complete,
             // `a` holds all blocks of `width` rows and the output `count * width` lines.
             unsafe { kernel(w.as_ptr(), self.strip_bytes, tiles, self.a.as_ptr(), out) };
-            for (s, lines) in lines.0.chunks(self.block.width).take(count).enumerate() {
+            // SAFETY: the kernel wrote `count * width` lines, at most MAX_LINES.
+            let lines = unsafe {
+                std::slice::from_raw_parts(
+                    out.cast::<[f32; tiles::ROWS]>(),
+                    count * self.block.width,
+                )
+            };
+            for (s, lines) in lines.chunks_exact(self.block.width).enumerate() {
                 let first = (strip + s) * tiles::ROWS;
                 let columns = (self.n - first).min(tiles::ROWS);
                 for (i, line) in lines[..self.block.rows].iter().enumerate() {

@@ -217,7 +217,7 @@ macro_rules! dots {
                 Some(scale) => [twice(scale[0]), twice(scale[1])],
                 None => [_mm256_set1_epi16(1); 2],
             };
-            let limit = if $wide { 1 } else { fits(<$f>::LOW + <$f>::HIGH) };
+            let limit = if $wide { 1 } else { fits(<$f>::BITS) };
             let mut held = 0;
             $(
                 let code = halves_of::<$f, $v>($sub);
@@ -366,7 +366,7 @@ unsafe fn super_strip<F: Super, const M: usize, const VNNI: bool>(
     // SAFETY: all offsets stay inside the tile and the superblock of activations; prefetches may
     // point anywhere.
     unsafe {
-        let wide = F::TABLE.is_some();
+        let wide = F::BITS == 8;
         let mut result = [[_mm256_setzero_ps(); M]; 2];
         for tile in 0..tiles {
             let t = w.add(tile * SuperTile::<F>::BYTES);
@@ -501,7 +501,7 @@ unsafe fn small_strip<F: Small, const M: usize, const VNNI: bool>(
     // SAFETY: all offsets stay inside the tile and its blocks of activations; prefetches may
     // point anywhere.
     unsafe {
-        let wide = F::LOW == 8 || F::TABLE.is_some();
+        let wide = F::BITS == 8;
         let mut result = [[_mm256_setzero_ps(); M]; 2];
         for tile in 0..tiles {
             let t = w.add(tile * SmallTile::<F>::BYTES);

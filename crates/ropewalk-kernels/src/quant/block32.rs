@@ -7,10 +7,8 @@ use super::superblock::IQ4_TABLE;
 use super::{Planes, SMALL};
 use crate::f16;
 
-/// Twice the values of a 4-bit float (E2M1, OCP Microscaling Formats 1.0), shifted by 128.
-const MXFP4_TABLE: [u8; 16] = [
-    128, 129, 130, 131, 132, 134, 136, 140, 128, 127, 126, 125, 124, 122, 120, 116,
-];
+/// Twice the values of a 4-bit float (E2M1, OCP Microscaling Formats 1.0), shifted by 16.
+const MXFP4_TABLE: [u8; 16] = [16, 17, 18, 19, 20, 22, 24, 28, 16, 15, 14, 13, 12, 10, 8, 4];
 
 /// What one block of one row holds: `value[i] = d * (code[i] - OFFSET) + m`.
 pub(crate) struct Block {
@@ -172,6 +170,7 @@ impl Planes for Iq4Nl {
     const LOW: usize = 4;
     const HIGH: usize = 0;
     const TABLE: Option<&'static [u8; 16]> = Some(&IQ4_TABLE);
+    const BITS: usize = 8;
 }
 impl Small for Iq4Nl {
     const BLOCK_BYTES: usize = 18;
@@ -188,11 +187,12 @@ impl Planes for Mxfp4 {
     const LOW: usize = 4;
     const HIGH: usize = 0;
     const TABLE: Option<&'static [u8; 16]> = Some(&MXFP4_TABLE);
+    const BITS: usize = 5;
 }
 impl Small for Mxfp4 {
     const BLOCK_BYTES: usize = 17;
     const EXPONENT: bool = true;
-    const OFFSET_BITS: u32 = 7;
+    const OFFSET_BITS: u32 = 4;
     #[inline]
     fn read(src: &[u8], block: &mut Block) {
         block.d = u16::from(src[0]);

@@ -24,6 +24,8 @@ pub(crate) trait Planes {
     const HIGH: usize;
     /// Maps codes to unsigned values.
     const TABLE: Option<&'static [u8; 16]> = None;
+    /// Bits of the unsigned values.
+    const BITS: usize = Self::LOW + Self::HIGH;
 }
 
 /// A weight format of ggml with a kernel of its own.

@@ -240,6 +240,7 @@ impl Planes for Iq4Xs {
     const LOW: usize = 4;
     const HIGH: usize = 0;
     const TABLE: Option<&'static [u8; 16]> = Some(&IQ4_TABLE);
+    const BITS: usize = 8;
 }
 impl Super for Iq4Xs {
     const BLOCK_BYTES: usize = 136;
