@@ -46,10 +46,6 @@ pub struct Target {
 }
 
 impl Package {
-    pub fn is_examples_or_benches(&self) -> bool {
-        matches!(self.name.as_str(), "ropewalk-examples" | "ropewalk-benches")
-    }
-
     /// The portable features to build with: `full` where there is one, else all.
     fn portable_features(&self) -> Vec<String> {
         let has_full = self.features.iter().any(|f| f == "full");

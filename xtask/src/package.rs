@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::json::Json;
 use crate::metadata::{Package, packages};
-use crate::run::{Result, Steps, cargo, output, root, run};
+use crate::run::{Result, Steps, cargo, output, run, target_directory};
 
 /// crates.io refuses larger uploads; nothing else tells beforehand.
 const LARGEST: u64 = 10 << 20;
@@ -110,8 +110,7 @@ fn contents(package: &Package) -> Result {
 fn size(package: &Package) -> Result {
     let version = package.json.get("version").text().unwrap_or_default();
     let name = format!("{}-{version}.crate", package.name);
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root().join("target"), Into::into);
-    let path = target.join("package").join(&name);
+    let path = target_directory().join("package").join(&name);
     let size = fs::metadata(&path)
         .map_err(|e| format!("{}: {e}", path.display()))?
         .len();

@@ -75,6 +75,12 @@ pub fn root() -> PathBuf {
     here.parent().map_or(here.clone(), PathBuf::from)
 }
 
+/// Where cargo puts what it builds.
+pub fn target_directory() -> PathBuf {
+    let set = std::env::var_os("CARGO_TARGET_DIR");
+    set.map_or_else(|| root().join("target"), |set| root().join(set))
+}
+
 /// `cargo` in the workspace root, without the variables of the cargo that runs us: they would make
 /// build scripts run anew.
 pub fn cargo(arguments: &[&str]) -> Command {

@@ -1,9 +1,10 @@
 //! `cargo xtask smoke`.
 
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::metadata::{Package, Target, all_features, packages};
-use crate::run::{Result, Steps, cargo, run, run_within};
+use crate::metadata::{Target, all_features, packages};
+use crate::run::{Result, Steps, cargo, root, run, run_within, target_directory};
 use crate::sources::read;
 
 /// Longest time one example may take.
@@ -12,60 +13,64 @@ const LIMIT: Duration = Duration::from_secs(600);
 /// The example of README's first command, which is run exactly as printed there.
 const FIRST: &str = "chat";
 
-/// Runs every example that needs no key, and every bench once.
+/// Runs every example that needs no key, and every bench once; or the examples named.
 ///
 /// An example says in its header how to run it quickly: a line `//! Smoke: ARGUMENTS` per run, or
 /// `//! Smoke: skip, REASON`. Without such a line it is run without arguments. Standard input is
-/// empty.
+/// empty. All but the first are built together, with the features `cargo xtask test` builds with,
+/// so that nothing is compiled twice.
 pub fn smoke(steps: &mut Steps, arguments: &[String]) -> Result {
     let packages = packages()?;
-    let find = |name: &str| {
-        packages
-            .iter()
-            .find(|p| p.name == name)
-            .ok_or_else(|| format!("there is no {name}"))
-    };
-    let (examples, benches) = (find("ropewalk-examples")?, find("ropewalk-benches")?);
-    let features = all_features([examples]);
+    let features = all_features(&packages);
     let chosen =
         |t: &&Target| t.kind == "example" && (arguments.is_empty() || arguments.contains(&t.name));
-    for target in examples.targets.iter().filter(chosen) {
+    let examples: Vec<&Target> = packages
+        .iter()
+        .flat_map(|p| &p.targets)
+        .filter(chosen)
+        .collect();
+    steps.step("build examples", || {
+        run(&mut cargo(&[
+            "build",
+            "--workspace",
+            "--examples",
+            "--features",
+            &features,
+        ]))
+    });
+    for target in examples {
         for words in runs(steps, target)? {
             let name = format!("example {} {}", target.name, words.join(" "));
-            steps.step(name.trim_end(), || {
-                run_example(examples, target, &words, &features)
-            });
+            steps.step(name.trim_end(), || run_example(&target.name, &words));
         }
     }
-    if arguments.is_empty() && benches.targets.iter().any(|t| t.kind == "bench") {
-        let features = all_features([benches]);
+    if arguments.is_empty() {
         steps.step("benches, once each", || {
-            let mut command = cargo(&["test", "-p", &benches.name, "--benches"]);
-            if !features.is_empty() {
-                command.args(["--features", &features]);
-            }
-            run(&mut command)
+            run(&mut cargo(&[
+                "test",
+                "--workspace",
+                "--benches",
+                "--features",
+                &features,
+            ]))
         });
     }
     Ok(())
 }
 
-fn run_example(package: &Package, target: &Target, words: &[String], features: &str) -> Result {
-    let mut command = cargo(&["run", "--quiet", "--example", &target.name]);
-    if target.name == FIRST {
-        command.arg("--release");
-    } else {
-        command.args(["-p", &package.name]);
-        if !features.is_empty() {
-            command.args(["--features", features]);
-        }
+fn run_example(name: &str, words: &[String]) -> Result {
+    if name != FIRST {
+        let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);
+        let mut command = Command::new(target_directory().join("debug/examples").join(file));
+        return run_within(
+            command.args(words).current_dir(root()).stdin(Stdio::null()),
+            LIMIT,
+        );
     }
-    command.arg("--").args(words);
-    // The first run builds; only the second is timed by the limit.
-    let mut build = cargo(&["build", "--quiet"]);
-    build.args(command.get_args().skip(2).take_while(|a| *a != "--"));
-    run(&mut build)?;
-    run_within(&mut command, LIMIT)
+    // Building is not within the limit.
+    let first = ["--quiet", "--release", "--example", name];
+    run(cargo(&["build"]).args(first))?;
+    run_within(cargo(&["run"]).args(first).arg("--").args(words), LIMIT)
 }
 
 fn runs(steps: &mut Steps, target: &Target) -> Result<Vec<Vec<String>>> {

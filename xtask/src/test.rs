@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::process::Command;
 
-use crate::metadata::{Package, all_features, packages};
-use crate::run::{Result, Steps, cargo, output, root, tee};
+use crate::metadata::{all_features, packages};
+use crate::run::{Result, Steps, cargo, output, target_directory, tee};
 
 /// Where tests note which cases that depend on data or keys they ran and skipped; see
 /// `ropewalk_core::testing::data_dir`.
@@ -13,49 +14,44 @@ const SKIP_LOG: &str = "ROPEWALK_SKIP_LOG";
 /// Runs all tests, then all doc-tests. Arguments go to the test runner.
 pub fn test(steps: &mut Steps, arguments: &[String]) -> Result {
     let packages = packages()?;
-    let tested = || packages.iter().filter(|p| !p.is_examples_or_benches());
-    let features = all_features(tested());
-    let log = root().join("target/xtask/skipped.tsv");
-    fs::create_dir_all(root().join("target/xtask")).map_err(|e| e.to_string())?;
+    let features = all_features(&packages);
+    let log = target_directory().join("xtask/skipped.tsv");
+    fs::create_dir_all(target_directory().join("xtask")).map_err(|e| e.to_string())?;
     fs::write(&log, "").map_err(|e| format!("{}: {e}", log.display()))?;
 
     let has_nextest = output(&mut cargo(&["nextest", "--version"])).is_ok();
-    let runner: &[&str] = match has_nextest {
-        true => &["nextest", "run", "--no-fail-fast"],
-        false => &["test", "--no-fail-fast", "--lib", "--bins", "--tests"],
+    let runner: &[&str] = if has_nextest {
+        &["nextest", "run"]
+    } else {
+        &["test"]
     };
+    // Examples and benches are run by `smoke`.
+    let what = [
+        "--no-fail-fast",
+        "--workspace",
+        "--lib",
+        "--bins",
+        "--tests",
+    ];
     let mut closing = Vec::new();
-    steps.step("tests", || {
-        let mut command = select(runner, tested(), &features);
-        let (result, lines) = tee(command.args(arguments).env(SKIP_LOG, &log));
-        closing = lines.into_iter().filter(|l| is_closing(l)).collect();
-        result
-    });
-    let members = tested().filter(|p| p.targets.iter().any(|t| t.kind == "lib"));
-    steps.step("doc-tests", || {
-        let mut command = select(&["test", "--doc", "--no-fail-fast"], members, &features);
-        let (result, lines) = tee(command.env(SKIP_LOG, &log));
+    let mut tested = |mut command: Command| {
+        let (result, lines) = tee(command.args(["--features", &features]).env(SKIP_LOG, &log));
         closing.extend(lines.into_iter().filter(|l| is_closing(l)));
         result
+    };
+    steps.step("tests", || {
+        let mut command = cargo(runner);
+        command.args(what).args(arguments);
+        tested(command)
+    });
+    steps.step("doc-tests", || {
+        tested(cargo(&["test", "--no-fail-fast", "--workspace", "--doc"]))
     });
     for line in closing {
         steps.note(line.trim().to_owned());
     }
     steps.note(skipped(&fs::read_to_string(&log).unwrap_or_default()));
     Ok(())
-}
-
-fn select<'a>(
-    runner: &[&str],
-    packages: impl Iterator<Item = &'a Package>,
-    features: &str,
-) -> std::process::Command {
-    let mut command = cargo(runner);
-    for package in packages {
-        command.args(["-p", &package.name]);
-    }
-    command.args(["--features", features]);
-    command
 }
 
 /// The lines in which nextest and libtest say how it went.
