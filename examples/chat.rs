@@ -10,6 +10,8 @@
 //! desk and this project, calls a tool for prices (answered here from a small table), and says
 //! when it does not know. Needs no key and no download. Ends with a line of figures such as
 //! `38 tokens, 812.3 tokens/s, ...`; Ctrl-C ends a reply, and at the prompt the program.
+//!
+//! Smoke: --prompt "How much is a ticket to Lisbon?"
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::ops::ControlFlow;

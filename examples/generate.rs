@@ -8,6 +8,8 @@
 //! Without `--model` it runs the model that ships with the repository. Prints the ids on one line;
 //! with `--logits FILE` writes the logits after each prompt token instead, `[ids, vocab]`, as
 //! little-endian f32.
+//!
+//! Smoke: --ids 1,2,3 --greedy --max-tokens 8
 
 use std::io::Write;
 

@@ -7,6 +7,8 @@
 //!
 //! Prints metadata, tensor types, the module tree and the memory the model takes, from headers
 //! alone: no weight is read. Without `--model` it shows the model that ships with the repository.
+//!
+//! Smoke: --tensors
 
 use std::path::Path;
 

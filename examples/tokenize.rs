@@ -8,6 +8,8 @@
 //! Prints ids and pieces, and how many characters a token holds on average. `--model` takes a
 //! GGUF file, a `tokenizer.json` or a directory with one; without it the vocabulary of the model
 //! that ships with the repository is used. `--html` writes the text with each token in its colour.
+//!
+//! Smoke: --text "How much is a ticket to Lisbon?"
 
 use std::fmt::Write as _;
 use std::path::Path;
