@@ -261,8 +261,17 @@ fn check_shape(shape: &AttentionShape) -> Result<usize, Error> {
         q_heads,
         kv_heads,
         head_dim,
+        window,
         ..
     } = *shape;
+    if window == Some(0) {
+        // A query sees itself at least.
+        return Err(Error::Length {
+            what: "attention window",
+            needed: 1,
+            found: 0,
+        });
+    }
     if kv_heads == 0 || q_heads == 0 || q_heads % kv_heads != 0 {
         let needed = q_heads
             .checked_next_multiple_of(kv_heads)

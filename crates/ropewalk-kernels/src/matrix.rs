@@ -89,12 +89,12 @@ impl Matrix {
             return Err(Error::IsaUnavailable { isa });
         }
         let row_bytes = format.row_bytes(k)?;
-        let too_large = Error::TooLarge {
+        let too_large = || Error::TooLarge {
             format: format.name(),
             rows: n,
             cols: k,
         };
-        let needed = row_bytes.checked_mul(n).ok_or(too_large)?;
+        let needed = row_bytes.checked_mul(n).ok_or_else(too_large)?;
         if src.len() != needed {
             return Err(Error::Length {
                 what: "packed weights",
@@ -105,13 +105,10 @@ impl Matrix {
         let kind = if let Some(dense) = DenseMatrix::pack(format, src, n, k, pool) {
             Kind::Dense(dense?)
         } else if let Some(layout) = tiles::layout(isa, format) {
-            let strip_bytes = k.div_ceil(layout.cols) * layout.bytes;
+            let strip_bytes = k.div_ceil(layout.cols).checked_mul(layout.bytes);
+            let strip_bytes = strip_bytes.ok_or_else(too_large)?;
             let total = n.div_ceil(tiles::ROWS).checked_mul(strip_bytes);
-            let total = total.ok_or(Error::TooLarge {
-                format: format.name(),
-                rows: n,
-                cols: k,
-            })?;
+            let total = total.ok_or_else(too_large)?;
             let mut data = Buffer::zeroed(total)?;
             tiles::pack(
                 layout,

@@ -75,8 +75,31 @@ impl Task<'_> {
         let range = first..(first + self.per_chunk).min(self.calls);
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| range.for_each(self.call))) {
             self.failed.store(true, Ordering::Relaxed);
-            lock(&self.payload).get_or_insert(payload);
+            let mut first = lock(&self.payload);
+            if first.is_none() {
+                *first = Some(payload);
+            } else {
+                // Dropping a payload may panic, and nothing may unwind from here.
+                #[expect(clippy::mem_forget, reason = "a second panic, at worst a small leak")]
+                std::mem::forget(payload);
+            }
         }
+    }
+}
+
+/// Ends the process when dropped by unwinding: workers may still use what the frame lends them.
+struct AbortOnUnwind;
+
+impl AbortOnUnwind {
+    #[expect(clippy::mem_forget, reason = "a guard that has done its work")]
+    fn defuse(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for AbortOnUnwind {
+    fn drop(&mut self) {
+        std::process::abort();
     }
 }
 
@@ -339,11 +362,13 @@ impl Pool {
         *runs = (*runs + 1) & (u64::MAX >> INDEX_BITS);
         INSIDE.set(true);
         // The lifetime is erased here; `wait` below restores it: nothing above it can unwind,
-        // because `execute` catches what the closure throws.
+        // because `execute` catches what the closure throws. The guard makes that a certainty.
         let shared = &self.shared;
+        let guard = AbortOnUnwind;
         shared.publish(*runs, chunks, (&raw const task).cast_mut().cast());
         shared.work(*runs, 0);
         shared.wait(chunks);
+        guard.defuse();
         INSIDE.set(false);
         drop(runs);
         let payload = lock(&task.payload).take();

@@ -376,6 +376,7 @@ fn refuses_what_does_not_fit() {
     assert!(go(&case.shape, 63, 8, 160, 63).is_err());
     assert!(go(&case.shape, 64, 8, 159, 64).is_err());
     assert!(go(&case.shape, 64, 8, 160, 32).is_err());
+    assert!(go(&case.shape.with_window(Some(0)), 64, 8, 160, 64).is_err());
     for (q_heads, kv_heads, head_dim) in [(3, 2, 8), (0, 2, 8), (4, 0, 8), (4, 2, 0)] {
         let shape = AttentionShape {
             q_heads,

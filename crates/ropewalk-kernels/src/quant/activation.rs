@@ -36,7 +36,9 @@ pub(crate) const SMALL_PADDING: usize = 4;
 const TINY: f32 = 1e-30;
 
 /// One quantised block: `x[i] = d * q[i]`, and sums over each 16 values.
-#[repr(align(64))]
+///
+/// `q` comes first: vectors are stored to it aligned.
+#[repr(C, align(64))]
 pub(crate) struct Quantised<const N: usize, const SUMS: usize> {
     pub(crate) q: [i8; N],
     pub(crate) sums: [i16; SUMS],
@@ -44,11 +46,21 @@ pub(crate) struct Quantised<const N: usize, const SUMS: usize> {
 }
 
 impl<const N: usize, const SUMS: usize> Quantised<N, SUMS> {
-    const ZERO: Self = Self {
-        q: [0; N],
-        sums: [0; SUMS],
-        d: 0.0,
+    const ZERO: Self = {
+        assert!(
+            std::mem::offset_of!(Self, q) == 0,
+            "aligned stores need q first"
+        );
+        Self::zero()
     };
+
+    const fn zero() -> Self {
+        Self {
+            q: [0; N],
+            sums: [0; SUMS],
+            d: 0.0,
+        }
+    }
 }
 
 /// Returns the scale of a block and its inverse from the bits of the largest magnitude.

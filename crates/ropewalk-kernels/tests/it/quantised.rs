@@ -322,6 +322,10 @@ fn refuses_what_does_not_fit() {
         Matrix::pack(isa, format, &vec![0; len], n, k, &pool).map(|m| m.bytes())
     };
     assert!(matches!(
+        pack(Format::Q8_0, 0, 0, usize::MAX / 64 * 32),
+        Err(Error::TooLarge { .. })
+    ));
+    assert!(matches!(
         pack(Format::Q8_0, 0, 1, 33),
         Err(Error::Block { cols: 33, .. })
     ));
