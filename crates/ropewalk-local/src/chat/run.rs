@@ -5,10 +5,9 @@ use std::time::Instant;
 
 use ropewalk_core::{
     ChatRequest, Error, ErrorKind, FinishReason, OnUnsupported, Options, ResponseFormat, Result,
-    StreamAssembler, StreamEvent, ToolChoice, Usage, Warning, WireDelta,
+    StreamAssembler, StreamEvent, TokenLogprob, ToolChoice, Usage, Warning, WireDelta,
 };
 use ropewalk_tokens::tool_calls::{Piece, ToolCallParser};
-use serde_json::{Value, json};
 
 use super::{Inner, PROVIDER, Reply};
 use crate::{Finish, GenerateOptions, Generation, StopStrings, Timings, sample::Sampled};
@@ -162,7 +161,6 @@ impl Inner {
         };
         let mut stop = job.stop;
         let mut text = self.tokenizer.decode_stream(true);
-        let mut logprobs = Vec::new();
         out.push(WireDelta::Started {
             id: None,
             model: Some(self.name.clone()),
@@ -172,8 +170,8 @@ impl Inner {
                 break;
             };
             let token = token.map_err(failed)?;
-            if job.options.logprobs.is_some() {
-                logprobs.push(self.describe(&token));
+            if let Some(entry) = self.describe(&token) {
+                out.push(WireDelta::Logprobs(vec![entry]));
             }
             if let Some(piece) = text.push(token.id).map_err(decoding)? {
                 out.text(stop.push(&piece));
@@ -202,9 +200,6 @@ impl Inner {
         };
         out.push(WireDelta::FinishReason(reason));
         out.push(WireDelta::Usage(usage(&timings)));
-        if !logprobs.is_empty() {
-            out.push(WireDelta::Raw(json!({ "logprobs": logprobs })));
-        }
         out.push(WireDelta::End);
         Ok(Reply {
             response: out.assembler.finish()?,
@@ -212,20 +207,10 @@ impl Inner {
         })
     }
 
-    /// Returns a token with its log probability and alternatives, as OpenAI's API shapes them.
-    fn describe(&self, token: &Sampled) -> Value {
-        let piece = |id: u32| self.tokenizer.piece(id).map(std::borrow::Cow::into_owned);
-        let top: Vec<Value> = token
-            .top
-            .iter()
-            .map(|&(id, logprob)| json!({ "id": id, "token": piece(id), "logprob": logprob }))
-            .collect();
-        json!({
-            "id": token.id,
-            "token": piece(token.id),
-            "logprob": token.logprob,
-            "top_logprobs": top,
-        })
+    fn describe(&self, token: &Sampled) -> Option<TokenLogprob> {
+        let piece = |id: u32| self.tokenizer.piece(id).unwrap_or_default().into_owned();
+        let top = token.top.iter().map(|&(id, logprob)| (piece(id), logprob));
+        Some(TokenLogprob::new(piece(token.id), token.logprob?).with_top(top.collect()))
     }
 }
 

@@ -201,18 +201,24 @@ fn options_that_cannot_be_honoured_are_reported() {
 }
 
 #[test]
-fn log_probabilities_come_with_the_raw_reply() {
+fn log_probabilities_come_with_the_reply() {
     let mut ask = ChatRequest::new().user("hi").max_tokens(3);
+    assert!(
+        model()
+            .respond(&ask, &mut go_on)
+            .unwrap()
+            .response
+            .logprobs
+            .is_empty()
+    );
     ask.options.logprobs = Some(2);
     let reply = model().respond(&ask, &mut go_on).unwrap().response;
-    let raw = reply.raw.unwrap();
-    let tokens = raw["logprobs"].as_array().unwrap();
-    assert_eq!(tokens.len(), 3);
-    assert_eq!(tokens[0]["top_logprobs"].as_array().unwrap().len(), 2);
-    assert_eq!(
-        tokens[0]["logprob"],
-        tokens[0]["top_logprobs"][0]["logprob"]
-    );
+    assert_eq!(reply.logprobs.len(), 3);
+    let first = &reply.logprobs[0];
+    // Greedy takes the best token.
+    assert_eq!((first.top.len(), &first.top[0].0), (2, &first.token));
+    assert_eq!(first.top[0].1, first.logprob);
+    assert!(first.top[1].1 <= first.logprob && first.logprob < 0.0);
 }
 
 #[test]
