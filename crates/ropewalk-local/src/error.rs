@@ -75,6 +75,9 @@ pub enum Error {
         /// Those of the model.
         wanted: [usize; 3],
     },
+    /// The caller did not want the rest of the prompt to run.
+    #[error("cancelled while the prompt ran")]
+    Cancelled,
     /// There is nothing to run.
     #[error("the prompt is empty; give at least one token")]
     EmptyPrompt,

@@ -103,6 +103,9 @@ fn rate(n: usize, time: Duration) -> f64 {
     }
 }
 
+/// Tokens of a prompt that run before anybody is asked whether to go on.
+const PROMPT_PART: usize = 512;
+
 /// One running generation: an iterator over the tokens.
 ///
 /// ```no_run
@@ -143,6 +146,21 @@ impl<'m> Generation<'m> {
         prompt: &[u32],
         options: &GenerateOptions,
     ) -> Result<Self> {
+        Self::watched(model, cache, prompt, options, &mut || true)
+    }
+
+    /// Runs the prompt as [`new`](Self::new) does, and asks `go_on` after each part of 512 tokens.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and [`Error::Cancelled`] when `go_on` says no; `cache` then holds the
+    /// parts that have run.
+    pub fn watched(
+        model: &'m Model,
+        cache: &'m mut Cache,
+        prompt: &[u32],
+        options: &GenerateOptions,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Self> {
         let sampler = Sampler::new(&options.sampler)?.after_prompt(prompt.len());
         refuse_empty(prompt)?;
         let start = Instant::now();
@@ -151,7 +169,16 @@ impl<'m> Generation<'m> {
             .common_prefix(prompt)
             .min(prompt.len().saturating_sub(1));
         cache.truncate(cached);
-        let logits = model.forward(cache, &prompt[cached..])?;
+        let mut rest = &prompt[cached..];
+        while rest.len() > PROMPT_PART {
+            let (part, more) = rest.split_at(PROMPT_PART);
+            model.forward(cache, part)?;
+            rest = more;
+            if !go_on() {
+                return Err(Error::Cancelled);
+            }
+        }
+        let logits = model.forward(cache, rest)?;
         let timings = Timings {
             prompt_tokens: prompt.len(),
             cached_tokens: cached,

@@ -31,6 +31,7 @@ pub(super) fn failed(e: crate::Error) -> Error {
             ErrorKind::InvalidRequest
         }
         crate::Error::NoTemplate { .. } => ErrorKind::Configuration,
+        crate::Error::Cancelled => ErrorKind::Cancelled,
         _ => ErrorKind::Inference,
     };
     Error::new(kind, e.to_string())
@@ -135,9 +136,16 @@ impl Inner {
         on_event: &mut dyn FnMut(&StreamEvent) -> ControlFlow<()>,
     ) -> Result<Reply> {
         let mut cache = self.take_cache(&job.ids);
-        let reply = Generation::new(&self.model, &mut cache, &job.ids, &job.options)
-            .map_err(failed)
-            .and_then(|generation| self.drive(job, generation, on_event));
+        // A long prompt can be given up between its parts.
+        let late = || job.deadline.is_some_and(|at| Instant::now() >= at);
+        let mut go_on = || !late() && on_event(&StreamEvent::Heartbeat).is_continue();
+        let generation =
+            Generation::watched(&self.model, &mut cache, &job.ids, &job.options, &mut go_on);
+        let reply = match generation {
+            Ok(generation) => self.drive(job, generation, on_event),
+            Err(crate::Error::Cancelled) if late() => Err(timed_out()),
+            Err(e) => Err(failed(e)),
+        };
         self.put_cache(cache);
         reply
     }
@@ -177,13 +185,7 @@ impl Inner {
                 out.text(stop.push(&piece));
             }
             if job.deadline.is_some_and(|at| Instant::now() >= at) {
-                let e = Error::new(
-                    ErrorKind::Timeout,
-                    "the time limit of the request was reached",
-                );
-                return Err(e
-                    .with_provider(PROVIDER)
-                    .with_partial(out.assembler.partial()));
+                return Err(timed_out().with_partial(out.assembler.partial()));
             }
         }
         if stop.hit().is_none() {
@@ -212,6 +214,11 @@ impl Inner {
         let top = token.top.iter().map(|&(id, logprob)| (piece(id), logprob));
         Some(TokenLogprob::new(piece(token.id), token.logprob?).with_top(top.collect()))
     }
+}
+
+fn timed_out() -> Error {
+    let message = "the time limit of the request was reached";
+    Error::new(ErrorKind::Timeout, message).with_provider(PROVIDER)
 }
 
 fn decoding(e: ropewalk_tokens::Error) -> Error {

@@ -74,3 +74,24 @@ fn one_sequence_ends_as_several_do_when_two_limits_meet() {
         }
     }
 }
+
+#[test]
+fn a_long_prompt_can_be_given_up_and_taken_up_again() {
+    let model = model("llama3_256", &exact());
+    let prompt = ropewalk_spec::testing::prompt(3, 1_300, 320);
+    let options = GenerateOptions::greedy(3).with_stop_ids([]);
+    let mut cache = model.new_cache();
+    let mut asked = 0;
+    let given_up = Generation::watched(&model, &mut cache, &prompt, &options, &mut || {
+        asked += 1;
+        asked < 2
+    });
+    assert!(matches!(given_up, Err(Error::Cancelled)));
+    assert_eq!((asked, cache.len()), (2, 1_024));
+    let again = Generation::new(&model, &mut cache, &prompt, &options).unwrap();
+    assert_eq!(again.timings().cached_tokens, 1_024);
+    let resumed: Vec<u32> = again.map(|t| t.unwrap().id).collect();
+    let mut fresh = model.new_cache();
+    let whole = Generation::new(&model, &mut fresh, &prompt, &options).unwrap();
+    assert_eq!(resumed, whole.map(|t| t.unwrap().id).collect::<Vec<_>>());
+}
