@@ -8,8 +8,8 @@
 //!
 //! `--out DIR` (default `target/train_tiny`) holds everything; `--resume` goes on after an interruption. `--eval`,
 //! `--export` and `--report` only evaluate the last checkpoint, write its files, or the curve and conversations again;
-//! `--gguf FILE` evaluates a file in the local engine. `--steps N`, `--more N` and `--noise N` are the updates of the
-//! three parts, `--tokens N` the size of one, `--drills N` the length of a stage of the data; `--lr X`, `--threads N`,
+//! `--gguf FILE` evaluates a file in the local engine. `--steps N`, `--more N`, `--noise N` and `--again N` are the updates
+//! of the four parts, `--tokens N` the size of one, `--drills N` the length of a stage of the data; `--lr X`, `--threads N`,
 //! `--every N` updates between checkpoints, `--cases N` of the evaluation, `--sample N` prints conversations and stops.
 
 mod cities;
@@ -35,6 +35,7 @@ struct Args {
     steps: u64,
     more: u64,
     noise: u64,
+    again: u64,
     tokens: usize,
     lr: f64,
     threads: usize,
@@ -55,6 +56,7 @@ fn args() -> Result<Args> {
         steps: 3600,
         more: 1600,
         noise: 1200,
+        again: 1000,
         tokens: 2048,
         lr: 3e-3,
         threads: 0,
@@ -76,6 +78,7 @@ fn args() -> Result<Args> {
             "--steps" => a.steps = value()?.parse()?,
             "--more" => a.more = value()?.parse()?,
             "--noise" => a.noise = value()?.parse()?,
+            "--again" => a.again = value()?.parse()?,
             "--tokens" => a.tokens = value()?.parse()?,
             "--lr" => a.lr = value()?.parse()?,
             "--threads" => a.threads = value()?.parse()?,
@@ -88,7 +91,10 @@ fn args() -> Result<Args> {
             "--gguf" => a.gguf = Some(value()?.into()),
             "--export" => a.export = true,
             "--report" => a.report = true,
-            "--quick" => (a.steps, a.more, a.noise, a.drills, a.cases) = (120, 0, 0, 30, 48),
+            "--quick" => {
+                (a.steps, a.more, a.noise, a.again) = (120, 0, 0, 0);
+                (a.drills, a.cases) = (30, 48);
+            }
             _ => bail!("unknown option {flag}; the head of examples/train_tiny/main.rs lists them"),
         }
     }
@@ -146,7 +152,7 @@ fn main() -> Result<()> {
         );
     }
     let compute = Compute::new(a.threads);
-    let parts: Vec<usize> = (0..3).filter(|&p| a.updates(p) > 0).collect();
+    let parts: Vec<usize> = (0..4).filter(|&p| a.updates(p) > 0).collect();
     if !(a.eval || a.export || a.report) {
         let config = LmConfig::tiny(vocab.tokens.len());
         println!(
@@ -183,7 +189,7 @@ fn main() -> Result<()> {
 }
 
 /// Trains one part of the run: the first from new weights, the second on more phrasings, the third on disturbed ones,
-/// each from the end of the one before with a lower rate.
+/// the fourth on those once more, each from the end of the one before with a lower rate.
 fn part(a: &Args, tok: &Tokenizer, lm: Lm, part: usize) -> Result<()> {
     let checkpoint = &a.checkpoint(part);
     let data = encode::World {
@@ -191,10 +197,11 @@ fn part(a: &Args, tok: &Tokenizer, lm: Lm, part: usize) -> Result<()> {
         seed: SEED,
         tokens: a.tokens,
         drill_steps: a.drills,
-        part,
+        // The fourth part goes through the data of the third again.
+        part: part.min(2),
         longest: 512,
     };
-    let (steps, lr) = (a.updates(part), a.lr / [1.0, 2.0, 2.5][part]);
+    let (steps, lr) = (a.updates(part), a.lr / [1.0, 2.0, 2.5, 2.5][part]);
     let settings = TrainConfig::new(SEED, lr, (steps / 20).clamp(10, 200), steps);
     let mut trainer = if a.resume && checkpoint.exists() {
         Trainer::resume(checkpoint, lm, settings, &data)?
@@ -246,7 +253,7 @@ fn part(a: &Args, tok: &Tokenizer, lm: Lm, part: usize) -> Result<()> {
 }
 
 /// Names of the parts of the run, as they end file names.
-const SUFFIX: [&str; 3] = ["", "-second", "-third"];
+const SUFFIX: [&str; 4] = ["", "-second", "-third", "-fourth"];
 
 /// The metrics files of a part of the run.
 fn files(part: usize) -> (String, String) {
@@ -259,7 +266,7 @@ fn files(part: usize) -> (String, String) {
 impl Args {
     /// Updates of a part of the run.
     fn updates(&self, part: usize) -> u64 {
-        [self.steps, self.more, self.noise][part]
+        [self.steps, self.more, self.noise, self.again][part]
     }
 
     /// Where a part of the run keeps its state.
@@ -311,7 +318,7 @@ fn evaluate(model: &dyn eval::Greedy, tok: &Tokenizer, a: &Args) -> Result<()> {
 fn report(lm: &Lm, tok: &Tokenizer, a: &Args) -> Result<()> {
     let read = |name: &str| std::fs::read_to_string(a.out.join(name)).unwrap_or_default();
     let (mut train, mut held, mut shift) = (Vec::new(), Vec::new(), 0);
-    for part in 0..3 {
+    for part in 0..4 {
         let (metrics, held_out) = files(part);
         train.extend(report::points(&read(&metrics), shift));
         held.extend(report::points(&read(&held_out), shift));
