@@ -20,7 +20,7 @@ use ropewalk::local::{
 use ropewalk_examples::{Args, load};
 
 const USAGE: &str = "\
-usage: generate --ids 1,2,3 [options]
+usage: generate --ids IDS [options]
   --model FILE      a GGUF file or a Hugging Face directory
   --ids IDS         the prompt, ids separated by commas
   --greedy          always take the best token (the default)

@@ -109,9 +109,13 @@ pub fn cargo(arguments: &[&str]) -> Command {
 fn shown(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let words: Vec<_> = words.map(|w| w.to_string_lossy().into_owned()).collect();
-    words
-        .join(" ")
-        .replacen(&*command.get_program().to_string_lossy(), "cargo", 1)
+    let program = command.get_program().to_string_lossy();
+    let short = if program.ends_with("cargo") {
+        "cargo"
+    } else {
+        &*program
+    };
+    words.join(" ").replacen(&*program, short, 1)
 }
 
 /// Runs a command with its output shown.
