@@ -1,7 +1,9 @@
 //! From conversations to token ids: the tokenizer, the ChatML template and the weights of the loss.
 
+use std::ops::Range;
+
 use anyhow::{Context, Result};
-use ropewalk::tokens::{BpeTrainOptions, Tokenizer, train_bpe};
+use ropewalk::tokens::{BpeTrainOptions, EncodeOptions, Tokenizer, train_bpe};
 use ropewalk::train::{BatchSource, Doc, ExportVocab};
 
 use crate::world::{self, Conversation, Role, Stage};
@@ -27,6 +29,9 @@ pub const TEMPLATE: &str = include_str!("template.jinja");
 
 /// The loss counts what the assistant says fully, what others say a little, the fixed frame not at all.
 const OTHERS: f32 = 0.1;
+
+/// What each token of a repeated name or price counts.
+const COPIED: f32 = 3.0;
 
 /// Trains the tokenizer on text of the world; returns `tokenizer.json`, tokens, merges and token types.
 pub fn train_tokenizer(seed: u64) -> Result<Vocabulary> {
@@ -129,10 +134,44 @@ pub fn text(c: &Conversation, generate: bool) -> String {
 /// Token ids with loss weights.
 pub fn doc(tok: &Tokenizer, c: &Conversation) -> Result<Doc> {
     let mut d = Doc::default();
+    let mut before = String::new();
+    let mut options = EncodeOptions::default();
+    options.add_special = false;
     for (s, w) in pieces(c, false) {
-        d.push(&tok.encode(&s, false)?, w);
+        let e = tok.encode_with(&s, &options)?;
+        let copies = if w == 1.0 {
+            copied(&before, &s)
+        } else {
+            Vec::new()
+        };
+        for (&id, at) in e.ids.iter().zip(&e.offsets) {
+            let copy = copies.iter().any(|c| c.start < at.end && at.start < c.end);
+            d.push(&[id], if copy { COPIED } else { w });
+        }
+        before.push_str(&s);
     }
     Ok(d)
+}
+
+/// Where `text` repeats names and numbers of what was said before: words with a capital letter or a digit.
+fn copied(before: &str, text: &str) -> Vec<Range<usize>> {
+    let edge = |c: char| c.is_whitespace() || "\"{}<>.,:;!?".contains(c);
+    let mut out = Vec::new();
+    let mut start = 0;
+    for (i, c) in text.char_indices().chain([(text.len(), ' ')]) {
+        if !edge(c) {
+            continue;
+        }
+        let word = &text[start..i];
+        if word.len() > 1
+            && word.contains(|c: char| c.is_uppercase() || c.is_ascii_digit())
+            && before.contains(word)
+        {
+            out.push(start..i);
+        }
+        start = i + c.len_utf8();
+    }
+    out
 }
 
 /// The ids of a prompt that ends where the assistant begins.
@@ -150,9 +189,7 @@ pub struct World {
     /// Tokens of one update, at most.
     pub tokens: usize,
     /// Updates of one stage of the data; see [`Stage::at`].
-    pub drill_steps: u64,
-    /// Which part of the run this is, from 0.
-    pub part: usize,
+    pub stage: u64,
     /// Longest conversation kept, in tokens.
     pub longest: usize,
 }
@@ -161,13 +198,8 @@ impl BatchSource for World {
     fn docs(&self, step: u64) -> ropewalk::train::Result<Vec<Doc>> {
         let (mut out, mut total) = (Vec::new(), 0);
         for i in 0..4096 {
-            let stage = match self.part {
-                0 => Stage::at(step, self.drill_steps),
-                1 => Stage::SECOND,
-                _ => Stage::THIRD,
-            };
-            let index = ((self.part as u64) << 40) + step * 4096 + i;
-            let c = world::conversation(self.seed, index, stage);
+            let stage = Stage::at(step, self.stage);
+            let c = world::conversation(self.seed, step * 4096 + i, stage);
             let mut d = doc(&self.tok, &c)
                 .map_err(|e| ropewalk::train::TrainError::Batch(e.to_string()))?;
             d.truncate(self.longest);
@@ -189,21 +221,10 @@ impl BatchSource for World {
         };
         eat(&self.seed.to_le_bytes());
         eat(&(self.tokens as u64).to_le_bytes());
-        eat(&self.drill_steps.to_le_bytes());
+        eat(&self.stage.to_le_bytes());
         eat(&(self.longest as u64).to_le_bytes());
-        let name: [&[u8]; 3] = [b"", b"second", b"third"];
-        eat(name[self.part.min(2)]);
         for i in 0..64 {
-            let c = world::conversation(
-                self.seed,
-                i,
-                Stage {
-                    drills: 0.04,
-                    compact: false,
-                    more: false,
-                    noise: false,
-                },
-            );
+            let c = world::conversation(self.seed, i, Stage::LAST);
             let ids = doc(&self.tok, &c).map(|d| d.ids).unwrap_or_default();
             ids.iter().for_each(|id| eat(&id.to_le_bytes()));
         }

@@ -219,7 +219,7 @@ pub fn run(model: &dyn Greedy, tok: &Tokenizer, seed: u64, n: usize) -> Result<V
         ("small talk", Known::Talk),
     ] {
         set(&format!("{name}: unseen phrasing"), &mut |r| {
-            let (q, a) = world::known_question(r, kind, true);
+            let (q, a) = world::known_question(r, kind, true, false);
             let tool = r.chance(0.5);
             Case {
                 c: world::prompt(r, tool, q),

@@ -8,9 +8,9 @@
 //!
 //! `--out DIR` (default `target/train_tiny`) holds everything; `--resume` goes on after an interruption. `--eval`,
 //! `--export` and `--report` only evaluate the last checkpoint, write its files, or the curve and conversations again;
-//! `--gguf FILE` evaluates a file in the local engine. `--steps N`, `--more N`, `--noise N` and `--again N` are the updates
-//! of the four parts, `--tokens N` the size of one, `--drills N` the length of a stage of the data; `--lr X`, `--threads N`,
-//! `--every N` updates between checkpoints, `--cases N` of the evaluation, `--sample N` prints conversations and stops.
+//! `--gguf FILE` evaluates a file in the local engine. `--steps N` is the number of updates, `--tokens N` the size of one,
+//! `--stage N` the length of a stage of the data; `--lr X`, `--threads N`, `--every N` updates between checkpoints,
+//! `--cases N` of the evaluation, `--sample N` prints conversations and stops.
 
 mod cities;
 mod encode;
@@ -25,22 +25,19 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use ropewalk::gguf::TensorType;
-use ropewalk::local::{LoadOptions, Model};
+use ropewalk::gguf::{Gguf, TensorType};
+use ropewalk::local::{LoadOptions, Model, gguf_tokenizer};
 use ropewalk::tokens::Tokenizer;
 use ropewalk::train::{Compute, Lm, LmConfig, TrainConfig, Trainer};
 
 struct Args {
     out: PathBuf,
     steps: u64,
-    more: u64,
-    noise: u64,
-    again: u64,
     tokens: usize,
     lr: f64,
     threads: usize,
     every: u64,
-    drills: u64,
+    stage: u64,
     cases: usize,
     resume: bool,
     eval: bool,
@@ -53,15 +50,12 @@ struct Args {
 fn args() -> Result<Args> {
     let mut a = Args {
         out: "target/train_tiny".into(),
-        steps: 3600,
-        more: 1600,
-        noise: 1200,
-        again: 1000,
+        steps: 7000,
         tokens: 2048,
         lr: 3e-3,
         threads: 0,
         every: 100,
-        drills: 500,
+        stage: 500,
         cases: 400,
         resume: false,
         eval: false,
@@ -76,13 +70,10 @@ fn args() -> Result<Args> {
         match flag.as_str() {
             "--out" => a.out = value()?.into(),
             "--steps" => a.steps = value()?.parse()?,
-            "--more" => a.more = value()?.parse()?,
-            "--noise" => a.noise = value()?.parse()?,
-            "--again" => a.again = value()?.parse()?,
             "--tokens" => a.tokens = value()?.parse()?,
             "--lr" => a.lr = value()?.parse()?,
             "--threads" => a.threads = value()?.parse()?,
-            "--drills" => a.drills = value()?.parse()?,
+            "--stage" => a.stage = value()?.parse()?,
             "--every" => a.every = value()?.parse()?,
             "--cases" => a.cases = value()?.parse()?,
             "--sample" => a.sample = value()?.parse()?,
@@ -91,10 +82,7 @@ fn args() -> Result<Args> {
             "--gguf" => a.gguf = Some(value()?.into()),
             "--export" => a.export = true,
             "--report" => a.report = true,
-            "--quick" => {
-                (a.steps, a.more, a.noise, a.again) = (120, 0, 0, 0);
-                (a.drills, a.cases) = (30, 48);
-            }
+            "--quick" => (a.steps, a.stage, a.cases) = (120, 30, 48),
             _ => bail!("unknown option {flag}; the head of examples/train_tiny/main.rs lists them"),
         }
     }
@@ -129,6 +117,11 @@ fn main() -> Result<()> {
         "the evaluation shares these with training: {overlap:?}"
     );
     std::fs::create_dir_all(&a.out).with_context(|| a.out.display().to_string())?;
+    if let Some(path) = &a.gguf {
+        let model = &Model::open(path, &LoadOptions::default())?;
+        let tok = &gguf_tokenizer(&Gguf::open(path)?)?;
+        return evaluate(&eval::Local { model, tok }, tok, &a);
+    }
     let began = Instant::now();
     let vocab = encode::train_tokenizer(SEED)?;
     let tok = Tokenizer::from_bytes(vocab.json.as_bytes())?;
@@ -140,41 +133,19 @@ fn main() -> Result<()> {
     if a.sample > 0 {
         return sample(&tok, a.sample);
     }
-    if let Some(path) = &a.gguf {
-        let model = Model::open(path, &LoadOptions::default())?;
-        return evaluate(
-            &eval::Local {
-                model: &model,
-                tok: &tok,
-            },
-            &tok,
-            &a,
-        );
-    }
     let compute = Compute::new(a.threads);
-    let parts: Vec<usize> = (0..4).filter(|&p| a.updates(p) > 0).collect();
-    if !(a.eval || a.export || a.report) {
+    let all = !(a.eval || a.export || a.report);
+    if all {
         let config = LmConfig::tiny(vocab.tokens.len());
         println!(
             "model: {:.2} million parameters, {} threads",
             config.parameters() as f64 / 1e6,
             compute.threads()
         );
-        // A resumed run goes on in the last part that it had begun.
-        let begun = parts.iter().rposition(|&p| a.checkpoint(p).exists());
-        let skip = if a.resume { begun.unwrap_or(0) } else { 0 };
-        for &p in &parts[skip..] {
-            let lm = match p {
-                0 => Lm::new(config, SEED, compute.clone())?,
-                _ => Lm::from_checkpoint(&a.checkpoint(p - 1), compute.clone())?,
-            };
-            part(&a, &tok, lm, p)?;
-        }
+        train(&a, &tok, Lm::new(config, SEED, compute.clone())?)?;
         println!("trained in {:.1} min", began.elapsed().as_secs_f64() / 60.0);
     }
-    let last = parts.iter().rev().find(|&&p| a.checkpoint(p).exists());
-    let lm = Lm::from_checkpoint(&a.checkpoint(last.copied().unwrap_or(0)), compute)?;
-    let all = !(a.eval || a.export || a.report);
+    let lm = Lm::from_checkpoint(&a.checkpoint(), compute)?;
     if all || a.export {
         export(&lm, vocab, &a.out)?;
     }
@@ -188,32 +159,28 @@ fn main() -> Result<()> {
     }
 }
 
-/// Trains one part of the run: the first from new weights, the second on more phrasings, the third on disturbed ones,
-/// the fourth on those once more, each from the end of the one before with a lower rate.
-fn part(a: &Args, tok: &Tokenizer, lm: Lm, part: usize) -> Result<()> {
-    let checkpoint = &a.checkpoint(part);
+/// Trains the model, or goes on where a run was interrupted.
+fn train(a: &Args, tok: &Tokenizer, lm: Lm) -> Result<()> {
+    let checkpoint = &a.checkpoint();
     let data = encode::World {
         tok: tok.clone(),
         seed: SEED,
         tokens: a.tokens,
-        drill_steps: a.drills,
-        // The fourth part goes through the data of the third again.
-        part: part.min(2),
+        stage: a.stage,
         longest: 512,
     };
-    let (steps, lr) = (a.updates(part), a.lr / [1.0, 2.0, 2.5, 2.5][part]);
-    let settings = TrainConfig::new(SEED, lr, (steps / 20).clamp(10, 200), steps);
+    let settings = TrainConfig::new(SEED, a.lr, (a.steps / 20).clamp(10, 200), a.steps);
     let mut trainer = if a.resume && checkpoint.exists() {
         Trainer::resume(checkpoint, lm, settings, &data)?
     } else {
         Trainer::new(lm, settings, &data)
     };
-    let (metrics, held_out) = files(part);
+    let (metrics, held_out) = (a.out.join(METRICS), a.out.join(HELD_OUT));
     if trainer.step() == 0 {
-        write(&a.out.join(&metrics), "")?;
-        write(&a.out.join(&held_out), "")?;
+        write(&metrics, "")?;
+        write(&held_out, "")?;
     }
-    trainer.log_to(&a.out.join(&metrics))?;
+    trainer.log_to(&metrics)?;
     let held: Vec<_> = (0..96)
         .map(|i| encode::doc(tok, &world::conversation(SEED + 1, i, world::Stage::HELD)))
         .collect::<Result<_>>()?;
@@ -245,33 +212,21 @@ fn part(a: &Args, tok: &Tokenizer, lm: Lm, part: usize) -> Result<()> {
                 r.step
             );
             let line = serde_json::json!({ "step": r.step, "loss": held, "calls": calls });
-            append(&a.out.join(&held_out), &format!("{line}\n"))?;
+            append(&held_out, &format!("{line}\n"))?;
             clock = Instant::now();
         }
     }
     Ok(())
 }
 
-/// Names of the parts of the run, as they end file names.
-const SUFFIX: [&str; 4] = ["", "-second", "-third", "-fourth"];
-
-/// The metrics files of a part of the run.
-fn files(part: usize) -> (String, String) {
-    (
-        format!("metrics{}.jsonl", SUFFIX[part]),
-        format!("held_out{}.jsonl", SUFFIX[part]),
-    )
-}
+/// The metrics files of the run.
+const METRICS: &str = "metrics.jsonl";
+const HELD_OUT: &str = "held_out.jsonl";
 
 impl Args {
-    /// Updates of a part of the run.
-    fn updates(&self, part: usize) -> u64 {
-        [self.steps, self.more, self.noise, self.again][part]
-    }
-
-    /// Where a part of the run keeps its state.
-    fn checkpoint(&self, part: usize) -> PathBuf {
-        self.out.join(format!("checkpoint{}", SUFFIX[part]))
+    /// Where the run keeps its state.
+    fn checkpoint(&self) -> PathBuf {
+        self.out.join("checkpoint")
     }
 }
 
@@ -317,13 +272,8 @@ fn evaluate(model: &dyn eval::Greedy, tok: &Tokenizer, a: &Args) -> Result<()> {
 /// Writes the curve and ten conversations.
 fn report(lm: &Lm, tok: &Tokenizer, a: &Args) -> Result<()> {
     let read = |name: &str| std::fs::read_to_string(a.out.join(name)).unwrap_or_default();
-    let (mut train, mut held, mut shift) = (Vec::new(), Vec::new(), 0);
-    for part in 0..4 {
-        let (metrics, held_out) = files(part);
-        train.extend(report::points(&read(&metrics), shift));
-        held.extend(report::points(&read(&held_out), shift));
-        shift += a.updates(part);
-    }
+    let points = |name| report::points(&read(name));
+    let (train, held) = (points(METRICS), points(HELD_OUT));
     write(&a.out.join("curve.svg"), &report::curve(&train, &held))?;
     write(
         &a.out.join("transcripts.md"),

@@ -54,35 +54,29 @@ impl Stage {
         more: false,
         noise: false,
     };
-    /// The second part of the run.
-    pub const SECOND: Self = Self {
-        drills: 0.15,
-        compact: true,
-        more: true,
-        noise: false,
-    };
-    /// The third part of the run.
-    pub const THIRD: Self = Self {
-        drills: 0.1,
+    /// The end of the run.
+    pub const LAST: Self = Self {
+        drills: 0.12,
         compact: true,
         more: true,
         noise: true,
     };
 
-    /// The stage of update `step` of the first part. Copying begins with many exercises, pauses while the answers are
-    /// learned, and comes back until names are copied without a slip.
+    /// The stage of update `step`, each stage being `length` updates long. Copying begins with many exercises, pauses
+    /// while the answers are learned, and comes back until names are copied without a slip; more phrasings follow, and
+    /// disturbed ones.
     pub fn at(step: u64, length: u64) -> Self {
-        let (drills, compact) = match step / length.max(1) {
-            0 => (0.6, false),
-            1 | 2 => (0.04, false),
-            3..=5 => (0.4, true),
-            _ => (0.1, true),
-        };
+        let stage = step / length.max(1);
         Self {
-            drills,
-            compact,
-            more: false,
-            noise: false,
+            drills: match stage {
+                0 => 0.6,
+                1 | 2 => 0.04,
+                3..=5 => 0.4,
+                _ => Self::LAST.drills,
+            },
+            compact: stage >= 3,
+            more: stage >= 3,
+            noise: stage >= 6,
         }
     }
 }
@@ -139,6 +133,15 @@ fn capital(s: &str) -> String {
         .map_or_else(String::new, |f| f.to_uppercase().chain(c).collect())
 }
 
+/// Letters in no order of a language, so that no piece of a name can be guessed.
+fn letters(rng: &mut Rng) -> String {
+    let list: Vec<char> = "abcdefghijklmnopqrstuvwxyzaeiouaeiou".chars().collect();
+    let text: String = (0..3 + rng.below(7))
+        .filter_map(|_| rng.pick(&list))
+        .collect();
+    capital(&text)
+}
+
 /// A made-up name that is no held-out city.
 fn made_up(rng: &mut Rng) -> String {
     let held: HashSet<&str> = cities::HELD.iter().copied().collect();
@@ -155,7 +158,11 @@ fn made_up(rng: &mut Rng) -> String {
             }
             capital(&w)
         };
-        let mut name = word(rng);
+        let mut name = if rng.chance(0.15) {
+            letters(rng)
+        } else {
+            word(rng)
+        };
         match rng.below(20) {
             0 => name = format!("{} {name}", one(rng, cities::BEFORE)),
             1 => name = format!("{name} {}", one(rng, cities::AFTER)),
@@ -304,7 +311,7 @@ pub fn price_question(rng: &mut Rng, unseen: bool, city: &str) -> String {
     decorate(rng, core, unseen).replace("$C", city)
 }
 
-/// What the third part does to a question besides [`decorate`]: sentences around it, and words dropped, replaced, doubled
+/// What the last stage does to a question besides [`decorate`]: sentences around it, and words dropped, replaced, doubled
 /// or swapped. Placeholders stay.
 fn disturb(rng: &mut Rng, core: String) -> String {
     let mut text = core;
@@ -423,7 +430,7 @@ pub fn unknown_question(rng: &mut Rng, unseen: bool) -> String {
 }
 
 /// A question of the project, the desk or small talk with its answer.
-pub fn known_question(rng: &mut Rng, kind: Known, unseen: bool) -> (String, String) {
+pub fn known_question(rng: &mut Rng, kind: Known, unseen: bool, more: bool) -> (String, String) {
     let (question, answer) = match kind {
         Known::Topic => {
             let Some((names, answer)) = rng.pick(tp::TOPICS) else {
@@ -436,18 +443,19 @@ pub fn known_question(rng: &mut Rng, kind: Known, unseen: bool) -> (String, Stri
             )
         }
         _ => {
-            let list = match kind {
-                Known::Project => tp::PROJECT,
-                Known::Desk => ph::DESK,
-                _ => ph::TALK,
+            let (list, further) = match kind {
+                Known::Project => (tp::PROJECT, more::PROJECT),
+                Known::Desk => (ph::DESK, more::DESK),
+                _ => (ph::TALK, more::TALK),
             };
-            let Some((seen, held, answer)) = rng.pick(list) else {
-                return Default::default();
+            let at = rng.below(list.len());
+            let (seen, held, answer) = list[at];
+            let phrasings = match unseen {
+                true => held,
+                false if more && rng.chance(0.4) => further[at],
+                false => seen,
             };
-            (
-                say(rng, if unseen { held } else { seen }),
-                (*answer).to_owned(),
-            )
+            (say(rng, phrasings), answer.to_owned())
         }
     };
     let plain = unseen || kind == Known::Talk;
@@ -603,7 +611,7 @@ fn exchange(rng: &mut Rng, c: &mut Conversation) {
                 88..93 => Known::Desk,
                 _ => Known::Talk,
             };
-            let (q, a) = known_question(rng, kind, false);
+            let (q, a) = known_question(rng, kind, false, c.stage.more);
             let q = if c.stage.noise && q.len() > 12 {
                 disturb(rng, q)
             } else {
@@ -733,6 +741,9 @@ pub fn overlap() -> Vec<String> {
         .chain(ph::DESK)
         .chain(ph::TALK)
         .for_each(|(s, _, _)| add(s));
+    [more::PROJECT, more::DESK, more::TALK]
+        .iter()
+        .for_each(|l| l.iter().for_each(|l| add(l)));
     for (frames, words) in tp::UNKNOWN {
         for f in frames.iter() {
             for e in expansions(f) {
@@ -779,7 +790,7 @@ pub fn corpus(seed: u64, size: u64) -> Vec<String> {
         let kinds = [Known::Topic, Known::Project, Known::Desk, Known::Talk];
         let kind = rng.pick(&kinds).copied().unwrap_or(Known::Talk);
         let r = &mut rng;
-        let (q, a) = known_question(r, kind, false);
+        let (q, a) = known_question(r, kind, false, true);
         add(q);
         add(a);
         if index % 4 == 0 {
