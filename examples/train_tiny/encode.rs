@@ -224,7 +224,8 @@ impl BatchSource for World {
         eat(&self.stage.to_le_bytes());
         eat(&(self.longest as u64).to_le_bytes());
         for i in 0..64 {
-            let c = world::conversation(self.seed, i, Stage::LAST);
+            let stage = Stage::at(i / 8 * self.stage.max(1), self.stage);
+            let c = world::conversation(self.seed, i, stage);
             let ids = doc(&self.tok, &c).map(|d| d.ids).unwrap_or_default();
             ids.iter().for_each(|id| eat(&id.to_le_bytes()));
         }

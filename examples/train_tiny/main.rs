@@ -6,11 +6,7 @@
 //! cargo run --release --example train_tiny --features train -- --quick # two minutes
 //! ```
 //!
-//! `--out DIR` (default `target/train_tiny`) holds everything; `--resume` goes on after an interruption. `--eval`,
-//! `--export` and `--report` only evaluate the last checkpoint, write its files, or the curve and conversations again;
-//! `--gguf FILE` evaluates a file in the local engine. `--steps N` is the number of updates, `--tokens N` the size of one,
-//! `--stage N` the length of a stage of the data; `--lr X`, `--threads N`, `--every N` updates between checkpoints,
-//! `--cases N` of the evaluation, `--sample N` prints conversations and stops.
+//! `--help` lists the options.
 
 mod cities;
 mod encode;
@@ -24,7 +20,7 @@ mod world;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use ropewalk::gguf::{Gguf, TensorType};
 use ropewalk::local::{LoadOptions, Model, gguf_tokenizer};
 use ropewalk::tokens::Tokenizer;
@@ -47,46 +43,46 @@ struct Args {
     sample: u64,
 }
 
+const USAGE: &str = "\
+usage: train_tiny [options]
+  --quick           120 updates instead of 7000, to see the loss fall
+  --out DIR         where everything is written (default target/train_tiny)
+  --resume          goes on after an interruption
+  --eval            only evaluates the last checkpoint
+  --export          only writes the files of the last checkpoint
+  --report          only writes the curve and the conversations of the last checkpoint
+  --gguf FILE       evaluates a file in the local engine and stops
+  --sample N        prints N conversations and stops
+  --steps N         updates
+  --tokens N        tokens of an update
+  --stage N         updates of one stage of the data
+  --lr X            highest learning rate
+  --threads N       threads (default all)
+  --every N         updates between checkpoints
+  --cases N         cases of each line of the evaluation";
+
 fn args() -> Result<Args> {
-    let mut a = Args {
-        out: "target/train_tiny".into(),
-        steps: 7000,
-        tokens: 2048,
-        lr: 3e-3,
-        threads: 0,
-        every: 100,
-        stage: 500,
-        cases: 400,
-        resume: false,
-        eval: false,
-        gguf: None,
-        export: false,
-        report: false,
-        sample: 0,
+    let a = ropewalk_examples::Args::parse(USAGE)?;
+    let (steps, stage, cases) = match a.has("--quick") {
+        true => (120, 30, 48),
+        false => (7000, 500, 400),
     };
-    let mut it = std::env::args().skip(1);
-    while let Some(flag) = it.next() {
-        let mut value = || it.next().with_context(|| format!("{flag} needs a value"));
-        match flag.as_str() {
-            "--out" => a.out = value()?.into(),
-            "--steps" => a.steps = value()?.parse()?,
-            "--tokens" => a.tokens = value()?.parse()?,
-            "--lr" => a.lr = value()?.parse()?,
-            "--threads" => a.threads = value()?.parse()?,
-            "--stage" => a.stage = value()?.parse()?,
-            "--every" => a.every = value()?.parse()?,
-            "--cases" => a.cases = value()?.parse()?,
-            "--sample" => a.sample = value()?.parse()?,
-            "--resume" => a.resume = true,
-            "--eval" => a.eval = true,
-            "--gguf" => a.gguf = Some(value()?.into()),
-            "--export" => a.export = true,
-            "--report" => a.report = true,
-            "--quick" => (a.steps, a.stage, a.cases) = (120, 30, 48),
-            _ => bail!("unknown option {flag}; the head of examples/train_tiny/main.rs lists them"),
-        }
-    }
-    Ok(a)
+    Ok(Args {
+        out: a.path("--out").unwrap_or("target/train_tiny".into()),
+        steps: a.get("--steps", steps)?,
+        tokens: a.get("--tokens", 2048)?,
+        lr: a.get("--lr", 3e-3)?,
+        threads: a.get("--threads", 0)?,
+        every: a.get("--every", 100)?,
+        stage: a.get("--stage", stage)?,
+        cases: a.get("--cases", cases)?,
+        resume: a.has("--resume"),
+        eval: a.has("--eval"),
+        gguf: a.path("--gguf"),
+        export: a.has("--export"),
+        report: a.has("--report"),
+        sample: a.get("--sample", 0)?,
+    })
 }
 
 const SEED: u64 = 20_240_607;
@@ -106,7 +102,11 @@ fn with_quiet_candle() -> Result<Option<i32>> {
     Ok(Some(again.status()?.code().unwrap_or(1)))
 }
 
-fn main() -> Result<()> {
+fn main() -> std::process::ExitCode {
+    ropewalk_examples::run(run)
+}
+
+fn run() -> Result<()> {
     let a = args()?;
     if let Some(code) = with_quiet_candle()? {
         std::process::exit(code);
@@ -170,7 +170,7 @@ fn train(a: &Args, tok: &Tokenizer, lm: Lm) -> Result<()> {
         longest: 512,
     };
     let settings = TrainConfig::new(SEED, a.lr, (a.steps / 20).clamp(10, 200), a.steps);
-    let mut trainer = if a.resume && checkpoint.exists() {
+    let mut trainer = if a.resume && Trainer::has_checkpoint(checkpoint) {
         Trainer::resume(checkpoint, lm, settings, &data)?
     } else {
         Trainer::new(lm, settings, &data)

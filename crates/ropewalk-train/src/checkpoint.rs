@@ -99,12 +99,13 @@ pub(crate) fn save(
     };
     let json = serde_json::to_vec_pretty(&state).map_err(|e| TrainError::Export(e.to_string()))?;
     write(&tmp.join("state.json"), &json)?;
-    // The old directory moves aside first: at every moment one complete checkpoint exists under one of the names.
+    // The old directory moves aside first: at every moment one complete checkpoint exists under one of the names. One
+    // that an earlier kill left aside is removed only when there is another.
     let old = parent.join(format!(".old-{name}"));
-    if old.exists() {
-        fs::remove_dir_all(&old).map_err(TrainError::io(&old))?;
-    }
     if dir.exists() {
+        if old.exists() {
+            fs::remove_dir_all(&old).map_err(TrainError::io(&old))?;
+        }
         fs::rename(dir, &old).map_err(TrainError::io(dir))?;
     }
     fs::rename(&tmp, dir).map_err(TrainError::io(dir))?;
@@ -115,6 +116,11 @@ pub(crate) fn save(
         fs::remove_dir_all(&old).map_err(TrainError::io(&old))?;
     }
     Ok(())
+}
+
+/// Whether a checkpoint is there to be read.
+pub(crate) fn exists(dir: &Path) -> bool {
+    place(dir).join("state.json").exists()
 }
 
 /// Where the checkpoint really is: a kill between the two renames leaves it under the name of the old one.

@@ -176,7 +176,10 @@ fn a_resumed_run_equals_an_uninterrupted_one_byte_for_byte() {
     (0..4).for_each(|_| assert!(half.advance(&data).unwrap().loss > 0.0));
     half.save(&dir.join("half")).unwrap();
     // As if killed between the renames of a second save.
+    assert!(Trainer::has_checkpoint(&dir.join("half")));
     std::fs::rename(dir.join("half"), dir.join(".old-half")).unwrap();
+    assert!(Trainer::has_checkpoint(&dir.join("half")));
+    assert!(!Trainer::has_checkpoint(&dir.join("other")));
     let mut rest = Trainer::resume(&dir.join("half"), fresh(2), config, &data).unwrap();
     assert_eq!(rest.step(), 4);
     while !rest.finished() {

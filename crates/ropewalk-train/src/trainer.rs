@@ -105,6 +105,12 @@ impl Trainer {
         Ok(t)
     }
 
+    /// Whether `dir` holds a checkpoint, complete or left aside by a kill while it was being replaced.
+    #[must_use]
+    pub fn has_checkpoint(dir: &Path) -> bool {
+        checkpoint::exists(dir)
+    }
+
     /// Appends one JSON line per update to `path`.
     ///
     /// # Errors
@@ -169,6 +175,11 @@ impl Trainer {
             per_param.push(g);
         }
         let norm = square.sqrt();
+        if !norm.is_finite() {
+            return Err(TrainError::Batch(format!(
+                "the gradient of step {step} is not finite; lower the learning rate"
+            )));
+        }
         let scale = clip_factor(norm, self.config.adamw.clip);
         let lr = self.config.schedule.rate(step);
         self.opt.begin();
