@@ -70,6 +70,38 @@ unsafe fn soften<L: Lanes>(scores: &mut [f32], cap: f32) {
     }
 }
 
+/// Returns whether no value is infinite or not a number.
+pub(super) struct Finite {
+    pub(super) start: *const f32,
+    pub(super) len: usize,
+}
+
+impl Kernel for Finite {
+    type Output = bool;
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) -> bool {
+        const STEP: usize = 4 * LANES;
+        // SAFETY: whole vectors and then the rest of `len` values.
+        unsafe {
+            // A product with zero is zero or not a number, and so are sums of them.
+            let zero = L::splat(0.0);
+            let mut sums = [zero; 4];
+            let whole = self.len / STEP * STEP;
+            for i in (0..whole).step_by(STEP) {
+                for (v, sum) in sums.iter_mut().enumerate() {
+                    *sum = L::load(self.start.add(i + v * LANES)).fma(zero, *sum);
+                }
+            }
+            for i in (whole..self.len).step_by(LANES) {
+                let x = L::load_part(self.start.add(i), LANES.min(self.len - i));
+                sums[0] = x.fma(zero, sums[0]);
+            }
+            let [a, b, c, d] = sums;
+            !a.add(b).add(c.add(d)).sum().is_nan()
+        }
+    }
+}
+
 /// Merges one span into the running results of every row that sees it.
 pub(super) struct Join<'a> {
     pub(super) work: &'a Work<'a>,

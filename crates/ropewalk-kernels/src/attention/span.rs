@@ -3,7 +3,7 @@ use std::cell::RefCell;
 
 use super::few::{self, Few};
 use super::plan::{SPAN, Unit, partial_len, window_start};
-use super::rows::{Join, Weights, Widen};
+use super::rows::{Finite, Join, Weights, Widen};
 use super::{AttentionShape, KvRef, Sequence};
 use crate::Isa;
 use crate::micro::{self, PANEL, Tile};
@@ -201,12 +201,25 @@ impl<'a> Work<'a> {
 
     /// Computes the partial results of one span.
     unsafe fn span(&self, room: Room, span: usize, partial: Partial) {
-        let dim = self.shape.head_dim;
-        let first = span * SPAN;
         let last = self.seq.first_pos + self.unit.query + self.unit.queries;
-        let count = SPAN.min(last - first);
-        // Where this head's span begins in the cache.
-        let at = (self.unit.kv_head * self.seq.capacity + first) * dim;
+        let count = SPAN.min(last - span * SPAN);
+        let masked = self.visible(0, span).1 < count || self.visible(self.rows - 1, span).0 > 0;
+        let (start, len) = (partial.values, self.rows * self.shape.head_dim);
+        // SAFETY: forwarded to the caller; `len` weighted values were written.
+        unsafe {
+            self.span_together(room, span, count, partial);
+            // A weight of zero does not hide a NaN or an infinity, so one hidden from some rows
+            // shows in their results. Looking there costs less than looking at the values.
+            if masked && !dispatch_usable(self.isa, Finite { start, len }) {
+                self.hide(room, span, count, partial);
+            }
+        }
+    }
+
+    /// Computes the partial results of one span, with weights of zero where a row sees no key.
+    unsafe fn span_together(&self, room: Room, span: usize, count: usize, partial: Partial) {
+        let dim = self.shape.head_dim;
+        let at = self.start(span);
         // SAFETY: `count` rows of the cache from `at`, checked by the caller; scratch as sized.
         unsafe {
             if self.rows <= few::MAX_ROWS {
@@ -271,7 +284,50 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// As [`Self::span`], for few rows.
+    /// Returns where this head's span begins in the cache.
+    fn start(&self, span: usize) -> usize {
+        (self.unit.kv_head * self.seq.capacity + span * SPAN) * self.shape.head_dim
+    }
+
+    /// Computes the weighted values of a span again, query by query, with zeros in place of the
+    /// values that a query does not see.
+    unsafe fn hide(&self, room: Room, span: usize, count: usize, partial: Partial) {
+        let (dim, step) = (self.shape.head_dim, self.padded());
+        for row in (0..self.rows).step_by(self.group) {
+            let (low, high) = self.visible(row, span);
+            // SAFETY: rows inside the span and the scratch, as in `span_together`.
+            unsafe {
+                room.values.write_bytes(0, count * step);
+                if low < high {
+                    self.copy_values(
+                        self.start(span) + low * dim,
+                        high - low,
+                        room.values.add(low * step),
+                    );
+                }
+                micro::block(
+                    self.isa,
+                    &Tile {
+                        k: count,
+                        a: room.scores.add(row * SPAN),
+                        a_row: SPAN,
+                        a_step: 1,
+                        b: room.values,
+                        b_panel: PANEL,
+                        b_step: step,
+                        c: partial.values.add(row * dim),
+                        c_row: dim,
+                        rows: self.group,
+                        cols: dim,
+                        alpha: 1.0,
+                        beta: 0.0,
+                    },
+                );
+            }
+        }
+    }
+
+    /// As [`Self::span_together`], for few rows.
     unsafe fn few<E: Line>(
         &self,
         room: Room,
@@ -355,27 +411,36 @@ impl<'a> Work<'a> {
         unsafe {
             match self.seq.v {
                 KvRef::F32(v) if dim == step => (v.as_ptr().add(at), dim),
+                _ => {
+                    self.copy_values(at, count, room.values);
+                    (room.values, step)
+                }
+            }
+        }
+    }
+
+    /// Writes `count` rows of values in f32, whole panels apart.
+    unsafe fn copy_values(&self, at: usize, count: usize, dst: *mut f32) {
+        let (dim, step) = (self.shape.head_dim, self.padded());
+        // SAFETY: the caller vouches for `count` rows on both sides.
+        unsafe {
+            match self.seq.v {
                 KvRef::F32(v) => {
                     for i in 0..count {
                         let row = v.as_ptr().add(at + i * dim);
-                        std::ptr::copy_nonoverlapping(row, room.values.add(i * step), dim);
+                        std::ptr::copy_nonoverlapping(row, dst.add(i * step), dim);
                     }
-                    (room.values, step)
                 }
-                KvRef::F16(v) => {
-                    let (src, dst) = (v.as_ptr().add(at), room.values);
-                    dispatch_usable(
-                        self.isa,
-                        Widen {
-                            src,
-                            dst,
-                            rows: count,
-                            dim,
-                            step,
-                        },
-                    );
-                    (room.values, step)
-                }
+                KvRef::F16(v) => dispatch_usable(
+                    self.isa,
+                    Widen {
+                        src: v.as_ptr().add(at),
+                        dst,
+                        rows: count,
+                        dim,
+                        step,
+                    },
+                ),
             }
         }
     }

@@ -23,6 +23,19 @@ struct Data {
     v16: Vec<u16>,
 }
 
+impl Data {
+    /// Overwrites the keys and values at all positions but `seen`.
+    fn hide(&mut self, seen: std::ops::Range<usize>, head_dim: usize, x: f32) {
+        let mut bits = [0];
+        ops::f32_to_f16(Isa::Scalar, &[x], &mut bits).unwrap();
+        let hidden = |at: &usize| !seen.contains(&(at / head_dim % self.capacity));
+        for at in (0..self.k.len()).filter(hidden) {
+            (self.k[at], self.v[at]) = (x, x);
+            (self.k16[at], self.v16[at]) = (bits[0], bits[0]);
+        }
+    }
+}
+
 /// Every pair of formats of keys and values.
 const FORMATS: [[bool; 2]; 4] = [[false, false], [true, true], [true, false], [false, true]];
 
@@ -228,6 +241,50 @@ fn a_window_hides_old_positions() {
         let mut case = Case::new(4, 2, 24, 420, 300);
         case.shape.window = Some(window);
         check(&case);
+    }
+}
+
+#[test]
+fn hidden_keys_and_values_leave_no_trace() {
+    // Decode, few rows, tiles, and heads that are no whole panels; with and without a window.
+    for (m, head_dim, window) in [
+        (1, 16, Some(40)),
+        (1, 20, Some(150)),
+        (4, 16, None),
+        (7, 20, Some(9)),
+        (70, 32, None),
+        (70, 20, Some(150)),
+        (200, 64, Some(33)),
+    ] {
+        for (half, bad) in FORMATS.into_iter().zip([f32::NAN, f32::INFINITY].repeat(2)) {
+            let mut case = Case {
+                half,
+                ..Case::new(4, 2, head_dim, 300, m)
+            };
+            case.shape.window = window;
+            // Each query alone: what it does not see is zeros, then what is not finite.
+            for i in [0, m / 3, m / 2, m - 1] {
+                let pos = case.len - m + i;
+                let low = window.map_or(0, |w| (pos + 1).saturating_sub(w));
+                let [zeros, bad] = [0.0, bad].map(|x| {
+                    let mut data = case.data();
+                    data.hide(low..pos + 1, head_dim, x);
+                    data
+                });
+                for isa in Isa::available() {
+                    for threads in [1, 3] {
+                        let row = |data: &Data| {
+                            let out = case.run(data, isa, threads, 0, m);
+                            let row = &out[i * case.width()..][..case.width()];
+                            row.iter().map(|x| x.to_bits()).collect::<Vec<_>>()
+                        };
+                        let (want, got) = (row(&zeros), row(&bad));
+                        assert!(want.iter().all(|&x| f32::from_bits(x).is_finite()));
+                        assert_eq!(got, want, "{isa:?} {case:?} query {i}");
+                    }
+                }
+            }
+        }
     }
 }
 
