@@ -15,6 +15,16 @@ pub enum CacheType {
     F16,
 }
 
+impl CacheType {
+    /// Returns the bytes of a value.
+    fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 => 2,
+        }
+    }
+}
+
 /// One tensor of the cache, `[kv_heads, capacity, head_dim]`.
 #[derive(Debug, Clone)]
 pub(crate) enum Store {
@@ -91,20 +101,35 @@ impl Cache {
         }
     }
 
+    /// Refuses a cache that this machine has no memory for.
+    pub(crate) fn check_size(spec: &ModelSpec, kind: CacheType, tokens: usize) -> Result<()> {
+        let per_tensor = [spec.kv_heads, spec.head_dim, kind.bytes(), tokens];
+        let bytes = per_tensor.into_iter().try_fold(1usize, usize::checked_mul);
+        let whole = bytes
+            .and_then(|bytes| bytes.checked_mul(2)?.checked_mul(spec.layers))
+            .filter(|&whole| whole <= isize::MAX.cast_unsigned());
+        // The pages of a tensor come when they are used, so that all of them together may be
+        // larger than the memory; asking for one is what would end the process.
+        let room = bytes.is_some_and(|n| Vec::<u8>::new().try_reserve_exact(n).is_ok());
+        match whole {
+            Some(_) if room => Ok(()),
+            bytes => Err(Error::CacheSize { tokens, bytes }),
+        }
+    }
+
     pub(crate) fn new(spec: &ModelSpec, kind: CacheType, capacity: usize) -> Self {
         let width = spec.kv_heads * spec.head_dim;
         let layer = || LayerCache {
             k: Store::new(kind, width * capacity),
             v: Store::new(kind, width * capacity),
         };
-        let size = if kind == CacheType::F32 { 4 } else { 2 };
         Self {
             layers: (0..spec.layers).map(|_| layer()).collect(),
             tokens: Vec::new(),
             capacity,
             kv_heads: spec.kv_heads,
             head_dim: spec.head_dim,
-            bytes_per_token: 2 * size * width * spec.layers,
+            bytes_per_token: 2 * kind.bytes() * width * spec.layers,
             rope_class: 0,
         }
     }
@@ -166,5 +191,34 @@ impl Cache {
             .zip(ids)
             .take_while(|(a, b)| a == b)
             .count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ropewalk_spec::testing::TempDir;
+
+    use super::*;
+
+    #[test]
+    fn contexts_without_memory_are_refused_by_size() {
+        let dir = TempDir::new().unwrap();
+        let config = r#"{"architectures": ["LlamaForCausalLM"], "model_type": "llama",
+            "vocab_size": 320, "hidden_size": 64, "num_hidden_layers": 2,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 128,
+            "max_position_embeddings": 128, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
+            "hidden_act": "silu", "tie_word_embeddings": false}"#;
+        std::fs::write(dir.join("config.json"), config).unwrap();
+        let spec = ModelSpec::from_dir(dir.path()).unwrap();
+        for kind in [CacheType::F32, CacheType::F16] {
+            Cache::check_size(&spec, kind, 128).unwrap();
+            // More than an address space holds, and more than a number of bytes can be.
+            for tokens in [1 << 50, usize::MAX / 2] {
+                let e = Cache::check_size(&spec, kind, tokens).unwrap_err();
+                assert!(matches!(e, Error::CacheSize { .. }), "{e}");
+                let start = format!("a context of {tokens} tokens needs ");
+                assert!(e.to_string().starts_with(&start), "{e}");
+            }
+        }
     }
 }

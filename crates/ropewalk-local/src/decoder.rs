@@ -1,7 +1,10 @@
 //! The one decoder: every family runs through this forward pass.
 
+use ropewalk_kernels::attention::{
+    AttentionScratch, AttentionSeq, AttentionShape, KvMut, KvRef, attention_batch, kv_store,
+};
 use ropewalk_kernels::ops::{self, RopeStyle};
-use ropewalk_kernels::{Acts, Isa, Job, Matrix, Pool, attention, matmul};
+use ropewalk_kernels::{Acts, Isa, Job, Matrix, Pool, matmul};
 use ropewalk_spec::ModelSpec;
 
 use crate::cache::Store;
@@ -58,7 +61,7 @@ pub(crate) struct Span<'a> {
 pub(crate) struct Scratch {
     acts: Acts,
     rope: RopeTables,
-    attention: attention::AttentionScratch,
+    attention: AttentionScratch,
     x: Vec<f32>,
     normed: Vec<f32>,
     q: Vec<f32>,
@@ -166,14 +169,8 @@ impl Decoder {
             ops::rope(p.isa, RopeStyle::SplitHalf, k, spec.head_dim, cos, sin)
         })?;
 
-        let shape = attention::AttentionShape {
-            q_heads: spec.heads,
-            kv_heads: spec.kv_heads,
-            head_dim: spec.head_dim,
-            scale: 1.0 / (spec.head_dim as f32).sqrt(),
-            window: spec.window[index],
-            softcap: None,
-        };
+        let shape = AttentionShape::new(spec.heads, spec.kv_heads, spec.head_dim)
+            .with_window(spec.window[index]);
         let mut seqs = Vec::with_capacity(spans.len());
         let (mut q, mut k, mut v) = (&s.q[..], &s.k[..], &s.v[..]);
         let mut mixed = &mut s.mixed[..];
@@ -181,25 +178,13 @@ impl Decoder {
             let n = span.ids.len();
             let (first, capacity) = (span.cache.len(), span.cache.capacity());
             let store = &mut span.cache.layers[index];
-            append(
-                p.isa,
-                &mut store.k,
-                take(&mut k, n * kv_dim),
-                first,
-                capacity,
-                spec,
-            )?;
-            append(
-                p.isa,
-                &mut store.v,
-                take(&mut v, n * kv_dim),
-                first,
-                capacity,
-                spec,
-            )?;
+            for (cache, rows) in [(&mut store.k, &mut k), (&mut store.v, &mut v)] {
+                let rows = take(rows, n * kv_dim);
+                kv_store(p.isa, &shape, rows, first, capacity, kv_mut(cache))?;
+            }
             let (out, rest) = std::mem::take(&mut mixed).split_at_mut(n * q_dim);
             mixed = rest;
-            seqs.push(attention::AttentionSeq {
+            seqs.push(AttentionSeq {
                 q: take(&mut q, n * q_dim),
                 first_pos: first,
                 k: kv_ref(&store.k),
@@ -208,7 +193,7 @@ impl Decoder {
                 out,
             });
         }
-        attention::attention_batch(p.pool, p.isa, &shape, &mut seqs, &mut s.attention)?;
+        attention_batch(p.pool, p.isa, &shape, &mut seqs, &mut s.attention)?;
         p.linear(&mut s.acts, &s.mixed, q_dim, &[&layer.o], [&mut s.out])?;
         p.add(&mut s.x, &s.out)
     }
@@ -346,32 +331,17 @@ impl Pass<'_> {
     }
 }
 
-/// Appends rows `[n, kv_heads * head_dim]` at position `first`.
-fn append(
-    isa: Isa,
-    to: &mut Store,
-    rows: &[f32],
-    first: usize,
-    capacity: usize,
-    spec: &ModelSpec,
-) -> Result<()> {
-    let (heads, dim) = (spec.kv_heads, spec.head_dim);
-    for (at, row) in rows.chunks_exact(heads * dim).enumerate() {
-        for (h, head) in row.chunks_exact(dim).enumerate() {
-            let start = (h * capacity + first + at) * dim;
-            match to {
-                Store::F32(x) => x[start..start + dim].copy_from_slice(head),
-                Store::F16(x) => ops::f32_to_f16(isa, head, &mut x[start..start + dim])?,
-            }
-        }
+fn kv_ref(store: &Store) -> KvRef<'_> {
+    match store {
+        Store::F32(x) => KvRef::F32(x),
+        Store::F16(x) => KvRef::F16(x),
     }
-    Ok(())
 }
 
-fn kv_ref(store: &Store) -> attention::KvRef<'_> {
+fn kv_mut(store: &mut Store) -> KvMut<'_> {
     match store {
-        Store::F32(x) => attention::KvRef::F32(x),
-        Store::F16(x) => attention::KvRef::F16(x),
+        Store::F32(x) => KvMut::F32(x),
+        Store::F16(x) => KvMut::F16(x),
     }
 }
 

@@ -65,6 +65,17 @@ pub enum Error {
         /// Tokens that fit.
         limit: usize,
     },
+    /// The keys and values of the context would need more memory than there is.
+    #[error(
+        "a context of {tokens} tokens needs {} of keys and values, more than there is memory; ask for a shorter context",
+        size(*.bytes)
+    )]
+    CacheSize {
+        /// Tokens of the context.
+        tokens: usize,
+        /// What they need; `None` where the number does not fit the machine's own.
+        bytes: Option<usize>,
+    },
     /// A cache was made for a model of another shape.
     #[error(
         "the cache has {found:?} layers, heads and features, this model {wanted:?}; make it with `Model::new_cache`"
@@ -123,4 +134,12 @@ pub enum Error {
     /// A kernel refused its input; this is a bug worth reporting.
     #[error("kernel failed")]
     Kernel(#[from] ropewalk_kernels::Error),
+}
+
+/// Returns a number of bytes as text.
+fn size(bytes: Option<usize>) -> String {
+    match bytes {
+        Some(bytes) => format!("{bytes} bytes"),
+        None => format!("over {} bytes", isize::MAX),
+    }
 }

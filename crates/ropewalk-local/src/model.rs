@@ -186,6 +186,7 @@ impl Model {
                 limit: files.spec.max_positions,
             });
         }
+        Cache::check_size(&files.spec, options.cache, context)?;
         let pool = Pool::new(threads);
         let decoder = load::decoder(files, isa, &pool, options.progress.as_ref())?;
         Ok(Self {

@@ -159,11 +159,12 @@ fn prompts_that_cannot_run() {
     // Five more fit; the sixth is chosen from the logits of the last.
     assert_eq!(tokens.by_ref().count(), 6);
     assert_eq!(tokens.finish(), Some(ropewalk_local::Finish::Context));
-    let huge = LoadOptions::default().with_context(1 << 40);
     let bytes = cases()[0].model.gguf(|_| TensorType::F32).unwrap();
     let gguf = std::sync::Arc::new(Gguf::from_bytes(bytes).unwrap());
-    assert!(matches!(
-        Model::from_gguf(gguf, &huge),
-        Err(Error::Context { .. })
-    ));
+    for tokens in [1 << 40, usize::MAX / 2, usize::MAX] {
+        let huge = LoadOptions::default().with_context(tokens);
+        let e = Model::from_gguf(gguf.clone(), &huge).unwrap_err();
+        assert!(matches!(e, Error::Context { .. }), "{e}");
+        assert!(e.to_string().starts_with(&tokens.to_string()), "{e}");
+    }
 }
