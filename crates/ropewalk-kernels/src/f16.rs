@@ -1,17 +1,6 @@
-//! Half-precision conversions of block scales.
+//! Half-precision block scales.
 
-/// Returns the value of an IEEE 754 binary16 bit pattern.
-pub(crate) fn to_f32(bits: u16) -> f32 {
-    let sign = u32::from(bits >> 15) << 31;
-    let exponent = u32::from(bits >> 10) & 0x1f;
-    let mantissa = u32::from(bits) & 0x3ff;
-    match exponent {
-        // Zero and subnormals: the mantissa counts units of 2^-24, exact in f32.
-        0 => f32::from_bits(sign | (mantissa as f32 * f32::from_bits(0x3380_0000)).to_bits()),
-        31 => f32::from_bits(sign | 0x7f80_0000 | (mantissa << 13)),
-        _ => f32::from_bits(sign | ((exponent + 112) << 23) | (mantissa << 13)),
-    }
-}
+pub(crate) use crate::simd::scalar::f16_to_f32 as to_f32;
 
 /// Returns two little-endian bytes as a bit pattern.
 pub(crate) fn bits(bytes: &[u8], at: usize) -> u16 {

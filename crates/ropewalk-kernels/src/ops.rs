@@ -21,7 +21,7 @@ pub use activation::{Activation, activate, gate, silu_mul};
 pub use convert::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
 pub use elementwise::{add, exp, scale};
 pub use norm::{layer_norm, rms_norm};
-pub use rope::{RopeStyle, rope, rope_tables};
+pub use rope::{RopeStyle, rope};
 pub use softmax::{argmax, log_sum_exp, softmax};
 
 use crate::Error;

@@ -116,24 +116,3 @@ pub fn rope(
     }
     Ok(())
 }
-
-/// Returns the tables (cos, sin) for `positions` positions, each `[positions, frequencies]`.
-///
-/// The angle at position `t` is `t * frequency`, and both functions are multiplied by `magnitude`
-/// (1 but for scaled variants). Angles are formed in f32, as Hugging Face does, and the functions
-/// taken in f64, so that the tables do not depend on a platform's `sinf`.
-#[must_use]
-pub fn rope_tables(
-    frequencies: &[f32],
-    positions: std::ops::Range<usize>,
-    magnitude: f32,
-) -> (Vec<f32>, Vec<f32>) {
-    positions
-        .flat_map(|t| {
-            frequencies.iter().map(move |&f| {
-                let (sin, cos) = f64::from(t as f32 * f).sin_cos();
-                (cos as f32 * magnitude, sin as f32 * magnitude)
-            })
-        })
-        .unzip()
-}
