@@ -8,7 +8,8 @@
 #[cfg(target_os = "linux")]
 pub(crate) fn advise_huge_pages(start: *mut u8, len: usize) {
     const MADV_HUGEPAGE: i32 = 14;
-    const PAGE: usize = 4096;
+    /// The largest page of common systems; the start of a range must be a multiple of the page.
+    const PAGE: usize = 64 << 10;
     unsafe extern "C" {
         fn madvise(addr: *mut core::ffi::c_void, length: usize, advice: i32) -> i32;
     }
