@@ -135,7 +135,7 @@ fn panics_in_two_chunks_whose_payloads_panic_when_dropped() {
     struct Evil;
     impl Drop for Evil {
         fn drop(&mut self) {
-            if !std::thread::panicking() {
+            if !thread::panicking() {
                 panic!("dropped");
             }
         }
@@ -143,17 +143,18 @@ fn panics_in_two_chunks_whose_payloads_panic_when_dropped() {
     let pool = Pool::new(NonZeroUsize::new(2).unwrap());
     let both = std::sync::Barrier::new(2);
     for _ in 0..20 {
-        let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let caught = catch_unwind(AssertUnwindSafe(|| {
             pool.run(2, &|_| {
                 both.wait();
                 std::panic::panic_any(Evil);
             });
         }));
-        std::mem::forget(caught);
+        // Its payload must not be dropped here.
+        let _kept = std::mem::ManuallyDrop::new(caught);
     }
-    let count = std::sync::atomic::AtomicUsize::new(0);
+    let count = AtomicUsize::new(0);
     pool.run(100, &|_| {
-        count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        count.fetch_add(1, Ordering::Relaxed);
     });
     assert_eq!(count.into_inner(), 100);
 }
