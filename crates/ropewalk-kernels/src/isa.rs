@@ -7,6 +7,18 @@ use std::sync::OnceLock;
 ///
 /// A tier is a run-time value: one binary holds all tiers of its architecture and
 /// [`Isa::best`] picks one, so no `target-cpu` flag is needed.
+///
+/// [`Isa::best`] takes the first of these whose instructions the CPU has:
+///
+/// 1. [`Isa::Avx512Vnni`]: Intel servers from Cascade Lake and laptops from Ice Lake, AMD from Zen 4.
+/// 2. [`Isa::AvxVnni`]: Intel without AVX-512 from Alder Lake.
+/// 3. [`Isa::Avx2`]: Intel from Haswell, AMD from Zen; also CPUs with AVX-512 but no VNNI.
+/// 4. [`Isa::Scalar`]: older x86-64 and every other architecture.
+///
+/// Asking for a tier that the machine lacks: what packs or quantises ([`Matrix`](crate::Matrix),
+/// [`Acts`](crate::Acts)) answers [`Error::IsaUnavailable`](crate::Error::IsaUnavailable); what
+/// keeps nothing for the tier ([`ops`](crate::ops), [`attention`](crate::attention),
+/// [`sgemm`](crate::sgemm())) runs on [`Isa::best`] instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Isa {
