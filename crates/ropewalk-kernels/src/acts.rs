@@ -6,6 +6,7 @@
 
 use crate::quant::activation::{self, Rows, SMALL_WORDS, SUPER_WORDS};
 use crate::quant::{SMALL, SUPER};
+use crate::shared::Shared;
 use crate::{Error, Isa, Matrix, Pool};
 
 /// Most rows that one kernel call multiplies; also the interleave of row blocks.
@@ -77,21 +78,6 @@ pub(crate) struct RowBlock {
     pub(crate) rows: usize,
     /// Rows with their padding: the interleave, one of [`block_sizes`].
     pub(crate) width: usize,
-}
-
-/// A pointer that threads may share because they write disjoint parts.
-#[derive(Clone, Copy)]
-pub(crate) struct Shared<T>(pub(crate) *mut T);
-// SAFETY: whoever dereferences vouches for disjoint access.
-unsafe impl<T> Send for Shared<T> {}
-// SAFETY: as above.
-unsafe impl<T> Sync for Shared<T> {}
-
-impl<T> Shared<T> {
-    /// Returns the pointer; a method, so that closures capture the whole wrapper.
-    pub(crate) fn get(self) -> *mut T {
-        self.0
-    }
 }
 
 /// Returns the padded width of a block of `rows` rows.
@@ -265,8 +251,8 @@ impl Form<i32> {
         words: usize,
         write: impl Fn(Rows<'_>, *mut i32) + Sync,
     ) {
-        self.ready = true;
         if m == 0 {
+            self.ready = true;
             return;
         }
         let blocks = m.div_ceil(max_rows(isa, need));
@@ -296,5 +282,7 @@ impl Form<i32> {
         } else {
             pool.run(blocks, &one);
         }
+        // Only now: after a panic above the form holds rows of an earlier call.
+        self.ready = true;
     }
 }

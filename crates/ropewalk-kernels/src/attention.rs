@@ -17,6 +17,7 @@ mod tests;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::shared::Shared;
 use crate::{Error, Isa, Pool};
 use plan::Unit;
 pub use store::{KvMut, kv_store};
@@ -140,19 +141,6 @@ pub(crate) struct Sequence<'a> {
 // SAFETY: tasks write disjoint rows and heads of `out`.
 unsafe impl Sync for Sequence<'_> {}
 
-/// Partial results as the tasks see them.
-#[derive(Clone, Copy)]
-struct Partials(*mut f32);
-
-// SAFETY: tasks write disjoint spans; the last one of a tile reads what the others released.
-unsafe impl Sync for Partials {}
-
-impl Partials {
-    fn at(self, offset: usize) -> *mut f32 {
-        self.0.wrapping_add(offset)
-    }
-}
-
 /// Computes attention for the queries of one sequence.
 ///
 /// # Shapes
@@ -188,7 +176,8 @@ pub fn attention(
 /// Computes attention for several sequences in one phase of the pool.
 ///
 /// For one tier each output row is bit-identical for any number of threads and of queries per call
-/// and any other sequences beside it.
+/// and any other sequences beside it. Keys and values that a query does not see have no influence
+/// on its row, not even NaNs and infinities.
 ///
 /// # Errors
 /// [`Error::Length`] when heads do not divide, a slice does not fit its shape or a query lies
@@ -233,7 +222,7 @@ pub fn attention_batch(
     }
     pending.clear();
     pending.extend(split.pending.into_iter().map(AtomicUsize::new));
-    let (units, pending, partials) = (&*units, &*pending, Partials(partials.as_mut_ptr()));
+    let (units, pending, partials) = (&*units, &*pending, Shared(partials.as_mut_ptr()));
     pool.run(units.len(), &|i| {
         let unit = &units[i];
         let work = span::Work::new(isa, shape, &seqs[unit.seq], unit);

@@ -9,7 +9,7 @@ use crate::{Error, Isa, Pool};
 
 /// Bytes one chunk of a pass reads.
 const CHUNK: usize = 1 << 20;
-/// The smallest page of any system.
+/// The smallest page of any system; a step of it touches larger pages as well.
 const PAGE: usize = 4096;
 /// Size of the buffer of [`bandwidth`]: beyond every cache of the machines this is meant for.
 const SIZE: usize = 256 << 20;
@@ -24,14 +24,15 @@ pub struct ReadStream {
 }
 
 impl ReadStream {
-    /// Returns a stream over `bytes` bytes, every page of them in memory.
+    /// Returns a stream over `bytes` bytes, rounded up to whole MiB (1 at least), every page of
+    /// them in memory.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
     pub fn new(pool: &Pool, bytes: usize) -> Result<Self, Error> {
         let bytes = bytes.max(CHUNK).next_multiple_of(CHUNK);
         let mut data = Buffer::zeroed(bytes)?;
-        let base = crate::acts::Shared(data.bytes_mut().as_mut_ptr());
+        let base = crate::shared::Shared(data.bytes_mut().as_mut_ptr());
         pool.run(bytes / CHUNK, &|i| {
             for page in (0..CHUNK).step_by(PAGE) {
                 // Pages that were never written share one physical page, which would be cached.
@@ -61,7 +62,7 @@ impl ReadStream {
 }
 
 /// Returns the machine's read bandwidth with all threads of the pool in GB/s (10^9 bytes per
-/// second): the best of several passes over 256 MB, in about 0.2 s. 0 when memory is short.
+/// second): the best of several passes over 256 MiB, in about 0.2 s. 0 when memory is short.
 ///
 /// Decoding one token reads every weight once, so this number over the bytes of a model is the
 /// most tokens per second the machine can give.

@@ -16,6 +16,7 @@ use std::ops::Range;
 use crate::buffer::Buffer;
 use crate::micro::{self, PANEL, Tile};
 use crate::scratch::Scratch;
+use crate::shared::Shared;
 use crate::simd::line::{Bf16, F16, F32};
 use crate::simd::{Kernel, Lanes, dispatch_usable};
 use crate::{Error, Format, Isa, Pool};
@@ -110,7 +111,7 @@ impl DenseMatrix {
         let total = n.div_ceil(TILE).checked_mul(tile).ok_or_else(too_large)?;
         let mut data = Buffer::zeroed(total)?;
         if total > 0 {
-            let start = SharedBytes(data.bytes_mut().as_mut_ptr());
+            let start = Shared(data.bytes_mut().as_mut_ptr());
             pool.run(n.div_ceil(TILE), &|t| {
                 let rows = &src[t * TILE * row..((t + 1) * TILE).min(n) * row];
                 // SAFETY: tile `t` of the buffer, which this task alone writes.
@@ -276,19 +277,6 @@ impl Kernel for Widen {
                 line.store(self.dst.add(i * TILE));
             }
         }
-    }
-}
-
-/// The packed bytes as seen by several threads.
-#[derive(Clone, Copy)]
-struct SharedBytes(*mut u8);
-
-// SAFETY: tasks write disjoint tiles.
-unsafe impl Sync for SharedBytes {}
-
-impl SharedBytes {
-    fn at(self, offset: usize) -> *mut u8 {
-        self.0.wrapping_add(offset)
     }
 }
 

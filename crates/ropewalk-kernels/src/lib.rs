@@ -53,6 +53,11 @@
 //!
 //! The crate has no optional features; `full` is there because every crate of the workspace has it.
 
+#[cfg(target_endian = "big")]
+compile_error!(
+    "ropewalk-kernels reads little-endian weights in place; it needs a little-endian target"
+);
+
 mod acts;
 pub mod attention;
 mod bandwidth;
@@ -69,6 +74,7 @@ mod pool;
 mod quant;
 mod scratch;
 mod sgemm;
+mod shared;
 mod simd;
 mod sys;
 #[cfg(test)]

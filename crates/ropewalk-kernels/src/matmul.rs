@@ -5,10 +5,11 @@ use std::cell::RefCell;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use crate::acts::{Acts, Need, RowBlock, Shared};
+use crate::acts::{Acts, Need, RowBlock};
 use crate::dense::Output;
 use crate::matrix::{Kind, Matrix};
 use crate::quant::{Format, dense_rows, scalar, tiles};
+use crate::shared::Shared;
 use crate::{Error, Isa, Pool};
 
 /// A product: `out = x * weights^T`.
@@ -181,7 +182,9 @@ fn execute(plan: &Plan<'_>, acts: &Acts, rows: Range<usize>) {
             source,
             row_bytes,
             decode,
-        } => DECODED.with_borrow_mut(|decoded| {
+        } => {
+            // Taken, not borrowed: `decode` is the caller's and may multiply matrices itself.
+            let mut decoded = DECODED.take();
             decoded.resize(k, 0.0);
             let x = acts.float().unwrap_or_default();
             for row in rows {
@@ -190,16 +193,17 @@ fn execute(plan: &Plan<'_>, acts: &Acts, rows: Range<usize>) {
                     .as_ref()
                     .get(row * row_bytes..(row + 1) * row_bytes)
                 {
-                    Some(bytes) => decode(bytes, decoded),
+                    Some(bytes) => decode(bytes, &mut decoded),
                     None => decoded.fill(f32::NAN),
                 }
                 for i in 0..m {
                     // SAFETY: `Matrix::from_rows` checked the tier.
-                    let value = unsafe { dense_rows::dot(w.isa(), &x[i * k..][..k], decoded) };
+                    let value = unsafe { dense_rows::dot(w.isa(), &x[i * k..][..k], &decoded) };
                     store(i, row, value);
                 }
             }
-        }),
+            DECODED.set(decoded);
+        }
         Kind::Dense(dense) => {
             let x = acts.float().unwrap_or_default();
             let tiles = rows.start / tiles::ROWS..rows.end.div_ceil(tiles::ROWS);

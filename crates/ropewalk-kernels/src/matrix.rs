@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
-use crate::acts::{Need, Shared};
+use crate::acts::Need;
 use crate::buffer::Buffer;
 use crate::dense::DenseMatrix;
 use crate::quant::{Format, SUPER, tiles};
+use crate::shared::Shared;
 use crate::{Error, Isa, Pool};
 
 /// Bytes that outlive the matrix that reads them: a vector, or a part of a mapped file.
@@ -15,7 +16,9 @@ pub type Source = Arc<dyn AsRef<[u8]> + Send + Sync>;
 /// A weight matrix `[n, k]`: `n` outputs, `k` inputs, row-major.
 ///
 /// [`Matrix::pack`] copies the weights into tiles of 16 rows that the tier's kernels stream;
-/// the copy is at most 3 % larger than the source. [`Matrix::from_rows`] keeps the source and
+/// the copy of a quantised matrix of whole tiles (16 rows of 256 values, or of 128 for formats of
+/// small blocks) is at most 3 % larger than the source; other shapes are rounded up to whole tiles.
+/// [`Matrix::from_rows`] keeps the source and
 /// decodes it row by row, for formats without a packed kernel.
 ///
 /// ```

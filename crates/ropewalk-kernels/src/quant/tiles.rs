@@ -10,7 +10,7 @@
 use super::block32::{self, Small};
 use super::superblock::{self, Scales, Super};
 use super::{Format, SMALL, SUPER, block32 as b32, superblock as sb};
-use crate::acts::Shared;
+use crate::shared::Shared;
 use crate::{Isa, Pool};
 
 /// Rows of a tile.

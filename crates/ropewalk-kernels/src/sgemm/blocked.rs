@@ -3,6 +3,7 @@ use std::cell::RefCell;
 
 use crate::micro::{self, PANEL, Tile};
 use crate::scratch::Scratch;
+use crate::shared::Shared;
 use crate::{Isa, Pool};
 
 /// Rows of `a` packed at a time, for a second-level cache of 512 KiB or more.
@@ -36,19 +37,6 @@ unsafe impl Sync for Product {}
 thread_local! {
     static PACKED_A: RefCell<Scratch> = const { RefCell::new(Scratch::new()) };
     static PACKED_B: RefCell<Scratch> = const { RefCell::new(Scratch::new()) };
-}
-
-/// A packing buffer as seen by several threads.
-#[derive(Clone, Copy)]
-struct Shared(*mut f32);
-
-// SAFETY: tasks of one phase write disjoint panels; the next phase only reads.
-unsafe impl Sync for Shared {}
-
-impl Shared {
-    fn at(self, offset: usize) -> *mut f32 {
-        self.0.wrapping_add(offset)
-    }
 }
 
 impl Product {
@@ -107,7 +95,7 @@ impl Product {
     }
 
     /// Computes the columns of `count` panels from panel `first`.
-    unsafe fn columns(&self, pool: Option<&Pool>, first: usize, count: usize, packed: Shared) {
+    unsafe fn columns(&self, pool: Option<&Pool>, first: usize, count: usize, packed: Shared<f32>) {
         let threads = pool.map_or(1, |p| p.threads().get());
         let run = |tasks: usize, task: &(dyn Fn(usize) + Sync)| match pool {
             Some(pool) if tasks > 1 => pool.run(tasks, task),
@@ -146,7 +134,14 @@ impl Product {
     /// Packs panels `from..from + n` of the columns that start at panel `first`.
     ///
     /// Cut by cut: `[cut][panel][p][16]`.
-    unsafe fn pack_b(&self, first: usize, count: usize, from: usize, n: usize, packed: Shared) {
+    unsafe fn pack_b(
+        &self,
+        first: usize,
+        count: usize,
+        from: usize,
+        n: usize,
+        packed: Shared<f32>,
+    ) {
         let (row, col) = self.b_strides;
         let step = micro::depth(self.k);
         for p0 in (0..self.k).step_by(step) {
@@ -174,7 +169,7 @@ impl Product {
         &self,
         first: usize,
         count: usize,
-        packed_b: Shared,
+        packed_b: Shared<f32>,
         i: usize,
         rows: usize,
         j: usize,
