@@ -9,6 +9,9 @@ use crate::quant::{SMALL, SUPER};
 use crate::shared::Shared;
 use crate::{Error, Isa, Matrix, Pool};
 
+/// Largest value of [`max_rows`].
+pub(crate) const MAX_ROWS: usize = 12;
+
 /// Most rows that one kernel call multiplies; also the interleave of row blocks.
 ///
 /// As many as registers hold. Superblock kernels spend more on unpacking a tile, so they take more
@@ -17,7 +20,7 @@ pub(crate) fn max_rows(isa: Isa, need: Need) -> usize {
     match (isa, need) {
         (Isa::Scalar, _) | (_, Need::Float) => 1,
         (Isa::Avx2 | Isa::AvxVnni, _) => 4,
-        (Isa::Avx512Vnni, Need::Super) => 12,
+        (Isa::Avx512Vnni, Need::Super) => MAX_ROWS,
         (Isa::Avx512Vnni, Need::Small) => 8,
     }
 }

@@ -13,6 +13,8 @@ const CHUNK: usize = 1 << 20;
 const PAGE: usize = 4096;
 /// Size of the buffer of [`bandwidth`]: beyond every cache of the machines this is meant for.
 const SIZE: usize = 256 << 20;
+// Chunks are read by 256 bytes, and the first byte of each page is written.
+const _: () = assert!(CHUNK.is_multiple_of(256) && CHUNK.is_multiple_of(PAGE));
 /// How long [`bandwidth`] repeats its passes.
 const PATIENCE: Duration = Duration::from_millis(120);
 

@@ -11,6 +11,9 @@ const LINE: usize = 64;
 /// Size and alignment from which huge pages pay.
 const HUGE: usize = 2 << 20;
 
+const _: () =
+    assert!(LINE.is_power_of_two() && HUGE.is_power_of_two() && HUGE.is_multiple_of(LINE));
+
 /// A zero-initialised, 64-byte aligned byte buffer of fixed size.
 ///
 /// The pages are not touched here: the threads that fill the buffer do that, in parallel.

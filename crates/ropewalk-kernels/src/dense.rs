@@ -18,11 +18,15 @@ use crate::micro::{self, PANEL, Tile};
 use crate::scratch::Scratch;
 use crate::shared::Shared;
 use crate::simd::line::{Bf16, F16, F32};
-use crate::simd::{Kernel, Lanes, dispatch_usable};
+use crate::simd::{Kernel, LANES, Lanes, dispatch_usable};
 use crate::{Error, Format, Isa, Pool};
 
 /// Rows of one tile.
 pub(crate) const TILE: usize = PANEL;
+
+// A tile is as wide as the panels that it is multiplied as and the lines it is widened by, and
+// as the strips that work is cut into.
+const _: () = assert!(TILE == PANEL && TILE == LANES && TILE == crate::quant::tiles::ROWS);
 
 /// The number format of unquantised weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use crate::acts::{Acts, Need, RowBlock};
+use crate::acts::{Acts, MAX_ROWS, Need, RowBlock};
 use crate::dense::Output;
 use crate::matrix::{Kind, Matrix};
 use crate::quant::{Format, dense_rows, scalar, tiles};
@@ -60,6 +60,11 @@ const MAX_LINES: usize = 32;
 struct Lines {
     _lines: [[f32; tiles::ROWS]; MAX_LINES],
 }
+
+const _: () = {
+    // Two strips of the widest block, the most that a kernel writes; lines are stored aligned.
+    assert!(2 * MAX_ROWS <= MAX_LINES && size_of::<[f32; tiles::ROWS]>() == align_of::<Lines>());
+};
 
 /// One job, checked and cut into chunks.
 struct Plan<'a> {

@@ -18,8 +18,8 @@ pub type Source = Arc<dyn AsRef<[u8]> + Send + Sync>;
 /// [`Matrix::pack`] copies the weights into tiles of 16 rows that the tier's kernels stream;
 /// the copy of a quantised matrix of whole tiles (16 rows of 256 values, or of 128 for formats of
 /// small blocks) is at most 3 % larger than the source; other shapes are rounded up to whole tiles.
-/// [`Matrix::from_rows`] keeps the source and
-/// decodes it row by row, for formats without a packed kernel.
+/// [`Matrix::from_rows`] keeps the source and decodes it row by row, for formats without a packed
+/// kernel.
 ///
 /// ```
 /// use std::num::NonZeroUsize;

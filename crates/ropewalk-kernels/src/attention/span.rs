@@ -8,8 +8,11 @@ use super::{AttentionShape, KvRef, Sequence};
 use crate::Isa;
 use crate::micro::{self, PANEL, Tile};
 use crate::scratch::Scratch;
-use crate::simd::dispatch_usable;
 use crate::simd::line::{F16, F32, Line, prefetch};
+use crate::simd::{LANES, dispatch_usable};
+
+// Whole panels of keys in a span; the rows of a key panel fit the room for widened keys.
+const _: () = assert!(SPAN.is_multiple_of(PANEL) && PANEL == LANES);
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch::new()) };

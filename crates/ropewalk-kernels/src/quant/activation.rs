@@ -32,6 +32,14 @@ pub(crate) const SMALL_SCALED_SUM: usize = 10;
 /// Small blocks per row are padded with zeros to a multiple of this.
 pub(crate) const SMALL_PADDING: usize = 4;
 
+const _: () = {
+    // The words of a block follow each other without a gap or an overlap.
+    assert!(SUPER_SUMS32 * 4 == SUPER && SUPER_SUMS16 == SUPER_SUMS32 + SUPER / 64);
+    assert!(SUPER_SCALE == SUPER_SUMS16 + SUPER / 32 && SUPER_WORDS == SUPER_SCALE + 1);
+    assert!(SMALL_SUM * 4 == SMALL && SMALL_SCALE == SMALL_SUM + 1);
+    assert!(SMALL_SCALED_SUM == SMALL_SCALE + 1 && SMALL_WORDS == SMALL_SCALED_SUM + 1);
+};
+
 /// Largest magnitude of a block that is treated as zero.
 const TINY: f32 = 1e-30;
 
@@ -51,6 +59,7 @@ impl<const N: usize, const SUMS: usize> Quantised<N, SUMS> {
             std::mem::offset_of!(Self, q) == 0,
             "aligned stores need q first"
         );
+        assert!(N.is_multiple_of(SMALL) && SUMS * 16 == N);
         Self::zero()
     };
 

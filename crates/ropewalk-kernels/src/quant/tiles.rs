@@ -7,6 +7,7 @@
 //! plane of `b` bits keeps field `v * b % 8` of its vector `v * b / 8`. Scales follow the planes.
 #![allow(unsafe_code, reason = "threads write disjoint strips of one buffer")]
 
+use super::activation::SMALL_PADDING;
 use super::block32::{self, Small};
 use super::superblock::{self, Scales, Super};
 use super::{Format, SMALL, SUPER, block32 as b32, superblock as sb};
@@ -42,12 +43,17 @@ impl<F: Super> SuperTile<F> {
     pub(crate) const BYTES: usize =
         (Self::D + if F::OFFSET == 0 { 4 * ROWS } else { 2 * ROWS }).next_multiple_of(VECTOR);
 
-    const LAYOUT: Layout = Layout {
-        aligned: Self::D % 32 == 0 && Self::SECOND % VECTOR == 0,
-        cols: SUPER,
-        bytes: Self::BYTES,
-        src_bytes: F::BLOCK_BYTES,
-        pack_row: Self::pack_row,
+    const LAYOUT: Layout = {
+        // Kernels load planes by the vector and scales by 32 bytes, all aligned.
+        assert!(Self::BYTES.is_multiple_of(VECTOR) && Self::SUB.is_multiple_of(VECTOR));
+        assert!(Self::D.is_multiple_of(32) && Self::SECOND.is_multiple_of(VECTOR));
+        assert!(F::OFFSET != 0 || Self::DMIN + 2 * ROWS <= Self::BYTES);
+        Layout {
+            cols: SUPER,
+            bytes: Self::BYTES,
+            src_bytes: F::BLOCK_BYTES,
+            pack_row: Self::pack_row,
+        }
     };
 
     /// Packs one superblock as row `row` of a zeroed tile.
@@ -119,12 +125,17 @@ impl<F: Small> SmallTile<F> {
     /// Bytes of the tile.
     pub(crate) const BYTES: usize = Self::M + if F::MIN { Self::BLOCKS * ROWS * 2 } else { 0 };
 
-    const LAYOUT: Layout = Layout {
-        aligned: Self::D % 32 == 0 && Self::M % 32 == 0,
-        cols: SMALL * Self::BLOCKS,
-        bytes: Self::BYTES,
-        src_bytes: F::BLOCK_BYTES * Self::BLOCKS,
-        pack_row: Self::pack_row,
+    const LAYOUT: Layout = {
+        // As for superblocks; a row of activations has padding for the tile's last blocks.
+        assert!(Self::BYTES.is_multiple_of(VECTOR) && Self::SUB.is_multiple_of(VECTOR));
+        assert!(Self::D.is_multiple_of(32) && Self::M.is_multiple_of(32));
+        assert!(SMALL_PADDING.is_multiple_of(Self::BLOCKS));
+        Layout {
+            cols: SMALL * Self::BLOCKS,
+            bytes: Self::BYTES,
+            src_bytes: F::BLOCK_BYTES * Self::BLOCKS,
+            pack_row: Self::pack_row,
+        }
     };
 
     /// Packs up to `BLOCKS` blocks as row `row` of a zeroed tile.
@@ -172,9 +183,6 @@ fn pack_codes(codes: &[u8], low: usize, high: usize, row: usize, planes: &mut [u
 /// The geometry of a format's tile and the function that fills one row of it.
 #[derive(Clone, Copy)]
 pub(crate) struct Layout {
-    /// Whether all loads of scales are aligned; a test looks at it.
-    #[cfg_attr(not(test), expect(dead_code, reason = "checked once, in a test"))]
-    aligned: bool,
     /// Values per row.
     pub(crate) cols: usize,
     /// Bytes.
@@ -261,13 +269,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tiles_are_whole_cache_lines_of_whole_blocks() {
+    fn tiles_hold_whole_blocks() {
         for format in Format::ALL {
             let Some(layout) = layout(Isa::Avx2, format) else {
                 continue;
             };
-            assert_eq!(layout.bytes % VECTOR, 0, "{format}");
-            assert!(layout.aligned, "{format}");
             assert_eq!(layout.cols % format.block_size(), 0, "{format}");
             let blocks = layout.cols / format.block_size();
             assert_eq!(layout.src_bytes, blocks * format.block_bytes(), "{format}");

@@ -271,12 +271,19 @@ fn packed_sizes_stay_within_three_percent_of_the_source() {
     let pool = pool(1);
     for isa in Isa::available() {
         for format in quantised() {
-            let (n, k) = (64, 2048);
-            let bytes = random_rows(format, n, k, &mut Random(1));
-            let weights = Matrix::pack(isa, format, &bytes, n, k, &pool).unwrap();
-            let ratio = weights.bytes() as f64 / bytes.len() as f64;
-            assert!(ratio <= 1.03, "{format} {isa}: {ratio}");
-            assert_eq!(weights.format_name(), format.name());
+            let block = format.block_size();
+            // Columns of whole tiles.
+            let wide = block.max(128);
+            for (n, k) in [(16, wide), (64, 2048), (1, block), (17, 5 * block)] {
+                let bytes = random_rows(format, n, k, &mut Random(1));
+                let weights = Matrix::pack(isa, format, &bytes, n, k, &pool).unwrap();
+                // The source of a matrix of whole tiles.
+                let (rows, cols) = (n.next_multiple_of(16), k.next_multiple_of(wide));
+                let source = rows * format.row_bytes(cols).unwrap();
+                let ratio = weights.bytes() as f64 / source as f64;
+                assert!(ratio <= 1.03, "{format} {isa} {n} x {k}: {ratio}");
+                assert_eq!(weights.format_name(), format.name());
+            }
         }
     }
 }
