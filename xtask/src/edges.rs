@@ -4,7 +4,7 @@ use crate::metadata::{Dependency, Package};
 use crate::run::{Result, cargo, output};
 
 /// `(crate, what it may depend on)` without the prefix `ropewalk-`; `?` means behind a feature. The
-/// same table is in docs/architecture.md.
+/// crates that exist are in docs/architecture.md too.
 const TABLE: [(&str, &str); 17] = [
     ("gguf", ""),
     ("kernels", ""),
