@@ -4,11 +4,12 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::redact::redact;
+use crate::failure::HttpFailure;
+use crate::redact::{redact, redact_exact};
 use crate::response::ChatResponse;
+use crate::source::Source;
 
 /// `Result` with [`Error`] as the default error.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -124,8 +125,9 @@ impl fmt::Display for ErrorKind {
 /// added without breaking callers. Leaf crates keep small error enums of their own and convert
 /// into this one at the trait boundary.
 ///
-/// Messages are passed through [`redact`] and header values are never printed, so API keys do not
-/// reach logs through `Display` or `Debug`.
+/// Messages and the texts of sources are passed through [`redact`] and header values are never
+/// printed, so API keys do not reach logs through `Display`, `Debug` or the chain of sources. Code
+/// that knows the key it sent adds [`mask`](Self::mask).
 ///
 /// ```
 /// use std::time::Duration;
@@ -145,7 +147,7 @@ pub struct Error {
     retry_after: Option<Duration>,
     http: Option<Box<HttpFailure>>,
     partial: Option<Box<ChatResponse>>,
-    source: Option<BoxError>,
+    source: Option<Box<Source>>,
 }
 
 impl Error {
@@ -169,10 +171,19 @@ impl Error {
         Self::new(ErrorKind::InvalidRequest, message)
     }
 
-    /// Creates an [`ErrorKind::Inference`] error from the error of a model in this process.
-    pub fn inference(source: impl Into<BoxError>) -> Self {
-        let source = source.into();
-        Self::new(ErrorKind::Inference, source.to_string())
+    /// Creates an error that takes its message from another one and the errors below that as its
+    /// sources, so that printing the chain says nothing twice.
+    pub fn from_error(kind: ErrorKind, error: impl Into<BoxError>) -> Self {
+        let error = error.into();
+        let mut this = Self::new(kind, error.to_string());
+        this.source = Some(Box::new(Source::new(error, true)));
+        this
+    }
+
+    /// Creates an [`ErrorKind::Inference`] error from the error of a model in this process; see
+    /// [`from_error`](Self::from_error).
+    pub fn inference(error: impl Into<BoxError>) -> Self {
+        Self::from_error(ErrorKind::Inference, error)
     }
 
     /// Sets the name of the provider that failed.
@@ -210,11 +221,36 @@ impl Error {
         self
     }
 
-    /// Attaches the underlying error. Its own text is printed by whoever walks the chain.
+    /// Attaches the underlying error, which is printed by whoever walks the chain.
+    ///
+    /// If it or an error below it would print a key, the chain shows their texts with the key
+    /// masked; [`find_source`](Self::find_source) still returns the errors themselves.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<BoxError>) -> Self {
-        self.source = Some(source.into());
+        self.source = Some(Box::new(Source::new(source.into(), false)));
         self
+    }
+
+    /// Masks secrets that are known exactly, by the rule of
+    /// [`redact_exact`](crate::redact_exact): in the message, the HTTP reply (headers and body
+    /// too) and the texts of the sources.
+    #[must_use]
+    pub fn mask(mut self, secrets: &[&str]) -> Self {
+        self.message = redact_exact(&self.message, secrets).into_owned().into();
+        if let Some(http) = &mut self.http {
+            http.mask(secrets);
+        }
+        if let Some(source) = &mut self.source {
+            source.mask(secrets);
+        }
+        self
+    }
+
+    /// Returns the first error of type `E` among the sources, for example an `std::io::Error`.
+    /// Its own text is not masked.
+    #[must_use]
+    pub fn find_source<E: std::error::Error + 'static>(&self) -> Option<&E> {
+        self.source.as_ref()?.find()
     }
 
     /// Returns what kind of failure this is.
@@ -288,10 +324,6 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let source = self
-            .source
-            .as_ref()
-            .map(|s| redact(&format!("{s:?}")).into_owned());
         f.debug_struct("Error")
             .field("kind", &self.kind)
             .field("provider", &self.provider)
@@ -300,84 +332,22 @@ impl fmt::Debug for Error {
             .field("retry_after", &self.retry_after())
             .field("http", &self.http)
             .field("partial", &self.partial.as_ref().map(|p| p.text().len()))
-            .field("source", &source)
+            .field("source", &std::error::Error::source(self))
             .finish()
     }
 }
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.as_deref().map(|s| s as _)
-    }
-}
-
-/// The reply to an HTTP request that failed.
-///
-/// `Debug` prints header names without values and at most 2 KiB of the body, redacted.
-#[derive(Clone)]
-#[non_exhaustive]
-pub struct HttpFailure {
-    /// Status of the reply.
-    pub status: http::StatusCode,
-    /// Headers of the reply.
-    pub headers: http::HeaderMap,
-    /// Body of the reply, as received.
-    pub body: Bytes,
-    /// The provider's error code, for example `insufficient_quota`.
-    pub code: Option<String>,
-    /// The provider's error type, for example `overloaded_error`.
-    pub error_type: Option<String>,
-    /// The request field the provider complains about.
-    pub param: Option<String>,
-    /// The provider's id of the request.
-    pub request_id: Option<String>,
-    /// How long the provider asked to wait.
-    pub retry_after: Option<Duration>,
-    /// How many times the request was sent.
-    pub attempts: u32,
-}
-
-impl HttpFailure {
-    /// Creates a failure with a status and nothing else; the fields are public.
-    #[must_use]
-    pub fn new(status: http::StatusCode) -> Self {
-        Self {
-            status,
-            headers: http::HeaderMap::new(),
-            body: Bytes::new(),
-            code: None,
-            error_type: None,
-            param: None,
-            request_id: None,
-            retry_after: None,
-            attempts: 1,
-        }
-    }
-}
-
-impl fmt::Debug for HttpFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const SHOWN: usize = 2048;
-        let shown = &self.body[..self.body.len().min(SHOWN)];
-        let body = String::from_utf8_lossy(shown);
-        f.debug_struct("HttpFailure")
-            .field("status", &self.status)
-            .field("headers", &self.headers.keys().collect::<Vec<_>>())
-            .field("body", &redact(&body))
-            .field("body_len", &self.body.len())
-            .field("code", &self.code)
-            .field("error_type", &self.error_type)
-            .field("param", &self.param)
-            .field("request_id", &self.request_id)
-            .field("retry_after", &self.retry_after)
-            .field("attempts", &self.attempts)
-            .finish()
+        self.source.as_ref()?.below()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::error::Error as _;
+
+    use bytes::Bytes;
 
     use super::*;
 

@@ -76,9 +76,11 @@ mod counter;
 mod embed;
 mod error;
 mod extract;
+mod failure;
 mod forward;
 mod history;
 mod image;
+mod json_text;
 mod media;
 mod message;
 mod moderate;
@@ -89,6 +91,7 @@ mod request;
 mod rerank;
 mod response;
 mod retriever;
+mod source;
 mod speech;
 mod stream;
 #[cfg(feature = "testing")]
@@ -103,8 +106,9 @@ pub use counter::{CharsPerToken, TokenCounter};
 pub use embed::{
     DynEmbeddingModel, EmbedKind, EmbedRequest, EmbedResponse, EmbeddingModel, EmbeddingModelExt,
 };
-pub use error::{BoxError, Error, ErrorKind, HttpFailure, Result};
+pub use error::{BoxError, Error, ErrorKind, Result};
 pub use extract::{ExtractMode, ExtractOptions, Extracted};
+pub use failure::HttpFailure;
 pub use history::{ChatHistory, DynChatHistory};
 pub use image::{DynImageModel, ImageModel, ImageRequest, ImageResponse};
 pub use media::{Audio, Media, MediaSource};
@@ -112,7 +116,7 @@ pub use message::{Content, Message, Role};
 pub use moderate::{DynModerationModel, Moderation, ModerationModel};
 pub use part::{CacheHint, Part, Reasoning, ToolCall, ToolResult};
 pub use progress::{DynProgress, NoProgress, Progress, ProgressEvent};
-pub use redact::redact;
+pub use redact::{redact, redact_exact};
 pub use request::{ChatRequest, Effort, OnUnsupported, Options, ResponseFormat, ToolChoice};
 pub use rerank::{DynRerankModel, Ranked, RerankModel};
 pub use response::{ChatResponse, FinishReason, Timing, TokenLogprob, Usage, Warning};
@@ -129,6 +133,7 @@ pub use transcribe::{
 
 pub use async_trait::async_trait;
 pub use bytes::Bytes;
+pub use http;
 pub use schemars;
 
 #[cfg(all(doctest, feature = "testing"))]

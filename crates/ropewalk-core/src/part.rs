@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use crate::json_text::JsonText;
 use crate::media::Media;
 use crate::message::Content;
 use crate::tool::{ToolError, parse_arguments};
@@ -15,7 +16,8 @@ use crate::tool::{ToolError, parse_arguments};
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Part {
-    /// Plain text.
+    /// Plain text. Made by [`Part::text`]; more fields may come.
+    #[non_exhaustive]
     Text {
         /// The text.
         text: String,
@@ -39,7 +41,8 @@ pub enum Part {
     ToolResult(ToolResult),
     /// A provider-native item without a portable meaning (hosted web search, server tools,
     /// compaction): kept in history, replayed verbatim to `provider`, left out with a warning for
-    /// any other.
+    /// any other. Made by [`Part::opaque`].
+    #[non_exhaustive]
     Opaque {
         /// The provider that issued the item.
         provider: String,
@@ -54,6 +57,22 @@ impl Part {
         Self::Text {
             text: text.into(),
             cache: None,
+        }
+    }
+
+    /// Creates a text part up to which the provider should cache the prompt.
+    pub fn cached_text(text: impl Into<String>, cache: CacheHint) -> Self {
+        Self::Text {
+            text: text.into(),
+            cache: Some(cache),
+        }
+    }
+
+    /// Creates an item that only `provider` understands.
+    pub fn opaque(provider: impl Into<String>, value: impl Into<Value>) -> Self {
+        Self::Opaque {
+            provider: provider.into(),
+            value: value.into(),
         }
     }
 
@@ -296,11 +315,15 @@ impl ToolResult {
     }
 }
 
-/// Reads a JSON string as it is and any other JSON value as its compact text.
+/// Reads a JSON string as it is and any other JSON value as its compact text, keys in the order
+/// they come.
 pub(crate) fn text_or_json<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    Ok(match Value::deserialize(deserializer)? {
-        Value::String(text) => text,
-        Value::Null => String::new(),
-        other => other.to_string(),
+    let JsonText(text) = JsonText::deserialize(deserializer)?;
+    Ok(match text.as_str() {
+        "null" => String::new(),
+        quoted if quoted.starts_with('"') => {
+            serde_json::from_str(quoted).map_err(serde::de::Error::custom)?
+        }
+        _ => text,
     })
 }

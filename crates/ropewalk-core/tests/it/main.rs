@@ -12,4 +12,5 @@ mod corpus;
 mod embed;
 mod extract;
 mod forwards;
+mod redact;
 mod stream;
