@@ -1,7 +1,6 @@
 //! From the fragments of a wire to events and a whole reply.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use serde_json::Value;
@@ -10,7 +9,7 @@ use crate::error::Result;
 use crate::message::Message;
 use crate::part::{Part, Reasoning, ToolCall};
 use crate::response::{ChatResponse, FinishReason, Timing, TokenLogprob, Usage, Warning};
-use crate::stream::{StreamEvent, truncated};
+use crate::stream::{StreamEvent, cut, truncated};
 
 /// A fragment as a wire or a local model produces it.
 ///
@@ -52,7 +51,9 @@ pub enum WireDelta {
         /// Sets [`Reasoning::id`].
         id: Option<String>,
     },
-    /// More of a tool call. Id and name count when they first come; arguments are appended.
+    /// More of a tool call. Id and name count when they first come; arguments are appended. An id
+    /// other than the one of the open call, or without an id another name, begins a new call: some
+    /// servers send the same slot for all of them.
     ToolCall {
         /// Which call.
         slot: u32,
@@ -139,6 +140,8 @@ struct Slot {
     kind: Kind,
     slot: u32,
     open: bool,
+    /// Whether the id of the call was made up here.
+    minted: bool,
     part: Part,
 }
 
@@ -164,8 +167,8 @@ pub struct StreamAssembler {
     request_id: Option<String>,
     call_prefix: String,
     slots: Vec<Slot>,
-    /// Calls whose name is not known yet, or whose id may still come.
-    pending: BTreeMap<u32, ToolCall>,
+    /// Calls whose name is not known yet, or whose id may still come, in the order they began.
+    pending: Vec<(u32, ToolCall)>,
     usage: Usage,
     finish_reason: Option<FinishReason>,
     warnings: Vec<Warning>,
@@ -186,7 +189,7 @@ impl StreamAssembler {
             request_id: None,
             call_prefix: "call_".into(),
             slots: Vec::new(),
-            pending: BTreeMap::new(),
+            pending: Vec::new(),
             usage: Usage::default(),
             finish_reason: None,
             warnings: Vec::new(),
@@ -309,12 +312,13 @@ impl StreamAssembler {
                     kind: Kind::Whole,
                     slot: 0,
                     open: true,
+                    minted: false,
                     part,
                 });
                 self.close(index, &mut events);
             }
             WireDelta::PartDone { slot } => {
-                self.promote(slot, &mut events);
+                self.promote_up_to(slot, &mut events);
                 for index in 0..self.slots.len() {
                     if self.slots[index].slot == slot {
                         self.close(index, &mut events);
@@ -336,11 +340,20 @@ impl StreamAssembler {
     /// Returns what has come so far as a reply; its finish reason is `truncated` before the end.
     #[must_use]
     pub fn partial(&self) -> ChatResponse {
-        let parts: Vec<Part> = self.slots.iter().map(|s| s.part.clone()).collect();
+        let mut parts: Vec<Part> = self.slots.iter().map(|s| s.part.clone()).collect();
+        for (_, call) in &self.pending {
+            if !call.name.is_empty() {
+                let mut call = call.clone();
+                if call.id.is_empty() {
+                    call.id = self.minted(parts.len());
+                }
+                parts.push(Part::ToolCall(call));
+            }
+        }
         let reason = match (&self.finish_reason, self.finished) {
             (Some(reason), _) => reason.clone(),
             (None, true) => FinishReason::Stop,
-            (None, false) => FinishReason::Other("truncated".into()),
+            (None, false) => cut(),
         };
         let message = Message::assistant(parts);
         let mut response = ChatResponse::new(self.provider.clone(), self.model.clone(), message)
@@ -385,6 +398,7 @@ impl StreamAssembler {
                 kind,
                 slot,
                 open: true,
+                minted: false,
                 part: new(),
             });
             self.slots.len() - 1
@@ -413,12 +427,12 @@ impl StreamAssembler {
 
     /// Returns the call of this slot, begun or not.
     fn call(&mut self, slot: u32) -> &mut ToolCall {
-        match self.open_call(slot).map(|(at, _)| at) {
-            Some(at) => match &mut self.slots[at].part {
-                Part::ToolCall(call) => call,
-                _ => self.pending.entry(slot).or_insert_with(nameless),
-            },
-            None => self.pending.entry(slot).or_insert_with(nameless),
+        let Some((at, _)) = self.open_call(slot) else {
+            return waiting(&mut self.pending, slot);
+        };
+        match &mut self.slots[at].part {
+            Part::ToolCall(call) => call,
+            _ => waiting(&mut self.pending, slot),
         }
     }
 
@@ -430,6 +444,9 @@ impl StreamAssembler {
         arguments: String,
         events: &mut Vec<StreamEvent>,
     ) {
+        let id = id.filter(|id| !id.is_empty());
+        let name = name.filter(|name| !name.is_empty());
+        self.separate(slot, id.as_deref(), name.as_deref(), events);
         if let Some((at, call)) = self.open_call(slot) {
             if !arguments.is_empty() {
                 call.arguments.push_str(&arguments);
@@ -440,7 +457,7 @@ impl StreamAssembler {
             }
             return;
         }
-        let call = self.pending.entry(slot).or_insert_with(nameless);
+        let call = waiting(&mut self.pending, slot);
         if let Some(id) = id.filter(|_| call.id.is_empty()) {
             call.id = id;
         }
@@ -450,15 +467,59 @@ impl StreamAssembler {
         call.arguments.push_str(&arguments);
         // Without an id the call waits for one until its arguments begin.
         if !call.name.is_empty() && (!call.id.is_empty() || !call.arguments.is_empty()) {
+            self.promote_up_to(slot, events);
+        }
+    }
+
+    /// Completes the call of this slot when a fragment with this id and name belongs to another.
+    fn separate(
+        &mut self,
+        slot: u32,
+        id: Option<&str>,
+        name: Option<&str>,
+        events: &mut Vec<StreamEvent>,
+    ) {
+        let differs = |call: &ToolCall, minted: bool| match (id, name) {
+            // An id that comes late, without a name, is that of the call which had none.
+            (Some(id), name) => call.id != id && !(call.id.is_empty() || minted && name.is_none()),
+            (None, Some(name)) => !call.name.is_empty() && call.name != name,
+            (None, None) => false,
+        };
+        let waits = self.pending.iter().find(|(s, _)| *s == slot);
+        if waits.is_some_and(|(_, call)| differs(call, false)) {
+            self.promote_up_to(slot, events);
+        }
+        if let Some((at, _)) = self.open_call(slot) {
+            let Slot { part, minted, .. } = &self.slots[at];
+            let call = part.as_tool_call();
+            if call.is_some_and(|call| differs(call, *minted)) {
+                self.close(at, events);
+            }
+        }
+    }
+
+    /// Makes the pending call of a slot a part of the message, and before it those that began
+    /// earlier and have a name, so that calls keep their order.
+    fn promote_up_to(&mut self, slot: u32, events: &mut Vec<StreamEvent>) {
+        let Some(last) = self.pending.iter().position(|(s, _)| *s == slot) else {
+            return;
+        };
+        let waiting: Vec<u32> = self.pending[..=last]
+            .iter()
+            .filter(|(s, call)| *s == slot || !call.name.is_empty())
+            .map(|(s, _)| *s)
+            .collect();
+        for slot in waiting {
             self.promote(slot, events);
         }
     }
 
     /// Makes a pending call a part of the message, minting an id if it has none.
     fn promote(&mut self, slot: u32, events: &mut Vec<StreamEvent>) {
-        let Some(mut call) = self.pending.remove(&slot) else {
+        let Some(at) = self.pending.iter().position(|(s, _)| *s == slot) else {
             return;
         };
+        let (_, mut call) = self.pending.remove(at);
         if call.name.is_empty() {
             let reason = format!(
                 "a tool call without a name was left out: {}",
@@ -468,8 +529,9 @@ impl StreamAssembler {
             return;
         }
         let index = as_index(self.slots.len());
-        if call.id.is_empty() {
-            call.id = format!("{}{index}", self.call_prefix);
+        let minted = call.id.is_empty();
+        if minted {
+            call.id = self.minted(self.slots.len());
         }
         let (id, name) = (call.id.clone(), call.name.clone());
         events.push(StreamEvent::ToolCallStarted { index, id, name });
@@ -484,8 +546,19 @@ impl StreamAssembler {
             kind: Kind::ToolCall,
             slot,
             open: true,
+            minted,
             part,
         });
+    }
+
+    /// Returns an id for the call at a position that no other call has.
+    fn minted(&self, at: usize) -> String {
+        let begun = self.slots.iter().filter_map(|s| s.part.as_tool_call());
+        let pending = self.pending.iter().map(|(_, call)| call);
+        let taken: Vec<&str> = begun.chain(pending).map(|c| c.id.as_str()).collect();
+        let ids = (at..).map(|i| format!("{}{i}", self.call_prefix));
+        let mut free = ids.filter(|id| !taken.contains(&id.as_str()));
+        free.next().unwrap_or_default()
     }
 
     fn close(&mut self, at: usize, events: &mut Vec<StreamEvent>) {
@@ -500,9 +573,8 @@ impl StreamAssembler {
     }
 
     fn end(&mut self, events: &mut Vec<StreamEvent>) {
-        let waiting: Vec<u32> = self.pending.keys().copied().collect();
-        for slot in waiting {
-            self.promote(slot, events);
+        while let Some((slot, _)) = self.pending.first() {
+            self.promote(*slot, events);
         }
         for at in 0..self.slots.len() {
             self.close(at, events);
@@ -513,8 +585,14 @@ impl StreamAssembler {
     }
 }
 
-fn nameless() -> ToolCall {
-    ToolCall::new("", "", "")
+/// Returns the pending call of a slot, new if there is none.
+fn waiting(pending: &mut Vec<(u32, ToolCall)>, slot: u32) -> &mut ToolCall {
+    let found = pending.iter().position(|(s, _)| *s == slot);
+    let at = found.unwrap_or_else(|| {
+        pending.push((slot, ToolCall::new("", "", "")));
+        pending.len() - 1
+    });
+    &mut pending[at].1
 }
 
 fn append(to: &mut Option<String>, piece: Option<String>) {

@@ -1,5 +1,6 @@
 //! Replies that arrive piece by piece.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::pin::Pin;
@@ -93,9 +94,24 @@ pub struct ChatStream {
 
 impl ChatStream {
     /// Wraps a source of finished events, enforcing the law above.
+    ///
+    /// An error of the source ends the stream and gets what came so far as its partial reply,
+    /// unless it has one. [`from_events`](Self::from_events) also knows whose reply that is.
     pub fn new(events: impl Stream<Item = Result<StreamEvent>> + Send + 'static) -> Self {
+        Self::from_events("", "", events)
+    }
+
+    /// As [`new`](Self::new), with the provider and the model that partial replies name.
+    pub fn from_events(
+        provider: impl Into<Cow<'static, str>>,
+        model: impl Into<String>,
+        events: impl Stream<Item = Result<StreamEvent>> + Send + 'static,
+    ) -> Self {
         let guard = Guard {
             events: events.boxed(),
+            provider: provider.into(),
+            model: model.into(),
+            id: None,
             so_far: BTreeMap::new(),
             over: false,
         };
@@ -222,6 +238,9 @@ fn replay(response: ChatResponse) -> Vec<StreamEvent> {
 /// Enforces the law of [`ChatStream`] on events that somebody else made.
 struct Guard {
     events: BoxStream<'static, Result<StreamEvent>>,
+    provider: Cow<'static, str>,
+    model: String,
+    id: Option<String>,
     so_far: BTreeMap<u32, Part>,
     over: bool,
 }
@@ -229,6 +248,12 @@ struct Guard {
 impl Guard {
     fn note(&mut self, event: &StreamEvent) {
         match event {
+            StreamEvent::Started { id, model } => {
+                self.id = id.clone().or(self.id.take());
+                if let Some(model) = model.as_ref().filter(|m| !m.is_empty()) {
+                    self.model.clone_from(model);
+                }
+            }
             StreamEvent::TextDelta { index, text: piece } => {
                 let part = self.so_far.entry(*index).or_insert_with(|| Part::text(""));
                 if let Part::Text { text, .. } = part {
@@ -257,16 +282,26 @@ impl Guard {
         }
     }
 
-    fn truncated(&mut self) -> Error {
+    /// Returns what came so far, of a reply that did not end.
+    fn partial(&mut self) -> ChatResponse {
         let parts: Vec<Part> = std::mem::take(&mut self.so_far).into_values().collect();
-        truncated(ChatResponse::new("", "", Message::assistant(parts)))
+        let (provider, model) = (self.provider.clone(), self.model.clone());
+        let mut partial =
+            ChatResponse::new(provider, model, Message::assistant(parts)).with_finish_reason(cut());
+        partial.id = self.id.take();
+        partial
     }
+}
+
+/// The finish reason of what came before a stream ended early.
+pub(crate) fn cut() -> FinishReason {
+    FinishReason::Other("truncated".into())
 }
 
 /// The error of a stream that ended early.
 pub(crate) fn truncated(partial: ChatResponse) -> Error {
     let message = "the stream ended before the end of the reply";
-    let partial = partial.with_finish_reason(FinishReason::Other("truncated".into()));
+    let partial = partial.with_finish_reason(cut());
     Error::new(ErrorKind::Truncated, message)
         .with_provider(partial.provider.clone())
         .with_partial(partial)
@@ -290,11 +325,14 @@ impl Stream for Guard {
             }
             Some(Err(error)) => {
                 self.over = true;
-                Err(error)
+                Err(match error.partial() {
+                    Some(_) => error,
+                    None => error.with_partial(self.partial()),
+                })
             }
             None => {
                 self.over = true;
-                Err(self.truncated())
+                Err(truncated(self.partial()))
             }
         }))
     }

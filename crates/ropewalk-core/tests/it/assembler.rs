@@ -344,3 +344,98 @@ fn an_error_carries_what_came() {
         FinishReason::Other("truncated".into())
     );
 }
+
+fn call(slot: u32, id: &str, name: &str, arguments: &str) -> WireDelta {
+    let some = |text: &str| Some(text.to_owned()).filter(|t| !t.is_empty());
+    WireDelta::ToolCall {
+        slot,
+        id: some(id),
+        name: some(name),
+        arguments: arguments.into(),
+    }
+}
+
+fn calls(response: &ChatResponse) -> Vec<(&str, &str, &str)> {
+    let calls = response.message.tool_calls();
+    calls
+        .map(|c| (c.id.as_str(), c.name.as_str(), c.arguments.as_str()))
+        .collect()
+}
+
+#[test]
+fn another_id_in_the_same_slot_is_another_call() {
+    let deltas = [
+        call(0, "a", "f", "{\"x\""),
+        call(0, "a", "", ":1}"),
+        call(0, "b", "f", ""),
+        call(0, "", "", "{\"x\":2}"),
+        call(0, "call_c", "g", ""),
+        call(0, "call_d", "g", "{}"),
+        WireDelta::End,
+    ];
+    let expected = [
+        ("a", "f", "{\"x\":1}"),
+        ("b", "f", "{\"x\":2}"),
+        ("call_c", "g", ""),
+        ("call_d", "g", "{}"),
+    ];
+    assert_eq!(calls(&chat(&deltas)), expected);
+    let events = streamed(deltas.map(Ok));
+    let done = |e: &&Result<StreamEvent>| matches!(e, Ok(StreamEvent::PartDone { .. }));
+    assert_eq!(events.iter().filter(done).count(), 4);
+}
+
+#[test]
+fn without_ids_another_name_is_another_call() {
+    let response = chat(&[
+        call(0, "", "f", ""),
+        call(0, "", "g", "{}"),
+        call(0, "", "g", ""),
+        call(0, "", "h", "{}"),
+        WireDelta::End,
+    ]);
+    let expected = [
+        ("call_0", "f", ""),
+        ("call_1", "g", "{}"),
+        ("call_2", "h", "{}"),
+    ];
+    assert_eq!(calls(&response), expected);
+}
+
+#[test]
+fn a_late_id_is_not_another_call() {
+    let response = chat(&[
+        call(0, "", "f", "{"),
+        call(0, "late", "", "}"),
+        WireDelta::End,
+    ]);
+    assert_eq!(calls(&response), [("call_0", "f", "{}")]);
+}
+
+#[test]
+fn calls_without_arguments_keep_their_place() {
+    let response = chat(&[
+        call(0, "", "now", ""),
+        call(1, "", "price", "{\"city\":"),
+        call(1, "", "", "1}"),
+        call(2, "", "then", ""),
+        WireDelta::End,
+    ]);
+    let names: Vec<&str> = calls(&response).iter().map(|c| c.1).collect();
+    assert_eq!(names, ["now", "price", "then"]);
+}
+
+#[test]
+fn partial_shows_calls_that_wait() {
+    let mut assembler = assembler();
+    for delta in [
+        WireDelta::text("x"),
+        call(0, "", "now", ""),
+        call(1, "c", "", "{"),
+    ] {
+        assembler.push(delta);
+    }
+    assert_eq!(calls(&assembler.partial()), [("call_1", "now", "")]);
+    assembler.push(WireDelta::End);
+    assert_eq!(calls(&assembler.partial()), [("call_1", "now", "")]);
+}

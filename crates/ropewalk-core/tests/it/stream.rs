@@ -93,3 +93,48 @@ fn a_whole_reply_replays_as_events() {
         response
     );
 }
+
+#[test]
+fn an_error_of_the_source_gets_what_came() {
+    let started = StreamEvent::Started {
+        id: Some("r1".into()),
+        model: Some("m-2".into()),
+    };
+    for kind in [ErrorKind::Connection, ErrorKind::Truncated] {
+        let events = vec![
+            Ok(started.clone()),
+            delta("so far"),
+            Err(Error::new(kind, "x")),
+        ];
+        let stream = ChatStream::from_events("p", "m", stream::iter(events));
+        let error = block_on(stream.collect()).unwrap_err();
+        assert_eq!(error.kind(), kind);
+        let partial = error.partial().unwrap();
+        assert_eq!(partial.text(), "so far");
+        assert_eq!((&*partial.provider, &*partial.model), ("p", "m-2"));
+        assert_eq!(partial.id.as_deref(), Some("r1"));
+        assert_eq!(partial.finish_reason.as_str(), "truncated");
+    }
+    // One that has its own keeps it.
+    let own = ChatResponse::new("p", "m", Message::assistant("own"));
+    let error = Error::new(ErrorKind::Server, "x").with_partial(own);
+    let error = read(vec![delta("a"), Err(error)])
+        .pop()
+        .unwrap()
+        .unwrap_err();
+    assert_eq!(error.partial().unwrap().text(), "own");
+}
+
+#[test]
+fn an_early_end_names_the_reply() {
+    let started = StreamEvent::Started {
+        id: Some("r1".into()),
+        model: None,
+    };
+    let events = stream::iter(vec![Ok(started), delta("x")]);
+    let error = block_on(ChatStream::from_events("p", "m", events).collect()).unwrap_err();
+    let partial = error.partial().unwrap();
+    assert_eq!(error.provider(), "p");
+    assert_eq!((&*partial.provider, &*partial.model), ("p", "m"));
+    assert_eq!(partial.id.as_deref(), Some("r1"));
+}
