@@ -1,5 +1,7 @@
 //! Messages of a conversation.
 
+use std::collections::HashSet;
+
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -52,8 +54,9 @@ impl std::fmt::Display for Role {
 /// The same type feeds providers, chat templates and training sets, so it reads more than it
 /// writes. Written is `{"role", "content": [parts]}`. Read is, besides that, the shape of OpenAI
 /// and Hugging Face: `content` as a string or null, `tool_calls` (arguments as text or as an
-/// object), `tool_call_id`, `reasoning_content`, and `image_url`, `input_audio` and `refusal`
-/// parts.
+/// object), `tool_call_id`, `reasoning_content` or `reasoning`, and `image_url`, `input_audio` and
+/// `refusal` parts. A tool message without `tool_call_id` gets the id of the call it answers when a
+/// [`ChatRequest`](crate::ChatRequest) takes it up, provided that only one call can be meant.
 ///
 /// ```
 /// use ropewalk_core::{Message, Role};
@@ -225,8 +228,11 @@ struct Inbound {
     name: Option<String>,
     #[serde(default)]
     id: Option<String>,
-    #[serde(default, alias = "reasoning")]
+    #[serde(default)]
     reasoning_content: Option<String>,
+    /// The same under the name of other servers; some write both.
+    #[serde(default)]
+    reasoning: Option<String>,
     #[serde(default)]
     tool_calls: Option<Vec<InboundCall>>,
     #[serde(default)]
@@ -259,33 +265,29 @@ impl<'de> Deserialize<'de> for Message {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let inbound = Inbound::deserialize(deserializer)?;
         let mut content = Vec::new();
-        if let Some(text) = inbound.reasoning_content.filter(|t| !t.is_empty()) {
-            content.push(Part::Reasoning(Reasoning::new(text)));
-        }
+        let reasoning = [inbound.reasoning_content, inbound.reasoning];
+        let reasoning = reasoning.into_iter().flatten().find(|t| !t.is_empty());
+        content.extend(reasoning.map(|text| Part::Reasoning(Reasoning::new(text))));
         content.extend(parts(inbound.content).map_err(D::Error::custom)?);
-        let calls = inbound.tool_calls.unwrap_or_default();
-        for (i, call) in calls.into_iter().enumerate() {
-            let (name, arguments) = match (call.function, call.name) {
-                (Some(function), _) => (function.name, function.arguments),
-                (None, Some(name)) => (name, call.arguments),
+        let mut calls = Vec::new();
+        for (i, call) in inbound.tool_calls.into_iter().flatten().enumerate() {
+            let function = match (call.function, call.name) {
+                (Some(function), _) => function,
+                (None, Some(name)) => InboundFunction {
+                    name,
+                    arguments: call.arguments,
+                },
                 (None, None) => {
                     return Err(D::Error::custom(format!("tool_calls[{i}] has no name")));
                 }
             };
+            calls.push((call.id.unwrap_or_default(), function));
+        }
+        calls.extend(inbound.function_call.map(|f| (String::new(), f)));
+        if !calls.is_empty() {
             // An assistant turn written as `"content": ""` beside its calls has no text part.
             content.retain(|p| p.as_text() != Some(""));
-            let id = call
-                .id
-                .filter(|id| !id.is_empty())
-                .unwrap_or_else(|| format!("call_{i}"));
-            content.push(Part::ToolCall(ToolCall::new(id, name, arguments)));
-        }
-        if let Some(call) = inbound.function_call {
-            content.push(Part::ToolCall(ToolCall::new(
-                "call_0",
-                call.name,
-                call.arguments,
-            )));
+            add_calls(&mut content, calls);
         }
         let mut name = inbound.name;
         let has_result = content.iter().any(|p| p.as_tool_result().is_some());
@@ -301,6 +303,66 @@ impl<'de> Deserialize<'de> for Message {
             id: inbound.id,
         })
     }
+}
+
+/// Adds calls as parts, minting the ids that are missing.
+fn add_calls(content: &mut Vec<Part>, calls: Vec<(String, InboundFunction)>) {
+    let parts = content.iter().filter_map(Part::as_tool_call);
+    let ids = parts.map(|call| &call.id).chain(calls.iter().map(|c| &c.0));
+    let mut taken: HashSet<String> = ids.filter(|id| !id.is_empty()).cloned().collect();
+    for (i, (mut id, function)) in calls.into_iter().enumerate() {
+        if id.is_empty() {
+            let mut free = (i..).map(|i| format!("call_{i}"));
+            id = free.find(|id| !taken.contains(id)).unwrap_or_default();
+            taken.insert(id.clone());
+        }
+        let InboundFunction { name, arguments } = function;
+        content.push(Part::ToolCall(ToolCall::new(id, name, arguments)));
+    }
+}
+
+/// Gives the results of the last message that name no call the id of the call they answer, where
+/// only one is possible: the only one without a result, or the only one of the result's name.
+pub(crate) fn link_last(messages: &mut [Message]) {
+    let Some((last, earlier)) = messages.split_last_mut() else {
+        return;
+    };
+    if last.results().all(|r| !r.call_id.is_empty()) {
+        return;
+    }
+    let Some(asked) = earlier.iter().rposition(|m| m.role != Role::Tool) else {
+        return;
+    };
+    let answered = earlier[asked..].iter().flat_map(Message::results);
+    let mut answered: HashSet<String> = answered
+        .chain(last.results())
+        .map(|r| r.call_id.clone())
+        .collect();
+    for part in &mut last.content {
+        let Part::ToolResult(result) = part else {
+            continue;
+        };
+        if !result.call_id.is_empty() {
+            continue;
+        }
+        let named = |call: &&ToolCall| result.name.is_empty() || call.name == result.name;
+        let calls = earlier[asked].tool_calls();
+        let mut open = calls.filter(|c| !answered.contains(&c.id)).filter(named);
+        if let (Some(call), None) = (open.next(), open.next()) {
+            result.call_id.clone_from(&call.id);
+            result.name.clone_from(&call.name);
+            answered.insert(call.id.clone());
+        }
+    }
+}
+
+/// Reads the messages of a conversation; see [`link_last`].
+pub(crate) fn linked<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Message>, D::Error> {
+    let mut messages = Vec::<Message>::deserialize(d)?;
+    for end in 1..=messages.len() {
+        link_last(&mut messages[..end]);
+    }
+    Ok(messages)
 }
 
 /// Reads the content of a tool result: a string, null, a part, or a list of parts.
@@ -383,6 +445,49 @@ mod tests {
             m,
             Message::assistant(ToolCall::new("call_0", "f", r#"{"x":1}"#).into_part())
         );
+    }
+
+    #[test]
+    fn keeps_the_order_of_keys_in_arguments() {
+        let m = read(
+            r#"{"role":"assistant","tool_calls":[{"function":{"name":"f",
+                "arguments":{"to": "Rome", "from": "Os\"lo", "at": {"z": [1, -2.5, null, true], "a": {}}}}}]}"#,
+        );
+        let expected = r#"{"to":"Rome","from":"Os\"lo","at":{"z":[1,-2.5,null,true],"a":{}}}"#;
+        assert_eq!(m.tool_calls().next().unwrap().arguments, expected);
+    }
+
+    #[test]
+    fn reads_reasoning_under_both_names() {
+        for (json, expected) in [
+            (
+                r#"{"role":"assistant","reasoning":"a","reasoning_content":"a"}"#,
+                "a",
+            ),
+            (
+                r#"{"role":"assistant","reasoning":"a","reasoning_content":""}"#,
+                "a",
+            ),
+            (
+                r#"{"role":"assistant","reasoning":null,"reasoning_content":"b"}"#,
+                "b",
+            ),
+            (r#"{"role":"assistant","reasoning":"c"}"#, "c"),
+        ] {
+            assert_eq!(read(json).reasoning(), expected);
+        }
+    }
+
+    #[test]
+    fn minted_ids_do_not_repeat_given_ones() {
+        let m = read(
+            r#"{"role":"assistant","content":"","tool_calls":[{"name":"f"},{"id":"call_0","name":"g"},{"name":"h"}],
+                "function_call":{"name":"i"}}"#,
+        );
+        let ids: Vec<&str> = m.tool_calls().map(|c| c.id.as_str()).collect();
+        assert_eq!(ids, ["call_1", "call_0", "call_2", "call_3"]);
+        assert_eq!(m.text(), "");
+        assert_eq!(m.content.len(), 4);
     }
 
     #[test]

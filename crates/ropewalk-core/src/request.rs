@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::Result;
-use crate::message::{Content, Message};
+use crate::message::{Content, Message, link_last};
 use crate::part::{CacheHint, Part};
 use crate::tool::ToolSpec;
 
@@ -156,6 +156,7 @@ pub struct Options {
 #[non_exhaustive]
 pub struct ChatRequest {
     /// The conversation, oldest message first.
+    #[serde(deserialize_with = "crate::message::linked")]
     pub messages: Vec<Message>,
     /// Tools the model may call.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -173,10 +174,11 @@ pub struct ChatRequest {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub extra: BTreeMap<String, Map<String, Value>>,
     /// Time limit of the whole call; of streams, the longest pause between events.
-    #[serde(skip)]
+    /// Seconds in JSON.
+    #[serde(with = "seconds", skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
     /// Keep the provider's reply in [`ChatResponse::raw`](crate::ChatResponse::raw).
-    #[serde(skip)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub keep_raw: bool,
 }
 
@@ -210,14 +212,14 @@ impl ChatRequest {
     #[must_use]
     pub fn message(mut self, message: Message) -> Self {
         self.messages.push(message);
+        link_last(&mut self.messages);
         self
     }
 
     /// Appends messages.
     #[must_use]
-    pub fn messages(mut self, messages: impl IntoIterator<Item = Message>) -> Self {
-        self.messages.extend(messages);
-        self
+    pub fn messages(self, messages: impl IntoIterator<Item = Message>) -> Self {
+        messages.into_iter().fold(self, Self::message)
     }
 
     /// Adds a tool the model may call.
@@ -352,6 +354,29 @@ impl ChatRequest {
     }
 }
 
+/// A time limit as a number of seconds.
+mod seconds {
+    use std::time::Duration;
+
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        limit: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        limit.map(|d| d.as_secs_f64()).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        let seconds = Option::<f64>::deserialize(deserializer)?;
+        let limit = seconds.map(Duration::try_from_secs_f64).transpose();
+        limit.map_err(|e| D::Error::custom(format!("timeout: {e}")))
+    }
+}
+
 impl From<&str> for ChatRequest {
     fn from(text: &str) -> Self {
         Self::new().user(text)
@@ -403,5 +428,26 @@ impl From<&[Message]> for ChatRequest {
 impl From<&Self> for ChatRequest {
     fn from(request: &Self) -> Self {
         request.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stored_request_keeps_its_limits() {
+        let request = ChatRequest::from("x")
+            .timeout(Duration::from_millis(1500))
+            .keep_raw(true);
+        let json = serde_json::to_value(&request).unwrap();
+        assert_eq!(json["timeout"], 1.5);
+        assert_eq!(
+            serde_json::from_value::<ChatRequest>(json).unwrap(),
+            request
+        );
+        assert!(serde_json::from_str::<ChatRequest>(r#"{"timeout": -1}"#).is_err());
+        let plain = serde_json::to_value(ChatRequest::from("x")).unwrap();
+        assert!(plain.get("timeout").is_none() && plain.get("keep_raw").is_none());
     }
 }

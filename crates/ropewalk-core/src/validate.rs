@@ -85,10 +85,27 @@ fn message(place: &str, message: &Message) -> Result<()> {
             Part::ToolCall(call) if !ids.insert(call.id.as_str()) => {
                 return invalid(&place, &format!("tool call id {:?} occurs twice", call.id));
             }
+            Part::ToolResult(result) => {
+                for (i, part) in result.content.iter().enumerate() {
+                    result_part(&format!("{place}.content[{i}]"), part)?;
+                }
+            }
             _ => {}
         }
     }
     Ok(())
+}
+
+/// What a tool returns is text, media, or an item of the provider.
+fn result_part(place: &str, part: &Part) -> Result<()> {
+    match part {
+        Part::Text { .. } | Part::Opaque { .. } => Ok(()),
+        Part::Image(m) | Part::Audio(m) | Part::Video(m) | Part::Document(m) => media(place, m),
+        other => invalid(
+            place,
+            &format!("a tool result cannot hold a {} part", other.kind()),
+        ),
+    }
 }
 
 fn fits(role: Role, part: &Part) -> bool {
@@ -124,6 +141,13 @@ fn calls_have_results(messages: &[Message]) -> Result<()> {
     let mut open: Vec<&str> = Vec::new();
     for (i, message) in messages.iter().enumerate() {
         for result in message.results() {
+            if result.call_id.is_empty() {
+                let problem = format!(
+                    "a tool result has no call_id, and which of the {} calls without a result it answers is not clear",
+                    open.len()
+                );
+                return invalid(&format!("messages[{i}]"), &problem);
+            }
             match open.iter().position(|id| *id == result.call_id) {
                 Some(at) => {
                     open.remove(at);
@@ -353,6 +377,58 @@ mod tests {
             let problem = problem(&request);
             assert!(problem.contains(expected), "{problem} != {expected}");
         }
+    }
+
+    #[test]
+    fn results_hold_no_calls_and_results() {
+        let nested = [
+            call("b"),
+            Part::from(ToolResult::new("b", "f", "x")),
+            Part::from(Reasoning::new("hm")),
+        ];
+        for part in nested {
+            let kind = part.kind();
+            let request = ChatRequest::from("x")
+                .message(Message::assistant(call("a")))
+                .message(Message::tool(ToolResult::new("a", "f", part)));
+            let problem = problem(&request);
+            let expected = format!(
+                "messages[2].content[0].content[0]: a tool result cannot hold a {kind} part"
+            );
+            assert!(problem.contains(&expected), "{problem}");
+        }
+    }
+
+    #[test]
+    fn a_result_without_id_gets_it_when_one_call_is_meant() {
+        let calls = |names: &[&str]| {
+            let call = |(i, name): (usize, &&str)| {
+                Part::from(ToolCall::new(format!("id{i}"), *name, "{}"))
+            };
+            let parts: Vec<Part> = names.iter().enumerate().map(call).collect();
+            ChatRequest::from("x").message(Message::assistant(parts))
+        };
+        let result = |name: &str| Message::tool(ToolResult::new("", name, "ok"));
+        let ids = |request: ChatRequest| {
+            request.validate().unwrap();
+            let json = serde_json::to_string(&request).unwrap();
+            assert_eq!(serde_json::from_str::<ChatRequest>(&json).unwrap(), request);
+            let results = request.messages.iter().flat_map(Message::results);
+            results.map(|r| r.call_id.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(calls(&["f"]).message(result(""))), ["id0"]);
+        let by_name = calls(&["f", "g"]).messages([result("g"), result("")]);
+        assert_eq!(ids(by_name), ["id1", "id0"]);
+        let ambiguous = calls(&["f", "f"]).messages([result("f"), result("f")]);
+        let problem = problem(&ambiguous);
+        assert!(
+            problem.contains("messages[2]: a tool result has no call_id, and which of the 2 calls"),
+            "{problem}"
+        );
+        let json = r#"{"messages": [{"role": "user", "content": "x"},
+            {"role": "assistant", "content": null, "function_call": {"name": "f", "arguments": "{}"}},
+            {"role": "function", "name": "f", "content": "ok"}]}"#;
+        assert_eq!(ids(serde_json::from_str(json).unwrap()), ["call_0"]);
     }
 
     #[test]
