@@ -138,6 +138,6 @@ impl From<Error> for ropewalk_core::Error {
             Error::Io { .. } => ropewalk_core::ErrorKind::Configuration,
             _ => ropewalk_core::ErrorKind::Inference,
         };
-        Self::new(kind, error.to_string()).with_source(error)
+        Self::from_error(kind, error)
     }
 }
