@@ -6,13 +6,23 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 
+/// What files say about the token of a role.
+#[derive(Debug, Default)]
+pub(crate) enum Named {
+    #[default]
+    Unsaid,
+    /// There is none.
+    None,
+    Token(String),
+}
+
 /// What the other files say about a vocabulary.
 #[derive(Debug, Default)]
 pub(crate) struct Extras {
-    pub(crate) bos: Option<String>,
-    pub(crate) eos: Option<String>,
-    pub(crate) pad: Option<String>,
-    pub(crate) unk: Option<String>,
+    pub(crate) bos: Named,
+    pub(crate) eos: Named,
+    pub(crate) pad: Named,
+    pub(crate) unk: Named,
     pub(crate) add_bos: Option<bool>,
     pub(crate) add_eos: Option<bool>,
     pub(crate) end_ids: Vec<u32>,
@@ -31,7 +41,15 @@ pub(crate) fn read_extras(dir: &Path) -> Result<Extras> {
     let map = json(&dir.join("special_tokens_map.json"))?;
     let config = json(&dir.join("tokenizer_config.json"))?;
     let generation = json(&dir.join("generation_config.json"))?;
-    let token = |key: &str| token_text(&config[key]).or_else(|| token_text(&map[key]));
+    let token = |key: &str| {
+        let text = token_text(&config[key]).or_else(|| token_text(&map[key]));
+        let said = |file: &Value| file.get(key).is_some();
+        match text {
+            Some(text) => Named::Token(text),
+            None if said(&config) || said(&map) => Named::None,
+            None => Named::Unsaid,
+        }
+    };
     let end = &generation["eos_token_id"];
     let end_ids = end
         .as_array()

@@ -4,11 +4,15 @@ use crate::error::Result;
 use crate::json::DecoderKind;
 use crate::tokenizer::{Engine, Tokenizer};
 
+/// Ids that a decoder other than those of bytes may hold back.
+const MAX_HELD: usize = 64;
+
 /// A decoder that takes one id at a time and gives out text as soon as its characters are complete.
 ///
 /// The pieces, with [`finish`](Self::finish) at the end, concatenate to what
 /// [`Tokenizer::decode`] gives for all the ids: bytes that are no UTF-8 become U+FFFD at the same places.
-/// The exception are vocabularies whose decoder rewrites earlier text (WordPiece clean-up).
+/// The exception are vocabularies whose decoder rewrites earlier text: what was given out stays, and the text goes on
+/// from where the two part.
 #[derive(Debug, Clone)]
 pub struct DecodeStream {
     tokenizer: Tokenizer,
@@ -22,8 +26,12 @@ enum State {
     Bytes { pending: Vec<u8>, strip: usize },
     /// A run of byte tokens, which is one text or all replacement characters.
     Fallback { run: Vec<u8>, strip: usize },
-    /// All ids so far and the text given out.
-    Whole { ids: Vec<u32>, emitted: String },
+    /// The last ids given out as text, of which there are `read`, and those after them; and the text of the former.
+    Whole {
+        ids: Vec<u32>,
+        read: usize,
+        given: String,
+    },
 }
 
 impl DecodeStream {
@@ -40,7 +48,8 @@ impl DecodeStream {
                 },
                 DecoderKind::Whole => State::Whole {
                     ids: Vec::new(),
-                    emitted: String::new(),
+                    read: 0,
+                    given: String::new(),
                 },
             },
             Engine::Native(vocab) => State::Bytes {
@@ -83,14 +92,17 @@ impl DecodeStream {
                     strip_spaces(&mut text, strip);
                 }
             }
-            State::Whole { ids, emitted } => {
+            State::Whole { ids, read, given } => {
                 ids.push(id);
                 let all = self.tokenizer.decode(ids, self.skip_special)?;
-                if let Some(rest) = all.strip_prefix(&**emitted)
-                    && !rest.ends_with(char::REPLACEMENT_CHARACTER)
-                {
+                let rest = &all[common(given, &all)..];
+                let cut_off = rest.ends_with(char::REPLACEMENT_CHARACTER);
+                if (!rest.is_empty() && !cut_off) || ids.len() > MAX_HELD {
                     text.push_str(rest);
-                    emitted.push_str(rest);
+                    // The ids just given out are enough to see what the next one adds.
+                    ids.drain(..*read);
+                    *read = ids.len();
+                    *given = self.tokenizer.decode(ids, self.skip_special)?;
                 }
             }
         }
@@ -109,17 +121,23 @@ impl DecodeStream {
                 flush_run(run, &mut text);
                 strip_spaces(&mut text, strip);
             }
-            State::Whole { ids, emitted } => {
+            State::Whole { ids, given, .. } => {
                 let all = self
                     .tokenizer
                     .decode(ids, self.skip_special)
                     .unwrap_or_default();
-                text.push_str(all.strip_prefix(&**emitted).unwrap_or_default());
+                text.push_str(&all[common(given, &all)..]);
             }
         }
         *self = Self::new(self.tokenizer.clone(), self.skip_special);
         text
     }
+}
+
+/// Returns how many bytes two texts have in common at the start, in whole characters.
+fn common(a: &str, b: &str) -> usize {
+    let chars = a.chars().zip(b.chars()).take_while(|(a, b)| a == b);
+    chars.map(|(c, _)| c.len_utf8()).sum()
 }
 
 /// Appends the decoded part of `bytes` to `text` and returns how many bytes at the end may still become

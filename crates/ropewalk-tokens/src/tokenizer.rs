@@ -145,7 +145,8 @@ impl Tokenizer {
     /// Encodes texts into rows, truncated and padded as asked.
     ///
     /// # Errors
-    /// [`Error::Encode`], and [`Error::Option`] if padding is asked for and there is no padding token.
+    /// [`Error::Encode`], and [`Error::Option`] if padding is asked for and there is no padding token, or if the
+    /// longest row allowed has no room for the tokens that are added.
     pub fn encode_batch<T: AsRef<str>>(
         &self,
         texts: &[T],
@@ -158,6 +159,17 @@ impl Tokenizer {
         let limit = options
             .max_length
             .map(|limit| (limit, options.truncation_side));
+        let added = if options.add_special {
+            self.special_count()
+        } else {
+            0
+        };
+        if options.max_length.is_some_and(|limit| limit < added) {
+            return Err(Error::option(
+                "max_length",
+                format!("the {added} tokens added around every text do not fit"),
+            ));
+        }
         let mut rows = texts
             .iter()
             .map(|text| self.encode_limited(text.as_ref(), &encode, limit))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Engine, Inner, Tokenizer};
 use crate::error::Result;
-use crate::files::{self, Extras};
+use crate::files::{self, Extras, Named};
 use crate::json::JsonVocab;
 use crate::metadata::VocabMetadata;
 use crate::native::{NativeVocab, bert_json};
@@ -167,9 +167,10 @@ impl Tokenizer {
 
     fn from_json(json: &[u8], what: &str, extras: Extras) -> Result<Self> {
         let vocab = JsonVocab::from_bytes(json, what)?;
-        let id = |name: &Option<String>, guesses: &[&str]| match name {
-            Some(name) => vocab.token_to_id(name),
-            None => guesses.iter().find_map(|guess| vocab.token_to_id(guess)),
+        let id = |named: &Named, guesses: &[&str]| match named {
+            Named::Token(name) => vocab.token_to_id(name),
+            Named::None => None,
+            Named::Unsaid => guesses.iter().find_map(|guess| vocab.token_to_id(guess)),
         };
         let bos = id(&extras.bos, BOS_GUESSES);
         let eos = id(&extras.eos, EOS_GUESSES);

@@ -204,6 +204,22 @@ fn a_directory_tells_the_special_tokens_and_the_template() {
     );
 }
 
+/// A token that the files say there is none of is not guessed.
+#[test]
+fn a_token_that_is_null_is_none() {
+    let files = [(
+        "tokenizer_config.json",
+        r#"{"pad_token": null, "bos_token": null}"#,
+    )];
+    let folder = Folder::new("null", &files);
+    let tokenizer = Tokenizer::from_dir(&folder.0).unwrap();
+    assert_eq!((tokenizer.pad(), tokenizer.bos()), (None, None));
+    let folder = Folder::new("unsaid", &[("tokenizer_config.json", "{}")]);
+    let guessed = Tokenizer::from_dir(&folder.0).unwrap();
+    assert_eq!(guessed.pad(), guessed.token_to_id("<|pad|>"));
+    assert!(guessed.pad().is_some());
+}
+
 #[test]
 fn a_directory_with_a_broken_file_names_it() {
     let folder = Folder::new("broken", &[("tokenizer_config.json", "{")]);

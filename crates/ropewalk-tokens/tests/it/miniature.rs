@@ -232,6 +232,28 @@ fn batches_are_those_of_transformers() {
 }
 
 #[test]
+fn rows_too_short_for_the_added_tokens_are_refused() {
+    let tokenizer = json("wordpiece");
+    let added = tokenizer.special_count();
+    assert_eq!(added, 2);
+    let mut options = BatchOptions::default();
+    for length in 0..added {
+        options.max_length = Some(length);
+        let error = tokenizer
+            .encode_batch(&["the ticket"], &options)
+            .unwrap_err();
+        assert!(error.to_string().contains("max_length"), "{error}");
+    }
+    options.max_length = Some(added);
+    let rows = tokenizer.encode_batch(&["the ticket"], &options).unwrap();
+    assert_eq!(rows[0].len(), added);
+    options.add_special = false;
+    options.max_length = Some(1);
+    let rows = tokenizer.encode_batch(&["the ticket"], &options).unwrap();
+    assert_eq!(rows[0].len(), 1);
+}
+
+#[test]
 fn padding_without_a_padding_token_is_refused() {
     let mut options = BatchOptions::default();
     options.padding = Padding::Longest;

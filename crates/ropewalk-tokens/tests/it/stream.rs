@@ -135,6 +135,34 @@ fn a_budget_cuts_between_characters() {
     }
 }
 
+#[test]
+fn decoders_that_see_all_ids_stream_too() {
+    let tokenizer = json("wordpiece");
+    let ids = tokenizer
+        .encode(
+            &"the captain books a ticket, the ticket. ".repeat(200),
+            true,
+        )
+        .unwrap();
+    for skip in [false, true] {
+        let (all, pieces) = streamed(&tokenizer, &ids, skip);
+        assert_eq!(all, tokenizer.decode(&ids, skip).unwrap());
+        assert!(pieces.len() > 800);
+    }
+}
+
+/// A decoder that turns text already given out into other text: `a` and `b` together are `X`.
+#[test]
+fn text_goes_on_after_what_a_decoder_rewrote() {
+    let json = r#"{"version": "1.0", "added_tokens": [],
+        "model": {"type": "WordLevel", "vocab": {"a": 0, "b": 1, "c": 2}, "unk_token": "c"},
+        "decoder": {"type": "Sequence", "decoders": [{"type": "Fuse"},
+            {"type": "Replace", "pattern": {"String": "ab"}, "content": "X"}]}}"#;
+    let tokenizer = Tokenizer::from_bytes(json.as_bytes()).unwrap();
+    let (all, _) = streamed(&tokenizer, &[2, 0, 1, 2, 2], false);
+    assert_eq!(all, "caXcc");
+}
+
 proptest! {
     #[test]
     fn streaming_any_ids_equals_decoding_them(
