@@ -3,6 +3,7 @@
 use super::date::DateTime;
 use super::error::{Error, ErrorKind};
 use super::json::Value;
+use super::meter::Meter;
 use super::value::Val;
 use ropewalk_core::{Message, Part, Role, ToolSpec};
 use std::sync::Arc;
@@ -166,7 +167,8 @@ impl TemplateInput {
         let mut out = Vec::with_capacity(self.messages.len());
         for message in &self.messages {
             let Value::Object(entries) = message else {
-                let shown = Val::from_json(message, 0).map_err(|e| *e)?.repr();
+                let shown = Val::from_json(message, 0).and_then(|v| v.repr(&Meter::unlimited()));
+                let shown = shown.map_err(|e| *e)?;
                 return input(&format!(
                     "Chat messages should be dicts, dataclasses or pydantic models, but got {shown}."
                 ));

@@ -3,10 +3,12 @@
 use super::error::{Res, type_error};
 use super::filters::{bind, merge_sort};
 use super::interp::Args;
+use super::meter::{Meter, size};
 use super::text::repr_float;
 use super::value::Val;
 
-struct Style {
+struct Style<'a> {
+    m: &'a Meter,
     ascii: bool,
     indent: Option<String>,
     item: String,
@@ -15,7 +17,7 @@ struct Style {
 }
 
 /// `tojson(x, ensure_ascii=False, indent=None, separators=None, sort_keys=False)`.
-pub(crate) fn tojson(value: &Val, args: Args) -> Res<Val> {
+pub(crate) fn tojson(value: &Val, args: Args, m: &Meter) -> Res<Val> {
     let [ascii, indent, separators, sort] = bind(
         "_cached_compile_jinja_template.<locals>.tojson",
         ["ensure_ascii", "indent", "separators", "sort_keys"],
@@ -25,7 +27,7 @@ pub(crate) fn tojson(value: &Val, args: Args) -> Res<Val> {
         None | Some(Val::None) => None,
         Some(Val::Str(text) | Val::Markup(text)) => Some(text.to_string()),
         Some(width) => match width.as_int() {
-            Some(n) => Some(" ".repeat(n.clamp(0, 1000) as usize)),
+            Some(n) => Some(m.repeat(' ', size(n)?)?),
             None => {
                 return type_error(format!(
                     "can't multiply sequence by non-int of type '{}'",
@@ -40,15 +42,16 @@ pub(crate) fn tojson(value: &Val, args: Args) -> Res<Val> {
             ": ".to_owned(),
         ),
         Some(pair) => {
-            let pair = pair.unpack(2)?;
+            let pair = pair.unpack(2, m)?;
             let [item, key] = &pair[..] else {
                 return type_error("separators must be two texts");
             };
-            (item.text().to_string(), key.text().to_string())
+            (item.text(m)?.to_string(), key.text(m)?.to_string())
         }
     };
     let truth = |v: Option<Val>| v.is_some_and(|v| v.truth());
     let style = Style {
+        m,
         ascii: truth(ascii),
         indent,
         item,
@@ -60,36 +63,36 @@ pub(crate) fn tojson(value: &Val, args: Args) -> Res<Val> {
     Ok(out.into())
 }
 
-impl Style {
+impl Style<'_> {
     fn write(&self, value: &Val, level: usize, out: &mut String) -> Res<()> {
+        let m = self.m;
+        m.charge(1)?;
         match value {
-            Val::None => out.push_str("null"),
-            Val::Bool(b) => out.push_str(if *b { "true" } else { "false" }),
-            Val::Int(i) => out.push_str(&i.to_string()),
-            Val::Float(f) => out.push_str(&float(*f)),
+            Val::None => m.push(out, "null"),
+            Val::Bool(b) => m.push(out, if *b { "true" } else { "false" }),
+            Val::Int(i) => m.push(out, &i.to_string()),
+            Val::Float(f) => m.push(out, &float(*f)),
             Val::Str(s) | Val::Markup(s) => self.string(s, out),
             Val::List(seq) | Val::Tuple(seq) => {
                 if seq.items.is_empty() {
-                    out.push_str("[]");
-                    return Ok(());
+                    return m.push(out, "[]");
                 }
                 out.push('[');
                 for (i, item) in seq.items.iter().enumerate() {
-                    self.separate(i, level, out);
+                    self.separate(i, level, out)?;
                     self.write(item, level + 1, out)?;
                 }
-                self.newline(level, out);
-                out.push(']');
+                self.newline(level, out)?;
+                m.push(out, "]")
             }
             Val::Dict(dict) => {
-                if dict.entries().is_empty() {
-                    out.push_str("{}");
-                    return Ok(());
-                }
                 let entries = dict.entries();
+                if entries.is_empty() {
+                    return m.push(out, "{}");
+                }
                 let order = if self.sort {
                     merge_sort(entries.len(), |a, b| {
-                        let order = entries[b].0.order(&entries[a].0, "<")?;
+                        let order = entries[b].0.order(&entries[a].0, "<", m)?;
                         Ok(order.is_some_and(std::cmp::Ordering::is_lt))
                     })?
                 } else {
@@ -98,46 +101,42 @@ impl Style {
                 out.push('{');
                 for (i, at) in order.into_iter().enumerate() {
                     let (key, value) = &entries[at];
-                    self.separate(i, level, out);
+                    self.separate(i, level, out)?;
                     self.key(key, out)?;
-                    out.push_str(&self.key);
+                    m.push(out, &self.key)?;
                     self.write(value, level + 1, out)?;
                 }
-                self.newline(level, out);
-                out.push('}');
+                self.newline(level, out)?;
+                m.push(out, "}")
             }
-            _ => {
-                return type_error(format!(
-                    "Object of type {} is not JSON serializable",
-                    value.type_name()
-                ));
+            _ => type_error(format!(
+                "Object of type {} is not JSON serializable",
+                value.type_name()
+            )),
+        }
+    }
+
+    fn newline(&self, level: usize, out: &mut String) -> Res<()> {
+        if let Some(indent) = &self.indent {
+            out.push('\n');
+            self.m.charge(level)?;
+            for _ in 0..level {
+                self.m.push(out, indent)?;
             }
         }
         Ok(())
     }
 
-    fn newline(&self, level: usize, out: &mut String) {
-        if let Some(indent) = &self.indent {
-            out.push('\n');
-            for _ in 0..level {
-                out.push_str(indent);
-            }
-        }
-    }
-
-    fn separate(&self, at: usize, level: usize, out: &mut String) {
+    fn separate(&self, at: usize, level: usize, out: &mut String) -> Res<()> {
         if at > 0 {
-            out.push_str(&self.item);
+            self.m.push(out, &self.item)?;
         }
-        self.newline(level + 1, out);
+        self.newline(level + 1, out)
     }
 
     fn key(&self, key: &Val, out: &mut String) -> Res<()> {
         let text = match key {
-            Val::Str(s) | Val::Markup(s) => {
-                self.string(s, out);
-                return Ok(());
-            }
+            Val::Str(s) | Val::Markup(s) => return self.string(s, out),
             Val::None => "null".to_owned(),
             Val::Bool(b) => b.to_string(),
             Val::Int(i) => i.to_string(),
@@ -149,12 +148,13 @@ impl Style {
                 ));
             }
         };
-        self.string(&text, out);
-        Ok(())
+        self.string(&text, out)
     }
 
-    fn string(&self, text: &str, out: &mut String) {
-        out.push('"');
+    fn string(&self, text: &str, out: &mut String) -> Res<()> {
+        // A character may become six.
+        self.m.read(text)?;
+        self.m.push(out, "\"")?;
         for c in text.chars() {
             match c {
                 '"' => out.push_str("\\\""),
@@ -173,7 +173,7 @@ impl Style {
                 _ => out.push(c),
             }
         }
-        out.push('"');
+        self.m.push(out, "\"")
     }
 }
 

@@ -4,18 +4,19 @@ use super::error::{ErrorKind, Res, err, type_error};
 use super::filters::{bind, integer};
 use super::filters::{centered, replaced, strip, striptags, unescape};
 use super::interp::Args;
+use super::meter::{Meter, size};
 use super::ops::like;
 use super::printf;
 use super::text::{self, is_cased, is_printable, is_space};
-use super::value::{Dict, Object, Val, ViewKind};
+use super::value::{Dict, Object, Val, ViewKind, all_equal};
 use std::rc::Rc;
 
 /// `receiver.name(args)`.
-pub(crate) fn call(receiver: &Val, name: &'static str, args: Args) -> Res<Val> {
+pub(crate) fn call(receiver: &Val, name: &'static str, args: Args, m: &Meter) -> Res<Val> {
     match receiver {
-        Val::Str(_) | Val::Markup(_) => string(receiver, name, args),
-        Val::Dict(dict) => dictionary(dict, name, args),
-        Val::List(seq) | Val::Tuple(seq) => sequence(receiver, &seq.items, name, &args),
+        Val::Str(_) | Val::Markup(_) => string(receiver, name, args, m),
+        Val::Dict(dict) => dictionary(dict, name, args, m),
+        Val::List(seq) | Val::Tuple(seq) => sequence(receiver, &seq.items, name, &args, m),
         Val::Object(object) => match &**object {
             Object::Loop(this) => match name {
                 "cycle" if args.positional.is_empty() => type_error("no items for cycling given"),
@@ -23,9 +24,10 @@ pub(crate) fn call(receiver: &Val, name: &'static str, args: Args) -> Res<Val> {
                 _ => {
                     let new = args.positional;
                     let mut last = this.changed.borrow_mut();
-                    let same = last.as_ref().is_some_and(|old| {
-                        old.len() == new.len() && old.iter().zip(&new).all(|(a, b)| a.equals(b))
-                    });
+                    let same = match last.as_ref() {
+                        Some(old) if old.len() == new.len() => all_equal(old, &new, m)?,
+                        _ => false,
+                    };
                     *last = Some(new);
                     Ok(Val::Bool(!same))
                 }
@@ -39,8 +41,8 @@ pub(crate) fn call(receiver: &Val, name: &'static str, args: Args) -> Res<Val> {
                 at.set((at.get() + 1) % items.len());
                 Ok(item)
             }
-            Object::Range { .. } => sequence(receiver, &receiver.items()?, name, &args),
-            _ => fromkeys(args),
+            Object::Range { .. } => sequence(receiver, &receiver.items(m)?, name, &args, m),
+            _ => fromkeys(args, m),
         },
         Val::Float(f) if name == "is_integer" => Ok(Val::Bool(f.fract() == 0.0)),
         Val::Int(i) if name == "bit_length" => {
@@ -61,16 +63,16 @@ fn unsupported<T>(receiver: &Val, name: &str) -> Res<T> {
     )
 }
 
-fn fromkeys(args: Args) -> Res<Val> {
+fn fromkeys(args: Args, m: &Meter) -> Res<Val> {
     let [keys, value] = bind("fromkeys", ["iterable", "value"], args)?;
     let mut dict = Dict::default();
-    for key in keys.map_or_else(|| Ok(Vec::new()), |k| k.items())? {
-        dict.insert(key, value.clone().unwrap_or(Val::None))?;
+    for key in keys.map_or_else(|| Ok(Vec::new()), |k| k.items(m))? {
+        dict.insert(key, value.clone().unwrap_or(Val::None), m)?;
     }
     Ok(Val::dict(dict))
 }
 
-fn dictionary(dict: &Rc<Dict>, name: &str, args: Args) -> Res<Val> {
+fn dictionary(dict: &Rc<Dict>, name: &str, args: Args, m: &Meter) -> Res<Val> {
     let view = |kind| Ok(Val::object(Object::View(kind, dict.clone())));
     match name {
         "get" => {
@@ -82,18 +84,19 @@ fn dictionary(dict: &Rc<Dict>, name: &str, args: Args) -> Res<Val> {
                 return type_error("get expected at least 1 argument, got 0");
             };
             let default = given.next().unwrap_or(Val::None);
-            Ok(dict.get(&key)?.cloned().unwrap_or(default))
+            Ok(dict.get(&key, m)?.cloned().unwrap_or(default))
         }
         "items" => view(ViewKind::Items),
         "keys" => view(ViewKind::Keys),
         "values" => view(ViewKind::Values),
         "copy" => Ok(Val::Dict(dict.clone())),
-        _ => fromkeys(args),
+        _ => fromkeys(args, m),
     }
 }
 
-fn sequence(receiver: &Val, items: &[Val], name: &str, args: &Args) -> Res<Val> {
+fn sequence(receiver: &Val, items: &[Val], name: &str, args: &Args, m: &Meter) -> Res<Val> {
     if name == "copy" {
+        m.items(items.len())?;
         return Ok(Val::list(items.to_vec()));
     }
     let Some(wanted) = args.positional.first() else {
@@ -105,19 +108,19 @@ fn sequence(receiver: &Val, items: &[Val], name: &str, args: &Args) -> Res<Val> 
         });
     };
     if name == "count" {
-        return Ok(Val::from(
-            items.iter().filter(|item| item.equals(wanted)).count(),
-        ));
+        let mut count = 0usize;
+        for item in items {
+            m.charge(1)?;
+            count += usize::from(item.equals(wanted, m)?);
+        }
+        return Ok(Val::from(count));
     }
     let (start, stop) = bounds(items.len(), &args.positional[1..])?;
-    match items[start..stop.max(start)]
-        .iter()
-        .position(|item| item.equals(wanted))
-    {
+    match wanted.position_in(&items[start..stop.max(start)], m)? {
         Some(at) => Ok(Val::from(start + at)),
         None => type_error(match receiver {
             Val::Tuple(_) => "tuple.index(x): x not in tuple".to_owned(),
-            _ => format!("{} is not in list", wanted.repr()),
+            _ => format!("{} is not in list", wanted.repr(m)?),
         }),
     }
 }
@@ -140,9 +143,15 @@ fn bounds(length: usize, args: &[Val]) -> Res<(usize, usize)> {
     Ok((out[0], out[1]))
 }
 
-fn string(receiver: &Val, name: &'static str, args: Args) -> Res<Val> {
-    let text = receiver.text();
+fn string(receiver: &Val, name: &'static str, args: Args, m: &Meter) -> Res<Val> {
+    let text = receiver.text(m)?;
     let s: &str = &text;
+    match name {
+        "startswith" | "endswith" => {}
+        // Six passes over the text.
+        "unescape" | "striptags" => m.charge(s.len() / 2)?,
+        _ => m.read(s)?,
+    }
     let make = |text: String| Ok(like(receiver, text));
     let all = |test: fn(char) -> bool| Ok(Val::Bool(!s.is_empty() && s.chars().all(test)));
     match name {
@@ -156,19 +165,19 @@ fn string(receiver: &Val, name: &'static str, args: Args) -> Res<Val> {
                     None => return type_error(format!("{name} arg must be None or str")),
                 },
             };
-            Ok(strip(receiver, set, name != "rstrip", name != "lstrip"))
+            strip(receiver, set, name != "rstrip", name != "lstrip", m)
         }
-        "split" | "rsplit" => split(receiver, s, args, name == "rsplit"),
+        "split" | "rsplit" => split(receiver, s, args, name == "rsplit", m),
         "splitlines" => {
             let [keep] = bind("splitlines", ["keepends"], args)?;
-            let rows = text::lines(s, keep.is_some_and(|k| k.truth()));
-            Ok(Val::list(
-                rows.into_iter()
-                    .map(|l| like(receiver, l.to_owned()))
-                    .collect(),
-            ))
+            let mut rows = Vec::new();
+            for line in text::lines(s, keep.is_some_and(|k| k.truth())) {
+                m.charge(2)?;
+                rows.push(like(receiver, line.to_owned()));
+            }
+            Ok(Val::list(rows))
         }
-        "startswith" | "endswith" => affix(s, name, &args),
+        "startswith" | "endswith" => affix(s, name, &args, m),
         "removeprefix" => {
             let affix = affix_argument(name, &args)?;
             make(s.strip_prefix(affix).unwrap_or(s).to_owned())
@@ -188,23 +197,25 @@ fn string(receiver: &Val, name: &'static str, args: Args) -> Res<Val> {
                 part(old, "replace() argument 1")?,
                 part(new, "replace() argument 2")?,
             );
-            make(replaced(s, old, new, count))
+            make(replaced(s, old, new, count, m)?)
         }
-        "join" => join(receiver, s, &args),
-        "format" => printf::str_format(receiver, &args),
+        "join" => join(receiver, s, &args, m),
+        "format" => printf::str_format(receiver, &args, m),
         "format_map" => match args.positional.first() {
             Some(Val::Dict(dict)) => {
+                m.items(dict.entries().len())?;
                 let named = dict
                     .entries()
                     .iter()
-                    .map(|(k, v)| (k.text(), v.clone()))
-                    .collect();
+                    .map(|(k, v)| Ok((k.text(m)?, v.clone())))
+                    .collect::<Res<_>>()?;
                 printf::str_format(
                     receiver,
                     &Args {
                         positional: Vec::new(),
                         named,
                     },
+                    m,
                 )
             }
             _ => type_error("format_map() takes exactly one argument (0 given)"),
@@ -224,7 +235,7 @@ fn string(receiver: &Val, name: &'static str, args: Args) -> Res<Val> {
                 })
                 .collect(),
         ),
-        "count" | "find" | "rfind" | "index" | "rindex" => search(s, name, &args),
+        "count" | "find" | "rfind" | "index" | "rindex" => search(s, name, &args, m),
         "partition" | "rpartition" => {
             let Some(sep) = args.positional.first() else {
                 return type_error(format!("str.{name}() takes exactly one argument (0 given)"));
@@ -248,34 +259,36 @@ fn string(receiver: &Val, name: &'static str, args: Args) -> Res<Val> {
             ))
         }
         "center" | "ljust" | "rjust" => {
-            let width = integer(args.positional.first(), 0)?.clamp(0, 1 << 20) as usize;
-            let fill = match args.positional.get(1).map(Val::text) {
+            let width = size(integer(args.positional.first(), 0)?)?;
+            let fill = args.positional.get(1).map(|fill| fill.text(m));
+            let fill = match fill.transpose()? {
                 None => ' ',
-                Some(fill) if fill.chars().count() == 1 => fill.chars().next().unwrap_or(' '),
+                Some(fill) if fill.chars().take(2).count() == 1 => {
+                    fill.chars().next().unwrap_or(' ')
+                }
                 Some(_) => {
                     return type_error("The fill character must be exactly one character long");
                 }
             };
             let missing = width.saturating_sub(s.chars().count());
-            let pad: String = std::iter::repeat_n(fill, missing).collect();
+            if name == "center" {
+                return make(centered(s, width, fill, m)?);
+            }
+            let pad = m.repeat(fill, missing)?;
             make(match name {
-                "center" => centered(s, width, fill),
                 "ljust" => format!("{s}{pad}"),
                 _ => format!("{pad}{s}"),
             })
         }
         "zfill" => {
-            let width = integer(args.positional.first(), 0)?.clamp(0, 1 << 20) as usize;
-            let zeros = "0".repeat(width.saturating_sub(s.chars().count()));
+            let width = size(integer(args.positional.first(), 0)?)?;
+            let zeros = m.repeat('0', width.saturating_sub(s.chars().count()))?;
             let (sign, digits) = s.split_at(usize::from(s.starts_with(['+', '-'])));
             make(format!("{sign}{zeros}{digits}"))
         }
         "expandtabs" => {
-            let [size] = bind("expandtabs", ["tabsize"], args)?;
-            make(expandtabs(
-                s,
-                integer(size.as_ref(), 8)?.clamp(0, 1000) as usize,
-            ))
+            let [tab] = bind("expandtabs", ["tabsize"], args)?;
+            make(expandtabs(s, size(integer(tab.as_ref(), 8)?)?, m)?)
         }
         "isalnum" => all(char::is_alphanumeric),
         "isalpha" => all(char::is_alphabetic),
@@ -316,18 +329,11 @@ fn affix_argument<'a>(name: &str, args: &'a Args) -> Res<&'a str> {
     }
 }
 
-fn affix(s: &str, name: &str, args: &Args) -> Res<Val> {
+fn affix(s: &str, name: &str, args: &Args, m: &Meter) -> Res<Val> {
     let Some(wanted) = args.positional.first() else {
         return type_error(format!("{name}() takes at least 1 argument (0 given)"));
     };
-    let chars: Vec<(usize, char)> = s.char_indices().collect();
-    let (start, stop) = bounds(chars.len(), &args.positional[1..])?;
-    let byte = |i: usize| chars.get(i).map_or(s.len(), |(at, _)| *at);
-    let window = if start <= stop {
-        &s[byte(start)..byte(stop)]
-    } else {
-        ""
-    };
+    let (start, stop, window) = window(s, &args.positional[1..], m)?;
     let matches = |affix: &str| {
         start <= stop
             && if name == "startswith" {
@@ -338,6 +344,7 @@ fn affix(s: &str, name: &str, args: &Args) -> Res<Val> {
     };
     if let Val::Tuple(options) = wanted {
         for option in &options.items {
+            m.charge(1)?;
             let Some(affix) = option.as_str() else {
                 return type_error(format!(
                     "tuple for {name} must only contain str, not {}",
@@ -359,7 +366,7 @@ fn affix(s: &str, name: &str, args: &Args) -> Res<Val> {
     }
 }
 
-fn split(receiver: &Val, s: &str, args: Args, from_right: bool) -> Res<Val> {
+fn split(receiver: &Val, s: &str, args: Args, from_right: bool, m: &Meter) -> Res<Val> {
     let [sep, max] = bind("split", ["sep", "maxsplit"], args)?;
     let max = usize::try_from(integer(max.as_ref(), -1)?).unwrap_or(usize::MAX);
     let mut parts: Vec<&str> = Vec::new();
@@ -371,15 +378,22 @@ fn split(receiver: &Val, s: &str, args: Args, from_right: bool) -> Res<Val> {
             }
             let pieces = max.saturating_add(1);
             if from_right {
-                parts.extend(s.rsplitn(pieces, &*sep));
+                for part in s.rsplitn(pieces, &*sep) {
+                    m.charge(2)?;
+                    parts.push(part);
+                }
                 parts.reverse();
             } else {
-                parts.extend(s.splitn(pieces, &*sep));
+                for part in s.splitn(pieces, &*sep) {
+                    m.charge(2)?;
+                    parts.push(part);
+                }
             }
         }
         None if from_right => {
             let mut rest = s.trim_end_matches(is_space);
             while !rest.is_empty() {
+                m.charge(2)?;
                 let at = if parts.len() < max {
                     rest.rfind(is_space)
                 } else {
@@ -396,6 +410,7 @@ fn split(receiver: &Val, s: &str, args: Args, from_right: bool) -> Res<Val> {
         None => {
             let mut rest = s.trim_start_matches(is_space);
             while !rest.is_empty() {
+                m.charge(2)?;
                 let end = if parts.len() < max {
                     rest.find(is_space)
                 } else {
@@ -415,7 +430,7 @@ fn split(receiver: &Val, s: &str, args: Args, from_right: bool) -> Res<Val> {
     ))
 }
 
-fn join(receiver: &Val, s: &str, args: &Args) -> Res<Val> {
+fn join(receiver: &Val, s: &str, args: &Args, m: &Meter) -> Res<Val> {
     let Some(items) = args.positional.first() else {
         return type_error("str.join() takes exactly one argument (0 given)");
     };
@@ -423,16 +438,16 @@ fn join(receiver: &Val, s: &str, args: &Args) -> Res<Val> {
         return type_error("can only join an iterable");
     }
     let mut out = String::new();
-    for (i, item) in items.items()?.iter().enumerate() {
+    for (i, item) in items.items(m)?.iter().enumerate() {
         if i > 0 {
-            out.push_str(s);
+            m.push(&mut out, s)?;
         }
         if let Val::Markup(_) = receiver {
-            out.push_str(&super::filters::escape(item).text());
+            super::filters::escape(item, m)?.write(&mut out, m)?;
             continue;
         }
         match item.as_str() {
-            Some(text) => out.push_str(text),
+            Some(text) => m.push(&mut out, text)?,
             None => {
                 return type_error(format!(
                     "sequence item {i}: expected str instance, {} found",
@@ -444,19 +459,30 @@ fn join(receiver: &Val, s: &str, args: &Args) -> Res<Val> {
     Ok(like(receiver, out))
 }
 
+/// The part of a text between `start` and `stop`, with those; it is empty when they are crossed.
+fn window<'a>(s: &'a str, given: &[Val], m: &Meter) -> Res<(usize, usize, &'a str)> {
+    if given.is_empty() {
+        return Ok((0, s.len(), s));
+    }
+    m.read(s)?;
+    let (start, stop) = bounds(s.chars().count(), given)?;
+    let byte = |s: &str, i: usize| s.char_indices().nth(i).map_or(s.len(), |(at, _)| at);
+    let part = &s[byte(s, start)..];
+    let part = match stop.checked_sub(start) {
+        Some(count) => &part[..byte(part, count)],
+        None => "",
+    };
+    Ok((start, stop, part))
+}
+
 /// `count`, `find`, `rfind`, `index` and `rindex`, with positions in characters.
-fn search(s: &str, name: &str, args: &Args) -> Res<Val> {
+fn search(s: &str, name: &str, args: &Args, m: &Meter) -> Res<Val> {
     let Some(wanted) = args.positional.first() else {
         return type_error(format!("{name}() takes at least 1 argument (0 given)"));
     };
     let wanted = part(wanted, "must be str")?;
-    let offsets: Vec<usize> = s.char_indices().map(|(i, _)| i).chain([s.len()]).collect();
-    let (start, stop) = bounds(offsets.len() - 1, &args.positional[1..])?;
-    let window = if start <= stop {
-        &s[offsets[start]..offsets[stop]]
-    } else {
-        ""
-    };
+    m.read(wanted)?;
+    let (start, stop, window) = window(s, &args.positional[1..], m)?;
     if name == "count" {
         let n = if wanted.is_empty() {
             if start <= stop {
@@ -481,13 +507,15 @@ fn search(s: &str, name: &str, args: &Args) -> Res<Val> {
     }
 }
 
-fn expandtabs(s: &str, size: usize) -> String {
+fn expandtabs(s: &str, tab: usize, m: &Meter) -> Res<String> {
     let mut out = String::new();
     let mut column = 0;
     for c in s.chars() {
         match c {
             '\t' => {
-                let n = if size == 0 { 0 } else { size - column % size };
+                let n = if tab == 0 { 0 } else { tab - column % tab };
+                size(out.len().saturating_add(n) as i128)?;
+                m.charge(n / 16)?;
                 out.extend(std::iter::repeat_n(' ', n));
                 column += n;
             }
@@ -501,7 +529,7 @@ fn expandtabs(s: &str, size: usize) -> String {
             }
         }
     }
-    out
+    Ok(out)
 }
 
 #[cfg(test)]
@@ -509,6 +537,7 @@ mod tests {
     use super::*;
 
     fn say(receiver: &str, name: &'static str, args: &[&str]) -> String {
+        let m = &Meter::unlimited();
         let positional = args
             .iter()
             .map(|a| super::super::filters::step(a))
@@ -520,8 +549,9 @@ mod tests {
                 positional,
                 named: Vec::new(),
             },
+            m,
         ) {
-            Ok(value) => value.repr(),
+            Ok(value) => value.repr(m).unwrap(),
             Err(e) => e.message().to_owned(),
         }
     }

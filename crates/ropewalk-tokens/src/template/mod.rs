@@ -35,6 +35,7 @@ mod interp;
 mod json;
 mod json_dumps;
 mod lexer;
+mod meter;
 mod methods;
 mod ops;
 mod parser;
@@ -63,7 +64,8 @@ const CONTINUE: &str = "CONTINUE_FINAL_MESSAGE_TAG ";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Steps: one per node run, and one per 16 bytes of text made. Default 50 million, seconds at most.
+    /// Steps: one per node run and per item taken, compared or printed, and one per 16 bytes of text read or made.
+    /// They are paid for before the work is done. Default 50 million, seconds at most.
     pub steps: u64,
     /// Nested statements, expressions and macro calls. Default 400, which fits a thread of 2 MiB stack.
     pub depth: u32,

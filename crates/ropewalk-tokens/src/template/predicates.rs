@@ -3,6 +3,7 @@
 use super::ast::Comparison;
 use super::error::{ErrorKind, Res, err, type_error};
 use super::interp::Args;
+use super::meter::Meter;
 use super::ops;
 use super::text::is_cased;
 use super::value::{Object, Val};
@@ -52,7 +53,7 @@ pub(crate) const NAMES: &[&str] = &[
 ];
 
 /// `value is name(args)`.
-pub(crate) fn check(name: &str, value: &Val, args: &Args) -> Res<bool> {
+pub(crate) fn check(name: &str, value: &Val, args: &Args, m: &Meter) -> Res<bool> {
     let comparison = match name {
         "eq" | "equalto" | "==" => Some(Comparison::Eq),
         "ne" | "!=" => Some(Comparison::Ne),
@@ -64,7 +65,7 @@ pub(crate) fn check(name: &str, value: &Val, args: &Args) -> Res<bool> {
         _ => None,
     };
     if let Some(op) = comparison {
-        return ops::compare(op, value, argument(name, args)?);
+        return ops::compare(op, value, argument(name, args)?, m);
     }
     Ok(match name {
         "defined" => !matches!(value, Val::Undefined(_)),
@@ -97,14 +98,17 @@ pub(crate) fn check(name: &str, value: &Val, args: &Args) -> Res<bool> {
             _ => false,
         },
         "escaped" => matches!(value, Val::Markup(_)),
-        "lower" => is_cased(&value.text(), true),
-        "upper" => is_cased(&value.text(), false),
-        "odd" => remainder(value, &Val::Int(2))?.equals(&Val::Int(1)),
-        "even" => remainder(value, &Val::Int(2))?.equals(&Val::Int(0)),
-        "divisibleby" => remainder(value, argument(name, args)?)?.equals(&Val::Int(0)),
-        "sameas" => same(value, argument(name, args)?),
-        "filter" => super::filters::NAMES.contains(&&*value.text()),
-        "test" => NAMES.contains(&&*value.text()),
+        "lower" | "upper" => {
+            let text = value.text(m)?;
+            m.read(&text)?;
+            is_cased(&text, name == "lower")
+        }
+        "odd" => remainder(value, &Val::Int(2), m)?.equals(&Val::Int(1), m)?,
+        "even" => remainder(value, &Val::Int(2), m)?.equals(&Val::Int(0), m)?,
+        "divisibleby" => remainder(value, argument(name, args)?, m)?.equals(&Val::Int(0), m)?,
+        "sameas" => same(value, argument(name, args)?, m)?,
+        "filter" => super::filters::NAMES.contains(&&*value.text(m)?),
+        "test" => NAMES.contains(&&*value.text(m)?),
         _ => {
             return err(
                 ErrorKind::Undefined,
@@ -125,21 +129,21 @@ fn argument<'a>(name: &str, args: &'a Args) -> Res<&'a Val> {
     }
 }
 
-fn remainder(value: &Val, by: &Val) -> Res<Val> {
-    ops::binary(super::ast::Operator::Mod, value, by)
+fn remainder(value: &Val, by: &Val, m: &Meter) -> Res<Val> {
+    ops::binary(super::ast::Operator::Mod, value, by, m)
 }
 
 /// `a is b` for what Python keeps once, or holds by reference.
-fn same(a: &Val, b: &Val) -> bool {
-    match (a, b) {
+fn same(a: &Val, b: &Val, m: &Meter) -> Res<bool> {
+    Ok(match (a, b) {
         (Val::None, Val::None) => true,
         (Val::Bool(a), Val::Bool(b)) => a == b,
         // Small integers are shared.
         (Val::Int(a), Val::Int(b)) => a == b && (-5..=256).contains(a),
-        (Val::Str(a), Val::Str(b)) => a == b,
+        (Val::Str(_), Val::Str(_)) => a.equals(b, m)?,
         (Val::List(a), Val::List(b)) | (Val::Tuple(a), Val::Tuple(b)) => Rc::ptr_eq(a, b),
         (Val::Dict(a), Val::Dict(b)) => Rc::ptr_eq(a, b),
         (Val::Object(a), Val::Object(b)) => Rc::ptr_eq(a, b),
         _ => false,
-    }
+    })
 }

@@ -1,5 +1,7 @@
 //! Python's view of text: white space, `repr`, numbers as it prints them.
 
+use super::error::Res;
+use super::meter::Meter;
 use std::fmt::Write as _;
 
 /// `str.isspace` and the `\s` of Python's regular expressions.
@@ -13,8 +15,9 @@ pub(crate) fn is_printable(c: char) -> bool {
         return !c.is_ascii_control();
     }
     // After another character, `escape_debug` escapes exactly the categories that Python does.
-    let pair: String = ['a', c].iter().collect();
-    pair.escape_debug().nth(1) == Some(c)
+    let mut pair = [b'a'; 5];
+    let length = 1 + c.encode_utf8(&mut pair[1..]).len();
+    std::str::from_utf8(&pair[..length]).is_ok_and(|pair| pair.escape_debug().nth(1) == Some(c))
 }
 
 /// `repr(str)`.
@@ -130,45 +133,32 @@ pub(crate) fn is_cased(text: &str, lower: bool) -> bool {
 }
 
 /// `str.splitlines`.
-pub(crate) fn lines(text: &str, keep_ends: bool) -> Vec<&str> {
-    let mut out = Vec::new();
-    let (mut start, mut chars) = (0, text.char_indices().peekable());
-    while let Some((at, c)) = chars.next() {
-        let breaks = matches!(
-            c,
-            '\n' | '\r'
-                | '\u{b}'
-                | '\u{c}'
-                | '\u{1c}'
-                | '\u{1d}'
-                | '\u{1e}'
-                | '\u{85}'
-                | '\u{2028}'
-                | '\u{2029}'
-        );
-        if !breaks {
-            continue;
+pub(crate) fn lines(text: &str, keep_ends: bool) -> impl Iterator<Item = &str> {
+    const BREAKS: [char; 10] = [
+        '\n', '\r', '\u{b}', '\u{c}', '\u{1c}', '\u{1d}', '\u{1e}', '\u{85}', '\u{2028}',
+        '\u{2029}',
+    ];
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
         }
-        let mut end = at + c.len_utf8();
-        if c == '\r' && chars.peek().is_some_and(|(_, c)| *c == '\n') {
-            chars.next();
-            end += 1;
-        }
-        out.push(if keep_ends {
-            &text[start..end]
+        let at = rest.find(BREAKS).unwrap_or(rest.len());
+        let end = if rest[at..].starts_with("\r\n") {
+            at + 2
         } else {
-            &text[start..at]
-        });
-        start = end;
-    }
-    if start < text.len() {
-        out.push(&text[start..]);
-    }
-    out
+            at + rest[at..].chars().next().map_or(0, char::len_utf8)
+        };
+        let line = &rest[..if keep_ends { end } else { at }];
+        rest = &rest[end..];
+        Some(line)
+    })
 }
 
 /// `markupsafe.escape`.
-pub(crate) fn escape_html(text: &str) -> String {
+pub(crate) fn escape_html(text: &str, m: &Meter) -> Res<String> {
+    let grown = text.bytes().filter(|b| b"&<>\"'".contains(b)).count() * 4;
+    m.text(text.len() + grown)?;
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -180,7 +170,7 @@ pub(crate) fn escape_html(text: &str) -> String {
             _ => out.push(c),
         }
     }
-    out
+    Ok(out)
 }
 
 /// `int(text)`; `None` where Python raises `ValueError` (or the number does not fit 128 bits).
@@ -288,11 +278,11 @@ mod tests {
     #[test]
     fn splits_lines_like_python() {
         assert_eq!(
-            lines("a\r\nb\rc\n\nd\u{2028}", false),
+            lines("a\r\nb\rc\n\nd\u{2028}", false).collect::<Vec<_>>(),
             ["a", "b", "c", "", "d"]
         );
-        assert_eq!(lines("a\r\nb", true), ["a\r\n", "b"]);
-        assert_eq!(lines("", false), [""; 0]);
+        assert_eq!(lines("a\r\nb", true).collect::<Vec<_>>(), ["a\r\n", "b"]);
+        assert_eq!(lines("", false).next(), None);
         assert_eq!(title("hello wORLD's x2y"), "Hello World'S X2Y");
         assert_eq!(capitalize("ßA b"), "Ssa b");
     }

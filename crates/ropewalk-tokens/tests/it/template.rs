@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 mod digest;
 mod fuzz;
+mod limits;
 
 fn fixture(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))

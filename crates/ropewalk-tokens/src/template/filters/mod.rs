@@ -7,8 +7,9 @@ pub(crate) use sequence::merge_sort;
 pub(crate) use words::{centered, replaced, strip, striptags, unescape};
 
 use super::error::{ErrorKind, Res, err, type_error};
-use super::interp::{Args, Interp};
+use super::interp::Args;
 use super::json_dumps;
+use super::meter::Meter;
 use super::ops::{self, like};
 use super::text::{capitalize, escape_html, parse_float, parse_int};
 use super::value::{Missing, Object, Val};
@@ -73,11 +74,11 @@ pub(crate) const NAMES: &[&str] = &[
 ];
 
 /// `value|name(args)`.
-pub(crate) fn apply(interp: &mut Interp, name: &str, value: Val, args: Args) -> Res<Val> {
-    interp.charge(1)?;
+pub(crate) fn apply(name: &str, value: Val, args: Args, m: &Meter) -> Res<Val> {
+    m.charge(1)?;
     match name {
         "default" | "d" => default(value, args),
-        "tojson" => json_dumps::tojson(&value, args),
+        "tojson" => json_dumps::tojson(&value, args, m),
         "trim" => {
             let [chars] = bind("do_trim", ["chars"], args)?;
             let chars = chars.filter(|c| !matches!(c, Val::None));
@@ -85,32 +86,43 @@ pub(crate) fn apply(interp: &mut Interp, name: &str, value: Val, args: Args) -> 
                 .as_ref()
                 .map(|c| text_argument(c, "strip"))
                 .transpose()?;
-            Ok(strip(&soft(&value), chars, true, true))
+            strip(&soft(&value, m)?, chars, true, true, m)
         }
-        "length" | "count" => value.length().map(Val::from),
-        "string" => Ok(soft(&value)),
-        "safe" => Ok(Val::Markup(value.text())),
-        "escape" | "e" => Ok(escape(&value)),
-        "forceescape" => Ok(Val::Markup(escape_html(&value.text()).into())),
-        "upper" => Ok(changed(&value, str::to_uppercase)),
-        "lower" => Ok(changed(&value, str::to_lowercase)),
-        "capitalize" => Ok(changed(&value, capitalize)),
-        "title" => Ok(words::title(&value).into()),
-        "replace" => words::replace(&value, args),
-        "indent" => words::indent(&value, args),
-        "center" => words::center(&value, args),
-        "truncate" => words::truncate(&value, args),
-        "wordwrap" => words::wordwrap(&value, args),
-        "wordcount" => Ok(words::wordcount(&value.text()).into()),
-        "striptags" => Ok(striptags(&value.text()).into()),
-        "urlencode" => words::urlencode(&value),
-        "xmlattr" => words::xmlattr(&value, args),
-        "format" => words::format(&value, args),
-        "filesizeformat" => words::filesizeformat(&value, args),
-        "pprint" => Ok(value.repr().into()),
+        "length" | "count" => {
+            m.read(value.as_str().unwrap_or_default())?;
+            value.length().map(Val::from)
+        }
+        "string" => soft(&value, m),
+        "safe" => value.text(m).map(Val::Markup),
+        "escape" | "e" => escape(&value, m),
+        "forceescape" => Ok(Val::Markup(escape_html(&value.text(m)?, m)?.into())),
+        "upper" => changed(&value, str::to_uppercase, m),
+        "lower" => changed(&value, str::to_lowercase, m),
+        "capitalize" => changed(&value, capitalize, m),
+        "title" => words::title(&value, m).map(Val::from),
+        "replace" => words::replace(&value, args, m),
+        "indent" => words::indent(&value, args, m),
+        "center" => words::center(&value, args, m),
+        "truncate" => words::truncate(&value, args, m),
+        "wordwrap" => words::wordwrap(&value, args, m),
+        "wordcount" => {
+            let text = value.text(m)?;
+            m.read(&text)?;
+            Ok(words::wordcount(&text).into())
+        }
+        "striptags" => {
+            let text = value.text(m)?;
+            m.charge(text.len() / 2)?;
+            Ok(striptags(&text).into())
+        }
+        "urlencode" => words::urlencode(&value, m),
+        "xmlattr" => words::xmlattr(&value, args, m),
+        "format" => words::format(&value, args, m),
+        "filesizeformat" => words::filesizeformat(&value, args, m),
+        "pprint" => Ok(value.repr(m)?.into()),
         "abs" => abs(&value),
-        "int" => int(&value, args),
-        "float" => float(&value, args),
+        "int" => int(&value, args, m),
+        "float" => float(&value, args, m),
         "round" => round(&value, args),
         "attr" => match bind("do_attr", ["name"], args)? {
             [Some(Val::Str(name) | Val::Markup(name))] => match &value {
@@ -123,7 +135,7 @@ pub(crate) fn apply(interp: &mut Interp, name: &str, value: Val, args: Args) -> 
             ErrorKind::Type,
             format!("the filter '{name}' is not available in chat templates"),
         ),
-        _ => sequence::apply(interp, name, &value, args),
+        _ => sequence::apply(name, &value, args, m),
     }
 }
 
@@ -163,21 +175,23 @@ pub(crate) fn bind<const N: usize>(
 }
 
 /// `soft_str`: markup stays markup.
-pub(super) fn soft(value: &Val) -> Val {
+pub(super) fn soft(value: &Val, m: &Meter) -> Res<Val> {
     match value {
-        Val::Str(_) | Val::Markup(_) => value.clone(),
-        _ => Val::Str(value.text()),
+        Val::Str(_) | Val::Markup(_) => Ok(value.clone()),
+        _ => value.text(m).map(Val::Str),
     }
 }
 
-fn changed(value: &Val, change: fn(&str) -> String) -> Val {
-    like(value, change(&value.text()))
+fn changed(value: &Val, change: fn(&str) -> String, m: &Meter) -> Res<Val> {
+    let text = value.text(m)?;
+    m.read(&text)?;
+    Ok(like(value, change(&text)))
 }
 
-pub(crate) fn escape(value: &Val) -> Val {
+pub(crate) fn escape(value: &Val, m: &Meter) -> Res<Val> {
     match value {
-        Val::Markup(_) => value.clone(),
-        _ => Val::Markup(escape_html(&value.text()).into()),
+        Val::Markup(_) => Ok(value.clone()),
+        _ => Ok(Val::Markup(escape_html(&value.text(m)?, m)?.into())),
     }
 }
 
@@ -227,7 +241,8 @@ fn abs(value: &Val) -> Res<Val> {
     }
 }
 
-fn int(value: &Val, args: Args) -> Res<Val> {
+fn int(value: &Val, args: Args, m: &Meter) -> Res<Val> {
+    m.read(value.as_str().unwrap_or_default())?;
     let [default, base] = bind("do_int", ["default", "base"], args)?;
     let base = u32::try_from(integer(base.as_ref(), 10)?).unwrap_or(1);
     let whole = |f: f64| f.is_finite().then_some(Val::Int(f as i128));
@@ -244,7 +259,8 @@ fn int(value: &Val, args: Args) -> Res<Val> {
     Ok(result.unwrap_or_else(|| default.unwrap_or(Val::Int(0))))
 }
 
-fn float(value: &Val, args: Args) -> Res<Val> {
+fn float(value: &Val, args: Args, m: &Meter) -> Res<Val> {
+    m.read(value.as_str().unwrap_or_default())?;
     let [default] = bind("do_float", ["default"], args)?;
     if let Val::Undefined(u) = value {
         return u.fail();
@@ -270,11 +286,13 @@ fn round(value: &Val, args: Args) -> Res<Val> {
         "common" => match value.as_int() {
             Some(i) if precision >= 0 => Ok(Val::Int(i)),
             Some(i) => {
-                let unit = 10i128
-                    .checked_pow(precision.unsigned_abs())
-                    .unwrap_or(i128::MAX);
+                // Half of a larger unit is more than any integer here.
+                let Some(unit) = 10i128.checked_pow(precision.unsigned_abs()) else {
+                    return Ok(Val::Int(0));
+                };
                 let (floor, rest) = (i.div_euclid(unit), i.rem_euclid(unit));
-                let up = rest * 2 > unit || (rest * 2 == unit && floor % 2 != 0);
+                let half = unit - rest;
+                let up = rest > half || (rest == half && floor % 2 != 0);
                 Ok(Val::Int((floor + i128::from(up)).saturating_mul(unit)))
             }
             None => Ok(Val::Float(round_half_even(number, precision))),
@@ -319,10 +337,11 @@ pub(crate) fn step(part: &str) -> Val {
 }
 
 /// Follows a path; `default` replaces what is missing on the way.
-pub(super) fn walk(item: &Val, path: &[Val], default: Option<&Val>) -> Res<Val> {
+pub(super) fn walk(item: &Val, path: &[Val], default: Option<&Val>, m: &Meter) -> Res<Val> {
+    m.charge(path.len())?;
     let mut item = item.clone();
     for part in path {
-        item = ops::get_element(&item, part)?;
+        item = ops::get_element(&item, part, m)?;
         if let (Val::Undefined(_), Some(default)) = (&item, default) {
             item = default.clone();
         }
@@ -331,10 +350,13 @@ pub(super) fn walk(item: &Val, path: &[Val], default: Option<&Val>) -> Res<Val> 
 }
 
 /// `ignore_case`: text in lower case, anything else as it is.
-pub(super) fn ignore_case(value: Val) -> Val {
+pub(super) fn ignore_case(value: Val, m: &Meter) -> Res<Val> {
     match value.as_str() {
-        Some(text) => text.to_lowercase().into(),
-        None => value,
+        Some(text) => {
+            m.read(text)?;
+            Ok(text.to_lowercase().into())
+        }
+        None => Ok(value),
     }
 }
 
@@ -344,8 +366,8 @@ pub(super) fn empty(hint: &str) -> Val {
 }
 
 /// A name given as an argument, such as that of a filter.
-pub(super) fn name_argument(value: &Val) -> Arc<str> {
-    value.text()
+pub(super) fn name_argument(value: &Val, m: &Meter) -> Res<Arc<str>> {
+    value.text(m)
 }
 
 pub(super) fn is_generator(value: &Val) -> bool {

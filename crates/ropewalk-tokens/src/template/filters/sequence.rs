@@ -6,37 +6,37 @@ use super::{
 };
 use crate::template::ast::Operator;
 use crate::template::error::{ErrorKind, Res, err, type_error};
-use crate::template::interp::{Args, Interp};
+use crate::template::interp::Args;
+use crate::template::meter::{Meter, size};
 use crate::template::ops;
 use crate::template::predicates;
-use crate::template::value::{Object, Val};
+use crate::template::value::{Object, Val, ViewKind};
 use std::cmp::Ordering;
 
-pub(super) fn apply(interp: &mut Interp, name: &str, value: &Val, args: Args) -> Res<Val> {
-    interp.charge(value.length().unwrap_or(0))?;
+pub(super) fn apply(name: &str, value: &Val, args: Args, m: &Meter) -> Res<Val> {
     match name {
-        "list" => value.items().map(Val::list),
-        "join" => join(value, args),
-        "items" => items(value),
+        "list" => value.items(m).map(Val::list),
+        "join" => join(value, args, m),
+        "items" => items(value, m),
         "first" => Ok(value
-            .first()?
+            .first(m)?
             .unwrap_or_else(|| empty("No first item, sequence was empty."))),
-        "last" => last(value),
-        "reverse" => reverse(value),
-        "map" => map(interp, value, args),
-        "select" => select(value, args, false, true),
-        "reject" => select(value, args, false, false),
-        "selectattr" => select(value, args, true, true),
-        "rejectattr" => select(value, args, true, false),
-        "sort" => sort(value, args),
-        "dictsort" => dictsort(value, args),
-        "unique" => unique(value, args),
-        "min" => extreme(value, args, Ordering::Less),
-        "max" => extreme(value, args, Ordering::Greater),
-        "sum" => sum(value, args),
-        "batch" => batch(value, args),
-        "slice" => slice(value, args),
-        "groupby" => groupby(value, args),
+        "last" => last(value, m),
+        "reverse" => reverse(value, m),
+        "map" => map(value, args, m),
+        "select" => select(value, args, (false, true), m),
+        "reject" => select(value, args, (false, false), m),
+        "selectattr" => select(value, args, (true, true), m),
+        "rejectattr" => select(value, args, (true, false), m),
+        "sort" => sort(value, args, m),
+        "dictsort" => dictsort(value, args, m),
+        "unique" => unique(value, args, m),
+        "min" => extreme(value, args, Ordering::Less, m),
+        "max" => extreme(value, args, Ordering::Greater, m),
+        "sum" => sum(value, args, m),
+        "batch" => batch(value, args, m),
+        "slice" => slice(value, args, m),
+        "groupby" => groupby(value, args, m),
         _ => err(
             ErrorKind::Undefined,
             format!("No filter named '{name}' found."),
@@ -44,25 +44,28 @@ pub(super) fn apply(interp: &mut Interp, name: &str, value: &Val, args: Args) ->
     }
 }
 
-fn join(value: &Val, args: Args) -> Res<Val> {
+fn join(value: &Val, args: Args, m: &Meter) -> Res<Val> {
     let [sep, attribute] = bind("sync_do_join", ["d", "attribute"], args)?;
-    let sep = sep.map_or("".into(), |s| s.text());
+    let sep = sep.map_or_else(|| Ok("".into()), |s| s.text(m))?;
     let path = path(attribute.as_ref());
     let mut out = String::new();
-    for (i, item) in value.items()?.iter().enumerate() {
+    for (i, item) in value.items(m)?.iter().enumerate() {
         if i > 0 {
-            out.push_str(&sep);
+            m.push(&mut out, &sep)?;
         }
-        walk(item, &path, None)?.write(&mut out);
+        walk(item, &path, None, m)?.write(&mut out, m)?;
     }
     Ok(out.into())
 }
 
 /// The reference yields pairs from a generator, so its complaint comes when they are taken.
-fn items(value: &Val) -> Res<Val> {
+fn items(value: &Val, m: &Meter) -> Res<Val> {
     Ok(match value {
         Val::Undefined(_) => Val::generator(Vec::new(), None),
-        Val::Dict(dict) => Val::generator(dict.view(crate::template::value::ViewKind::Items), None),
+        Val::Dict(dict) => {
+            m.items(dict.entries().len())?;
+            Val::generator(dict.view(ViewKind::Items), None)
+        }
         _ => {
             let failure = crate::template::Error::new(
                 ErrorKind::Type,
@@ -73,7 +76,7 @@ fn items(value: &Val) -> Res<Val> {
     })
 }
 
-fn reversible(value: &Val) -> Res<Vec<Val>> {
+fn reversible(value: &Val, m: &Meter) -> Res<Vec<Val>> {
     let reversible = match value {
         Val::Object(object) => matches!(**object, Object::View(..) | Object::Range { .. }),
         _ => value.is_iterable(),
@@ -81,26 +84,30 @@ fn reversible(value: &Val) -> Res<Vec<Val>> {
     if !reversible {
         return type_error(format!("'{}' object is not reversible", value.type_name()));
     }
-    let mut items = value.items()?;
+    let mut items = value.items(m)?;
     items.reverse();
     if let Val::Markup(_) = value {
         // Going backwards takes elements, and elements of markup are markup.
-        items = items.iter().map(|item| Val::Markup(item.text())).collect();
+        items = items
+            .iter()
+            .map(|item| item.text(m).map(Val::Markup))
+            .collect::<Res<_>>()?;
     }
     Ok(items)
 }
 
-fn last(value: &Val) -> Res<Val> {
-    let first = reversible(value)?.into_iter().next();
+fn last(value: &Val, m: &Meter) -> Res<Val> {
+    let first = reversible(value, m)?.into_iter().next();
     Ok(first.unwrap_or_else(|| empty("No last item, sequence was empty.")))
 }
 
-fn reverse(value: &Val) -> Res<Val> {
+fn reverse(value: &Val, m: &Meter) -> Res<Val> {
     if let Some(text) = value.as_str() {
+        m.read(text)?;
         return Ok(ops::like(value, text.chars().rev().collect()));
     }
     if is_generator(value) || matches!(value, Val::Undefined(_)) {
-        let mut items = value.items()?;
+        let mut items = value.items(m)?;
         items.reverse();
         return Ok(Val::list(items));
     }
@@ -108,23 +115,26 @@ fn reverse(value: &Val) -> Res<Val> {
         return type_error("argument must be iterable");
     }
     Ok(Val::iterator(
-        reversible(value)?,
+        reversible(value, m)?,
         None,
         "list_reverseiterator",
     ))
 }
 
 /// Applies `each` to the items in order and keeps the results up to the first failure.
-fn lazily(value: &Val, mut each: impl FnMut(Val, &mut Vec<Val>) -> Res<()>) -> Val {
+fn lazily(value: &Val, m: &Meter, mut each: impl FnMut(Val, &mut Vec<Val>) -> Res<()>) -> Res<Val> {
     let mut out = Vec::new();
-    let failure = match value.pending() {
+    let failure = match value.pending(m) {
         Ok((items, failure)) => items
             .into_iter()
             .find_map(|item| each(item, &mut out).err())
             .or(failure),
         Err(e) => Some(e),
     };
-    Val::generator(out, failure)
+    match failure {
+        Some(e) if e.kind() == ErrorKind::Limit => Err(e),
+        failure => Ok(Val::generator(out, failure)),
+    }
 }
 
 fn failing(message: impl Into<String>) -> Val {
@@ -132,7 +142,7 @@ fn failing(message: impl Into<String>) -> Val {
     Val::generator(Vec::new(), Some(Box::new(failure)))
 }
 
-fn map(interp: &mut Interp, value: &Val, mut args: Args) -> Res<Val> {
+fn map(value: &Val, mut args: Args, m: &Meter) -> Res<Val> {
     if !value.truth() {
         return Ok(Val::generator(Vec::new(), None));
     }
@@ -146,39 +156,29 @@ fn map(interp: &mut Interp, value: &Val, mut args: Args) -> Res<Val> {
         }
         let default = default.filter(|d| !matches!(d, Val::None));
         let path = path(Some(&attribute));
-        return Ok(lazily(value, |item, out| {
-            out.push(walk(&item, &path, default.as_ref())?);
+        return lazily(value, m, |item, out| {
+            out.push(walk(&item, &path, default.as_ref(), m)?);
             Ok(())
-        }));
+        });
     }
     if args.positional.is_empty() {
         return Ok(failing("map requires a filter argument"));
     }
-    let name = name_argument(&args.positional.remove(0));
+    let name = name_argument(&args.positional.remove(0), m)?;
     if !super::NAMES.contains(&&*name) {
         return Ok(failing(format!("No filter named '{name}'.")));
     }
-    let mut limit = None;
-    let mapped = lazily(value, |item, out| {
+    lazily(value, m, |item, out| {
         let again = Args {
             positional: args.positional.clone(),
             named: args.named.clone(),
         };
-        match apply_filter(interp, &name, item, again) {
-            Ok(value) => out.push(value),
-            Err(e) => {
-                if e.kind() == ErrorKind::Limit {
-                    limit = Some(e.clone());
-                }
-                return Err(e);
-            }
-        }
+        out.push(apply_filter(&name, item, again, m)?);
         Ok(())
-    });
-    limit.map_or(Ok(mapped), Err)
+    })
 }
 
-fn select(value: &Val, mut args: Args, by_attribute: bool, keep: bool) -> Res<Val> {
+fn select(value: &Val, mut args: Args, (by_attribute, keep): (bool, bool), m: &Meter) -> Res<Val> {
     if !value.truth() {
         return Ok(Val::generator(Vec::new(), None));
     }
@@ -192,29 +192,29 @@ fn select(value: &Val, mut args: Args, by_attribute: bool, keep: bool) -> Res<Va
     let test = if args.positional.is_empty() {
         None
     } else {
-        let name = name_argument(&args.positional.remove(0));
+        let name = name_argument(&args.positional.remove(0), m)?;
         if !predicates::NAMES.contains(&&*name) {
             return Ok(failing(format!("No test named '{name}'.")));
         }
         Some(name)
     };
-    Ok(lazily(value, |item, out| {
-        let tested = walk(&item, &path_to, None)?;
+    lazily(value, m, |item, out| {
+        let tested = walk(&item, &path_to, None, m)?;
         let passes = match &test {
-            Some(name) => predicates::check(name, &tested, &args)?,
+            Some(name) => predicates::check(name, &tested, &args, m)?,
             None => tested.truth(),
         };
         if passes == keep {
             out.push(item);
         }
         Ok(())
-    }))
+    })
 }
 
 /// Sorts by key, keeping the order of equal keys.
 ///
 /// Python reverses before and after sorting, which shows in what an impossible comparison complains about.
-fn sorted<T>(mut rows: Vec<(Val, T)>, reverse: bool) -> Res<Vec<(Val, T)>> {
+fn sorted<T>(mut rows: Vec<(Val, T)>, reverse: bool, m: &Meter) -> Res<Vec<(Val, T)>> {
     if reverse {
         rows.reverse();
     }
@@ -222,7 +222,7 @@ fn sorted<T>(mut rows: Vec<(Val, T)>, reverse: bool) -> Res<Vec<(Val, T)>> {
     let key = |at: usize| rows[at].as_ref().map_or(&Val::None, |(key, _)| key);
     let order = merge_sort(rows.len(), |a, b| {
         // Python asks whether the later item belongs before the earlier one.
-        Ok(key(b).order(key(a), "<")?.is_some_and(Ordering::is_lt))
+        Ok(key(b).order(key(a), "<", m)?.is_some_and(Ordering::is_lt))
     })?;
     let mut rows: Vec<(Val, T)> = order.into_iter().filter_map(|at| rows[at].take()).collect();
     if reverse {
@@ -268,7 +268,7 @@ fn flag(value: Option<Val>) -> bool {
     value.is_some_and(|v| v.truth())
 }
 
-fn sort(value: &Val, args: Args) -> Res<Val> {
+fn sort(value: &Val, args: Args, m: &Meter) -> Res<Val> {
     let [reverse, case, attribute] =
         bind("do_sort", ["reverse", "case_sensitive", "attribute"], args)?;
     let case = flag(case);
@@ -280,21 +280,21 @@ fn sort(value: &Val, args: Args) -> Res<Val> {
         None => vec![path(attribute.as_ref())],
     };
     let mut rows = Vec::new();
-    for item in value.items()? {
+    for item in value.items(m)? {
         let mut key = Vec::new();
         for path in &attributes {
-            let part = walk(&item, path, None)?;
-            key.push(if case { part } else { ignore_case(part) });
+            let part = walk(&item, path, None, m)?;
+            key.push(if case { part } else { ignore_case(part, m)? });
         }
         rows.push((Val::list(key), item));
     }
-    let rows = sorted(rows, flag(reverse))?;
+    let rows = sorted(rows, flag(reverse), m)?;
     Ok(Val::list(rows.into_iter().map(|(_, item)| item).collect()))
 }
 
-fn dictsort(value: &Val, args: Args) -> Res<Val> {
+fn dictsort(value: &Val, args: Args, m: &Meter) -> Res<Val> {
     let [case, by, reverse] = bind("do_dictsort", ["case_sensitive", "by", "reverse"], args)?;
-    let position = match by.as_ref().map(Val::text).as_deref() {
+    let position = match by.as_ref().map(|by| by.text(m)).transpose()?.as_deref() {
         None | Some("key") => 0,
         Some("value") => 1,
         _ => return type_error("You can only sort by either \"key\" or \"value\""),
@@ -309,6 +309,7 @@ fn dictsort(value: &Val, args: Args) -> Res<Val> {
         };
     };
     let case = flag(case);
+    m.items(dict.entries().len())?;
     let mut rows = Vec::new();
     for (key, value) in dict.entries() {
         let by = if position == 0 {
@@ -317,37 +318,37 @@ fn dictsort(value: &Val, args: Args) -> Res<Val> {
             value.clone()
         };
         let item = Val::tuple(vec![key.clone(), value.clone()]);
-        rows.push((if case { by } else { ignore_case(by) }, item));
+        rows.push((if case { by } else { ignore_case(by, m)? }, item));
     }
-    let rows = sorted(rows, flag(reverse))?;
+    let rows = sorted(rows, flag(reverse), m)?;
     Ok(Val::list(rows.into_iter().map(|(_, item)| item).collect()))
 }
 
-fn unique(value: &Val, args: Args) -> Res<Val> {
+fn unique(value: &Val, args: Args, m: &Meter) -> Res<Val> {
     let [case, attribute] = bind("sync_do_unique", ["case_sensitive", "attribute"], args)?;
     let (case, path) = (flag(case), path(attribute.as_ref()));
     let mut seen = std::collections::HashSet::new();
-    Ok(lazily(value, |item, out| {
-        let key = walk(&item, &path, None)?;
-        let key = if case { key } else { ignore_case(key) };
-        if seen.insert(key.key()?) {
+    lazily(value, m, |item, out| {
+        let key = walk(&item, &path, None, m)?;
+        let key = if case { key } else { ignore_case(key, m)? };
+        if seen.insert(key.key(m)?) {
             out.push(item);
         }
         Ok(())
-    }))
+    })
 }
 
-fn extreme(value: &Val, args: Args, wanted: Ordering) -> Res<Val> {
+fn extreme(value: &Val, args: Args, wanted: Ordering, m: &Meter) -> Res<Val> {
     let [case, attribute] = bind("do_min", ["case_sensitive", "attribute"], args)?;
     let (case, path) = (flag(case), path(attribute.as_ref()));
     let op = if wanted == Ordering::Less { "<" } else { ">" };
     let mut best: Option<(Val, Val)> = None;
-    for item in value.items()? {
-        let key = walk(&item, &path, None)?;
-        let key = if case { key } else { ignore_case(key) };
+    for item in value.items(m)? {
+        let key = walk(&item, &path, None, m)?;
+        let key = if case { key } else { ignore_case(key, m)? };
         let better = match &best {
             None => true,
-            Some((best, _)) => key.order(best, op)? == Some(wanted),
+            Some((best, _)) => key.order(best, op, m)? == Some(wanted),
         };
         if better {
             best = Some((key, item));
@@ -359,26 +360,26 @@ fn extreme(value: &Val, args: Args, wanted: Ordering) -> Res<Val> {
     ))
 }
 
-fn sum(value: &Val, args: Args) -> Res<Val> {
+fn sum(value: &Val, args: Args, m: &Meter) -> Res<Val> {
     let [attribute, start] = bind("sync_do_sum", ["attribute", "start"], args)?;
     let path = path(attribute.as_ref());
     let mut total = start.unwrap_or(Val::Int(0));
     if total.as_str().is_some() {
         return type_error("sum() can't sum strings [use ''.join(seq) instead]");
     }
-    for item in value.items()? {
-        total = ops::binary(Operator::Add, &total, &walk(&item, &path, None)?)?;
+    for item in value.items(m)? {
+        total = ops::binary(Operator::Add, &total, &walk(&item, &path, None, m)?, m)?;
     }
     Ok(total)
 }
 
-fn batch(value: &Val, args: Args) -> Res<Val> {
+fn batch(value: &Val, args: Args, m: &Meter) -> Res<Val> {
     let [count, fill] = bind("do_batch", ["linecount", "fill_with"], args)?;
     let count = integer(count.as_ref(), 0)?;
     let fill = fill.filter(|f| !matches!(f, Val::None));
     let mut rows = Vec::new();
     let mut row = Vec::new();
-    for item in value.items()? {
+    for item in value.items(m)? {
         if row.len() as i128 == count {
             rows.push(Val::list(std::mem::take(&mut row)));
         }
@@ -386,7 +387,8 @@ fn batch(value: &Val, args: Args) -> Res<Val> {
     }
     if !row.is_empty() {
         if let Some(fill) = fill {
-            let width = usize::try_from(count.clamp(0, 1 << 20)).unwrap_or(0);
+            let width = size(count)?;
+            m.items(width)?;
             row.resize(width.max(row.len()), fill);
         }
         rows.push(Val::list(row));
@@ -394,11 +396,12 @@ fn batch(value: &Val, args: Args) -> Res<Val> {
     Ok(Val::generator(rows, None))
 }
 
-fn slice(value: &Val, args: Args) -> Res<Val> {
+fn slice(value: &Val, args: Args, m: &Meter) -> Res<Val> {
     let [slices, fill] = bind("sync_do_slice", ["slices", "fill_with"], args)?;
-    let slices = integer(slices.as_ref(), 0)?.clamp(0, 1 << 20) as usize;
+    let slices = size(integer(slices.as_ref(), 0)?)?;
+    m.items(slices)?;
     let fill = fill.filter(|f| !matches!(f, Val::None));
-    let items = value.items()?;
+    let items = value.items(m)?;
     if slices == 0 {
         return Ok(failing("integer division or modulo by zero"));
     }
@@ -414,7 +417,7 @@ fn slice(value: &Val, args: Args) -> Res<Val> {
     Ok(Val::generator(rows.collect(), None))
 }
 
-fn groupby(value: &Val, args: Args) -> Res<Val> {
+fn groupby(value: &Val, args: Args, m: &Meter) -> Res<Val> {
     let [attribute, default, case] = bind(
         "sync_do_groupby",
         ["attribute", "default", "case_sensitive"],
@@ -423,16 +426,16 @@ fn groupby(value: &Val, args: Args) -> Res<Val> {
     let (path, case) = (path(attribute.as_ref()), flag(case));
     let default = default.filter(|d| !matches!(d, Val::None));
     let mut rows = Vec::new();
-    for item in value.items()? {
-        let key = walk(&item, &path, default.as_ref())?;
-        rows.push((if case { key } else { ignore_case(key) }, item));
+    for item in value.items(m)? {
+        let key = walk(&item, &path, default.as_ref(), m)?;
+        rows.push((if case { key } else { ignore_case(key, m)? }, item));
     }
     let mut groups: Vec<(Val, Val, Vec<Val>)> = Vec::new();
-    for (key, item) in sorted(rows, false)? {
+    for (key, item) in sorted(rows, false, m)? {
         match groups.last_mut() {
-            Some((last, _, items)) if last.equals(&key) => items.push(item),
+            Some((last, _, items)) if last.equals(&key, m)? => items.push(item),
             _ => {
-                let shown = walk(&item, &path, default.as_ref())?;
+                let shown = walk(&item, &path, default.as_ref(), m)?;
                 groups.push((key, shown, vec![item]));
             }
         }

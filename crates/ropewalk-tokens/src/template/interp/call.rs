@@ -32,7 +32,7 @@ impl Interp {
             Val::Undefined(u) => u.fail(),
             Val::Object(object) => match &**object {
                 Object::Macro(m) => self.call_macro(m, args),
-                Object::Method(receiver, name) => methods::call(receiver, name, args),
+                Object::Method(receiver, name) => methods::call(receiver, name, args, &self.meter),
                 Object::Function(function) => self.function(*function, args),
                 Object::Joiner { sep, used } => Ok(if used.replace(true) {
                     sep.clone()
@@ -108,7 +108,10 @@ impl Interp {
         }
         if definition.uses_kwargs {
             let named = std::mem::take(&mut args.named);
-            let dict = Dict::from_pairs(named.into_iter().map(|(n, v)| (Val::Str(n), v)))?;
+            let dict = Dict::from_pairs(
+                named.into_iter().map(|(n, v)| (Val::Str(n), v)),
+                &self.meter,
+            )?;
             scope.set(&"kwargs".into(), Val::dict(dict));
         } else if let Some((first, _)) = args.named.first() {
             if args.named.iter().any(|(n, _)| &**n == "caller") {
@@ -152,14 +155,18 @@ impl Interp {
                         .map(|(_, v)| v.clone())
                 });
                 match message {
-                    Some(message) => err(ErrorKind::Raised, &*message.text()),
+                    Some(message) => err(ErrorKind::Raised, &*message.text(&self.meter)?),
                     None => type_error(
                         "_cached_compile_jinja_template.<locals>.raise_exception() missing 1 required positional argument: 'message'",
                     ),
                 }
             }
             Function::StrftimeNow => match (first.and_then(Val::as_str), self.now) {
-                (Some(format), Some(now)) => Ok(now.format(format).into()),
+                (Some(format), Some(now)) => {
+                    // A code of two letters may become a date of 24, one of five be 255 wide.
+                    self.meter.text(format.len().saturating_mul(64))?;
+                    Ok(now.format(format).into())
+                }
                 _ if first.is_none() => type_error(
                     "_cached_compile_jinja_template.<locals>.strftime_now() missing 1 required positional argument: 'format'",
                 ),
@@ -171,25 +178,25 @@ impl Interp {
             Function::Range => range(&args.positional),
             Function::Dict => {
                 let mut dict = match first {
-                    Some(value) => ops::to_dict(value)?,
+                    Some(value) => ops::to_dict(value, &self.meter)?,
                     None => Dict::default(),
                 };
                 for (name, value) in args.named {
-                    dict.insert(Val::Str(name), value)?;
+                    dict.insert(Val::Str(name), value, &self.meter)?;
                 }
                 Ok(Val::dict(dict))
             }
             Function::Namespace => {
                 let mut dict = match first {
-                    Some(value) => ops::to_dict(value)?,
+                    Some(value) => ops::to_dict(value, &self.meter)?,
                     None => Dict::default(),
                 };
                 for (name, value) in args.named {
-                    dict.insert(Val::Str(name), value)?;
+                    dict.insert(Val::Str(name), value, &self.meter)?;
                 }
                 let mut entries = Vec::new();
                 for (key, value) in dict.entries() {
-                    let name = key.text();
+                    let name = key.text(&self.meter)?;
                     ops::check_name(&name)?;
                     entries.push((name, value.clone()));
                 }

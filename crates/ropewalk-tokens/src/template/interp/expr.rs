@@ -11,9 +11,9 @@ impl Interp {
     pub(crate) fn eval(&mut self, expr: &Expr, scope: &Rc<Scope>) -> Res<Val> {
         self.enter()?;
         let result = match &expr.kind {
-            ExprKind::Name(name) => Ok(scope
-                .get(name)
-                .unwrap_or_else(|| Val::missing(Missing::Name(name.clone())))),
+            ExprKind::Name(name) => scope
+                .get(name, &self.meter)
+                .map(|found| found.unwrap_or_else(|| Val::missing(Missing::Name(name.clone())))),
             ExprKind::Literal(literal) => Ok(match literal {
                 Literal::None => Val::None,
                 Literal::Bool(b) => Val::Bool(*b),
@@ -23,7 +23,7 @@ impl Interp {
             }),
             ExprKind::Attr(object, name) => self
                 .eval(object, scope)
-                .and_then(|object| ops::get_attribute(&object, name)),
+                .and_then(|object| ops::get_attribute(&object, name, &self.meter)),
             ExprKind::Item(object, key) => self.item(object, key, scope),
             ExprKind::Not(value) => self.eval(value, scope).map(|v| Val::Bool(!v.truth())),
             ExprKind::Or(items) => self.logic(items, scope, true),
@@ -44,7 +44,7 @@ impl Interp {
     pub(super) fn item(&mut self, object: &Expr, key: &Expr, scope: &Rc<Scope>) -> Res<Val> {
         let object = self.eval(object, scope)?;
         let key = self.eval(key, scope)?;
-        ops::get_element(&object, &key)
+        ops::get_element(&object, &key, &self.meter)
     }
 
     pub(super) fn logic(&mut self, items: &[Expr], scope: &Rc<Scope>, stop: bool) -> Res<Val> {
@@ -67,7 +67,7 @@ impl Interp {
         let mut left = self.eval(first, scope)?;
         for (op, right) in rest {
             let right = self.eval(right, scope)?;
-            if !ops::compare(*op, &left, &right)? {
+            if !ops::compare(*op, &left, &right, &self.meter)? {
                 return Ok(Val::Bool(false));
             }
             left = right;
@@ -84,13 +84,12 @@ impl Interp {
         let mut left = self.eval(first, scope)?;
         for (op, right) in rest {
             let right = self.eval(right, scope)?;
-            left = ops::binary(*op, &left, &right)?;
-            self.charge_value(&left)?;
+            left = ops::binary(*op, &left, &right, &self.meter)?;
         }
         Ok(left)
     }
 
-    pub(super) fn charge_value(&mut self, value: &Val) -> Res<()> {
+    pub(super) fn charge_value(&self, value: &Val) -> Res<()> {
         match value {
             Val::Str(s) | Val::Markup(s) => self.charge(s.len() / 16),
             Val::List(seq) | Val::Tuple(seq) => self.charge(seq.items.len()),
@@ -102,8 +101,7 @@ impl Interp {
     pub(super) fn concat(&mut self, items: &[Expr], scope: &Rc<Scope>) -> Res<Val> {
         let mut text = String::new();
         for item in items {
-            self.eval(item, scope)?.write(&mut text);
-            self.charge(text.len() / 16)?;
+            self.eval(item, scope)?.write(&mut text, &self.meter)?;
         }
         Ok(text.into())
     }
@@ -134,7 +132,8 @@ impl Interp {
                 let mut dict = Dict::default();
                 for (key, value) in entries {
                     let key = self.eval(key, scope)?;
-                    dict.insert(key, self.eval(value, scope)?)?;
+                    let value = self.eval(value, scope)?;
+                    dict.insert(key, value, &self.meter)?;
                 }
                 Val::dict(dict).check_depth()
             }
@@ -148,7 +147,7 @@ impl Interp {
                         *bound = self.eval(part, scope)?;
                     }
                 }
-                let value = ops::slice(&object, &bounds)?;
+                let value = ops::slice(&object, &bounds, &self.meter)?;
                 self.charge_value(&value)?;
                 Ok(value)
             }
@@ -168,7 +167,7 @@ impl Interp {
     ) -> Res<Val> {
         let value = self.eval(value, scope)?;
         let args = self.arguments(&filter.args, scope)?;
-        let result = filters::apply(self, &filter.name, value, args)?.check_depth()?;
+        let result = filters::apply(&filter.name, value, args, &self.meter)?.check_depth()?;
         self.charge_value(&result)?;
         Ok(result)
     }
@@ -176,7 +175,7 @@ impl Interp {
     pub(super) fn test(&mut self, value: &Expr, test: &FilterCall, scope: &Rc<Scope>) -> Res<Val> {
         let value = self.eval(value, scope)?;
         let args = self.arguments(&test.args, scope)?;
-        predicates::check(&test.name, &value, &args).map(Val::Bool)
+        predicates::check(&test.name, &value, &args, &self.meter).map(Val::Bool)
     }
 
     pub(super) fn arguments(&mut self, arguments: &Arguments, scope: &Rc<Scope>) -> Res<Args> {
@@ -195,11 +194,12 @@ impl Interp {
                     star.type_name()
                 ));
             }
-            args.positional.extend(star.items()?);
+            args.positional.extend(star.items(&self.meter)?);
         }
         if let Some(star) = &arguments.double_star {
             match self.eval(star, scope)? {
                 Val::Dict(dict) => {
+                    self.meter.items(dict.entries().len())?;
                     for (key, value) in dict.entries() {
                         let Val::Str(name) = key else {
                             return type_error("keywords must be strings");

@@ -6,9 +6,10 @@ mod expr;
 use super::ast::{Expr, ExprKind, FilterCall, Loop, Macro, Stmt, StmtKind, Target};
 use super::date::DateTime;
 use super::error::{Res, limit, type_error};
+use super::meter::Meter;
 use super::value::{Function, LoopVal, MacroVal, Object, Val};
 use super::{Limits, filters, ops};
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -27,14 +28,25 @@ impl Scope {
         })
     }
 
-    fn get(&self, name: &str) -> Option<Val> {
-        let mut scope = self;
-        loop {
-            if let Some((_, value)) = scope.vars.borrow().iter().find(|(n, _)| **n == *name) {
-                return Some(value.clone());
+    fn get(&self, name: &str, m: &Meter) -> Res<Option<Val>> {
+        let (mut scope, mut looked) = (self, 0);
+        let found = loop {
+            let vars = scope.vars.borrow();
+            looked += vars.len();
+            if let Some((_, value)) = vars.iter().find(|(n, _)| **n == *name) {
+                break Some(value.clone());
             }
-            scope = scope.parent.as_deref()?;
-        }
+            match scope.parent.as_deref() {
+                Some(parent) => scope = parent,
+                None => break None,
+            }
+        };
+        m.charge(looked / 16)?;
+        Ok(found)
+    }
+
+    fn len(&self) -> usize {
+        self.vars.borrow().len()
     }
 
     pub(crate) fn set(&self, name: &Arc<str>, value: Val) {
@@ -63,7 +75,7 @@ enum Flow {
 
 pub(crate) struct Interp {
     limits: Limits,
-    steps: u64,
+    meter: Meter,
     depth: u32,
     out: String,
     /// Number of buffers around `out`, and the length of the outermost text when the first was opened.
@@ -121,7 +133,7 @@ impl Interp {
         let root = Scope::new(Some(context));
         Self {
             limits,
-            steps: 0,
+            meter: Meter::new(limits.steps),
             depth: 0,
             out: String::new(),
             buffers: 0,
@@ -142,15 +154,8 @@ impl Interp {
     }
 
     /// Counts work done: one step per node, and one per 16 bytes of text made.
-    pub(crate) fn charge(&mut self, steps: usize) -> Res<()> {
-        self.steps += steps as u64;
-        if self.steps > self.limits.steps {
-            return limit(format!(
-                "the template took more than {} steps",
-                self.limits.steps
-            ));
-        }
-        Ok(())
+    pub(crate) fn charge(&self, steps: usize) -> Res<()> {
+        self.meter.charge(steps)
     }
 
     fn enter(&mut self) -> Res<()> {
@@ -306,7 +311,7 @@ impl Interp {
         match value.as_str() {
             Some(text) => self.write(text),
             None => {
-                let text = value.text();
+                let text = value.text(&self.meter)?;
                 self.write(&text)
             }
         }
@@ -320,13 +325,13 @@ impl Interp {
     ) -> Res<Val> {
         for filter in filters {
             let args = self.arguments(&filter.args, scope)?;
-            value = filters::apply(self, &filter.name, value, args)?;
+            value = filters::apply(&filter.name, value, args, &self.meter)?;
         }
         Ok(value)
     }
 
     fn macro_value(&mut self, definition: &Arc<Macro>, scope: &Rc<Scope>) -> Val {
-        if !self.captured.iter().any(|s| Rc::ptr_eq(s, scope)) {
+        if !self.captured.last().is_some_and(|s| Rc::ptr_eq(s, scope)) {
             self.captured.push(scope.clone());
         }
         Val::object(Object::Macro(MacroVal {
@@ -337,14 +342,17 @@ impl Interp {
 
     fn assign(&mut self, target: &Target, value: Val, scope: &Rc<Scope>) -> Res<()> {
         match target {
-            Target::Name(name) => scope.set(name, value),
+            Target::Name(name) => {
+                self.charge(scope.len() / 16)?;
+                scope.set(name, value);
+            }
             Target::Attr(object, name) => {
-                let object = scope.get(object).unwrap_or(Val::None);
-                ops::set_attribute(&object, name, value)?;
+                let object = scope.get(object, &self.meter)?.unwrap_or(Val::None);
+                ops::set_attribute(&object, name, value, &self.meter)?;
                 object.check_depth()?;
             }
             Target::Tuple(targets) => {
-                let items = value.unpack(targets.len())?;
+                let items = value.unpack(targets.len(), &self.meter)?;
                 for (target, value) in targets.iter().zip(items) {
                     self.assign(target, value, scope)?;
                 }
@@ -365,8 +373,7 @@ impl Interp {
         scope: &Rc<Scope>,
         level: usize,
     ) -> Res<()> {
-        let (mut items, failure) = iterable.pending()?;
-        self.charge(items.len())?;
+        let (mut items, failure) = iterable.pending(&self.meter)?;
         if let Some(test) = &l.test {
             let mut kept = Vec::new();
             for item in items {
@@ -382,6 +389,7 @@ impl Interp {
         let recursion = l.recursive.then(|| (l.clone(), scope.clone()));
         let state = Rc::new(Object::Loop(LoopVal {
             items,
+            depth: OnceCell::new(),
             index: Cell::new(0),
             level,
             changed: RefCell::default(),

@@ -2,6 +2,7 @@
 
 use super::like;
 use crate::template::error::{ErrorKind, Res, err, limit, type_error};
+use crate::template::meter::Meter;
 use crate::template::value::{Dict, Function, Missing, Object, Val};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -203,7 +204,7 @@ fn attribute(object: &Val, name: &str) -> Option<Val> {
 }
 
 /// `object[key]`; `None` where Python raises `TypeError` or `LookupError`.
-fn element(object: &Val, key: &Val) -> Res<Option<Val>> {
+fn element(object: &Val, key: &Val, m: &Meter) -> Res<Option<Val>> {
     let at = |length: usize| {
         let i = key.as_int()?;
         let i = if i < 0 { i + length as i128 } else { i };
@@ -211,17 +212,23 @@ fn element(object: &Val, key: &Val) -> Res<Option<Val>> {
     };
     Ok(match object {
         Val::Undefined(u) => return u.fail(),
-        Val::Dict(dict) => dict.get(key).ok().flatten().cloned(),
+        Val::Dict(dict) => match dict.get(key, m) {
+            Ok(found) => found.cloned(),
+            Err(e) if e.kind() == ErrorKind::Limit => return Err(e),
+            Err(_) => None,
+        },
         Val::List(seq) | Val::Tuple(seq) => at(seq.items.len()).map(|i| seq.items[i].clone()),
         Val::Str(s) | Val::Markup(s) => match key.as_int() {
-            Some(i) if i >= 0 && s.is_ascii() => {
-                let i = usize::try_from(i).unwrap_or(usize::MAX);
-                s.get(i..i.saturating_add(1))
-                    .map(|c| like(object, c.to_owned()))
+            Some(i) => {
+                let steps = usize::try_from(i.unsigned_abs()).unwrap_or(usize::MAX);
+                m.charge(steps.min(s.len()) / 16)?;
+                let found = if i < 0 {
+                    s.chars().nth_back(steps - 1)
+                } else {
+                    s.chars().nth(steps)
+                };
+                found.map(|c| like(object, c.to_string()))
             }
-            Some(_) => at(s.chars().count())
-                .and_then(|i| s.chars().nth(i))
-                .map(|c| like(object, c.to_string())),
             None => None,
         },
         Val::Object(o) => match &**o {
@@ -233,8 +240,20 @@ fn element(object: &Val, key: &Val) -> Res<Option<Val>> {
     })
 }
 
+/// The names of a namespace are looked through one by one.
+fn pay_for_names(object: &Val, m: &Meter) -> Res<()> {
+    match object {
+        Val::Object(o) => match &**o {
+            Object::Namespace { entries, .. } => m.charge(entries.borrow().len() / 16),
+            _ => Ok(()),
+        },
+        _ => Ok(()),
+    }
+}
+
 /// `object.name`: the attribute, else the element, else undefined.
-pub(crate) fn get_attribute(object: &Val, name: &Arc<str>) -> Res<Val> {
+pub(crate) fn get_attribute(object: &Val, name: &Arc<str>, m: &Meter) -> Res<Val> {
+    pay_for_names(object, m)?;
     if let Val::Undefined(u) = object {
         return u.fail();
     }
@@ -259,14 +278,17 @@ pub(crate) fn only_attribute(object: &Val, name: &Arc<str>) -> Val {
 }
 
 /// `object[key]`: the element, else the attribute, else undefined.
-pub(crate) fn get_element(object: &Val, key: &Val) -> Res<Val> {
-    if let Some(value) = element(object, key)? {
+pub(crate) fn get_element(object: &Val, key: &Val, m: &Meter) -> Res<Val> {
+    if let Some(value) = element(object, key, m)? {
         return Ok(value);
     }
     Ok(match key {
-        Val::Str(name) | Val::Markup(name) => attribute(object, name)
-            .unwrap_or_else(|| Val::missing(Missing::Attr(object.described(), name.clone()))),
-        _ => Val::missing(Missing::Element(object.described(), key.repr())),
+        Val::Str(name) | Val::Markup(name) => {
+            pay_for_names(object, m)?;
+            attribute(object, name)
+                .unwrap_or_else(|| Val::missing(Missing::Attr(object.described(), name.clone())))
+        }
+        _ => Val::missing(Missing::Element(object.described(), key.repr(m)?)),
     })
 }
 
@@ -301,8 +323,10 @@ fn slice_bounds(length: usize, bounds: &[Val; 3]) -> Res<(i128, i128, i128)> {
     ))
 }
 
-fn slice_indices(length: usize, bounds: &[Val; 3]) -> Res<Vec<usize>> {
+fn slice_indices(length: usize, bounds: &[Val; 3], m: &Meter) -> Res<Vec<usize>> {
     let (mut i, stop, step) = slice_bounds(length, bounds)?;
+    let count = (stop - i) / step + 1;
+    m.items(usize::try_from(count.clamp(0, length as i128)).unwrap_or(length))?;
     let mut out = Vec::new();
     while if step > 0 { i < stop } else { i > stop } {
         out.push(i as usize);
@@ -312,19 +336,35 @@ fn slice_indices(length: usize, bounds: &[Val; 3]) -> Res<Vec<usize>> {
 }
 
 /// `object[start:stop:step]`.
-pub(crate) fn slice(object: &Val, bounds: &[Val; 3]) -> Res<Val> {
+pub(crate) fn slice(object: &Val, bounds: &[Val; 3], m: &Meter) -> Res<Val> {
     match object {
         Val::Undefined(u) => u.fail(),
         Val::Str(s) | Val::Markup(s) => {
-            let chars: Vec<char> = s.chars().collect();
-            let text = slice_indices(chars.len(), bounds)?
-                .into_iter()
-                .map(|i| chars[i])
-                .collect();
+            m.read(s)?;
+            let (first, stop, step) = slice_bounds(s.chars().count(), bounds)?;
+            let chars = s.chars();
+            let text = if step == 1 {
+                let count = (stop - first).max(0) as usize;
+                chars.skip(first as usize).take(count).collect()
+            } else if step > 0 {
+                let step = usize::try_from(step).unwrap_or(usize::MAX);
+                let stop = stop.max(first) as usize;
+                chars
+                    .take(stop)
+                    .skip(first as usize)
+                    .step_by(step)
+                    .collect()
+            } else {
+                let step = usize::try_from(step.unsigned_abs()).unwrap_or(usize::MAX);
+                let count = (first - stop).max(0) as usize;
+                let behind = (s.chars().count() as i128 - 1 - first).max(0) as usize;
+                let window = chars.rev().skip(behind).take(count);
+                window.step_by(step).collect()
+            };
             Ok(like(object, text))
         }
         Val::List(seq) | Val::Tuple(seq) => {
-            let picked = slice_indices(seq.items.len(), bounds)?;
+            let picked = slice_indices(seq.items.len(), bounds, m)?;
             let items = picked.into_iter().map(|i| seq.items[i].clone()).collect();
             Ok(if matches!(object, Val::List(_)) {
                 Val::list(items)
@@ -356,7 +396,8 @@ pub(crate) fn slice(object: &Val, bounds: &[Val; 3]) -> Res<Val> {
 }
 
 /// Sets `namespace.name`.
-pub(crate) fn set_attribute(object: &Val, name: &Arc<str>, value: Val) -> Res<()> {
+pub(crate) fn set_attribute(object: &Val, name: &Arc<str>, value: Val, m: &Meter) -> Res<()> {
+    pay_for_names(object, m)?;
     if let Val::Object(o) = object
         && let Object::Namespace { entries, depth } = &**o
     {
@@ -388,24 +429,25 @@ pub(crate) fn check_name(name: &str) -> Res<()> {
 }
 
 /// `dict(...)` of one mapping or iterable of pairs.
-pub(crate) fn to_dict(value: &Val) -> Res<Dict> {
+pub(crate) fn to_dict(value: &Val, m: &Meter) -> Res<Dict> {
     if let Val::Dict(dict) = value {
+        m.items(dict.entries().len())?;
         return Ok(dict.copy());
     }
     let mut dict = Dict::default();
-    for (i, pair) in value.items()?.iter().enumerate() {
+    for (i, pair) in value.items(m)?.iter().enumerate() {
         if !pair.is_iterable() {
             return type_error(format!(
                 "cannot convert dictionary update sequence element #{i} to a sequence"
             ));
         }
-        let [key, value] = <[Val; 2]>::try_from(pair.items()?).or_else(|items| {
+        let [key, value] = <[Val; 2]>::try_from(pair.items(m)?).or_else(|items| {
             type_error(format!(
                 "dictionary update sequence element #{i} has length {}; 2 is required",
                 items.len()
             ))
         })?;
-        dict.insert(key, value)?;
+        dict.insert(key, value, m)?;
     }
     Ok(dict)
 }

@@ -2,18 +2,16 @@
 
 use crate::template::ast::Operator;
 use crate::template::error::{Res, limit, type_error};
+use crate::template::meter::Meter;
 use crate::template::printf;
 use crate::template::text::escape_html;
 use crate::template::value::Val;
 
-/// Text or list a single operation may make, in bytes or items.
-const MAX_SIZE: usize = 1 << 28;
-
-pub(crate) fn binary(op: Operator, a: &Val, b: &Val) -> Res<Val> {
+pub(crate) fn binary(op: Operator, a: &Val, b: &Val, m: &Meter) -> Res<Val> {
     if op == Operator::Mod
         && let Some(format) = a.as_str()
     {
-        return printf::printf(format, b, matches!(a, Val::Markup(_))).map(|text| like(a, text));
+        return printf::printf(format, b, matches!(a, Val::Markup(_)), m).map(|text| like(a, text));
     }
     if let Val::Undefined(u) = a {
         return u.fail();
@@ -22,8 +20,8 @@ pub(crate) fn binary(op: Operator, a: &Val, b: &Val) -> Res<Val> {
         return u.fail();
     }
     match op {
-        Operator::Add => add(a, b),
-        Operator::Mul => mul(a, b),
+        Operator::Add => add(a, b, m),
+        Operator::Mul => mul(a, b, m),
         _ => arithmetic(op, a, b),
     }
 }
@@ -36,18 +34,24 @@ pub(crate) fn like(model: &Val, text: String) -> Val {
     }
 }
 
-fn add(a: &Val, b: &Val) -> Res<Val> {
+fn add(a: &Val, b: &Val, m: &Meter) -> Res<Val> {
     match (a, b) {
-        (Val::Str(x), Val::Str(y)) => Ok(Val::from(join(x, y)?)),
-        (Val::Markup(x), Val::Markup(y)) => Ok(Val::Markup(join(x, y)?.into())),
-        (Val::Markup(x), Val::Str(y)) => Ok(Val::Markup(join(x, &escape_html(y))?.into())),
-        (Val::Str(x), Val::Markup(y)) => Ok(Val::Markup(join(&escape_html(x), y)?.into())),
+        (Val::Str(x), Val::Str(y)) => Ok(Val::from(join(x, y, m)?)),
+        (Val::Markup(x), Val::Markup(y)) => Ok(Val::Markup(join(x, y, m)?.into())),
+        (Val::Markup(x), Val::Str(y)) => Ok(Val::Markup(join(x, &escape_html(y, m)?, m)?.into())),
+        (Val::Str(x), Val::Markup(y)) => Ok(Val::Markup(join(&escape_html(x, m)?, y, m)?.into())),
         (Val::Str(_), _) => type_error(format!(
             "can only concatenate str (not \"{}\") to str",
             b.type_name()
         )),
-        (Val::List(x), Val::List(y)) => Ok(Val::list([&x.items[..], &y.items[..]].concat())),
-        (Val::Tuple(x), Val::Tuple(y)) => Ok(Val::tuple([&x.items[..], &y.items[..]].concat())),
+        (Val::List(x), Val::List(y)) => {
+            m.items(x.items.len() + y.items.len())?;
+            Ok(Val::list([&x.items[..], &y.items[..]].concat()))
+        }
+        (Val::Tuple(x), Val::Tuple(y)) => {
+            m.items(x.items.len() + y.items.len())?;
+            Ok(Val::tuple([&x.items[..], &y.items[..]].concat()))
+        }
         (Val::List(_) | Val::Tuple(_), _) => {
             let name = a.type_name();
             type_error(format!(
@@ -59,14 +63,12 @@ fn add(a: &Val, b: &Val) -> Res<Val> {
     }
 }
 
-fn join(a: &str, b: &str) -> Res<String> {
-    if a.len() + b.len() > MAX_SIZE {
-        return limit("the template makes a text that is too long");
-    }
+fn join(a: &str, b: &str, m: &Meter) -> Res<String> {
+    m.text(a.len() + b.len())?;
     Ok([a, b].concat())
 }
 
-fn mul(a: &Val, b: &Val) -> Res<Val> {
+fn mul(a: &Val, b: &Val, m: &Meter) -> Res<Val> {
     // Markup takes over the operation from either side and only knows integers.
     for (markup, other) in [(a, b), (b, a)] {
         if matches!(markup, Val::Markup(_)) && other.as_int().is_none() {
@@ -82,22 +84,20 @@ fn mul(a: &Val, b: &Val) -> Res<Val> {
         _ => return arithmetic(Operator::Mul, a, b),
     };
     let count = usize::try_from(count.max(0)).unwrap_or(usize::MAX);
-    let bounded = |size: usize| {
-        if size.checked_mul(count).is_none_or(|n| n > MAX_SIZE) {
-            return limit("the template repeats a value too often");
-        }
-        Ok(count)
-    };
     match sequence {
-        Val::Str(s) | Val::Markup(s) => Ok(like(sequence, s.repeat(bounded(s.len())?))),
-        Val::List(seq) => Ok(Val::list(repeat(
-            &seq.items,
-            bounded(seq.items.len() * 32)?,
-        ))),
-        Val::Tuple(seq) => Ok(Val::tuple(repeat(
-            &seq.items,
-            bounded(seq.items.len() * 32)?,
-        ))),
+        Val::Str(s) | Val::Markup(s) => {
+            m.text(s.len().saturating_mul(count))?;
+            Ok(like(
+                sequence,
+                if s.is_empty() {
+                    String::new()
+                } else {
+                    s.repeat(count)
+                },
+            ))
+        }
+        Val::List(seq) => Ok(Val::list(repeat(&seq.items, count, m)?)),
+        Val::Tuple(seq) => Ok(Val::tuple(repeat(&seq.items, count, m)?)),
         Val::Float(_) => arithmetic(Operator::Mul, a, b),
         Val::None | Val::Dict(_) | Val::Object(_) if sequence.as_str().is_none() => {
             arithmetic(Operator::Mul, a, b)
@@ -109,13 +109,10 @@ fn mul(a: &Val, b: &Val) -> Res<Val> {
     }
 }
 
-fn repeat(items: &[Val], count: usize) -> Vec<Val> {
-    items
-        .iter()
-        .cycle()
-        .take(items.len() * count)
-        .cloned()
-        .collect()
+fn repeat(items: &[Val], count: usize, m: &Meter) -> Res<Vec<Val>> {
+    let count = items.len().saturating_mul(count);
+    m.items(count)?;
+    Ok(items.iter().cycle().take(count).cloned().collect())
 }
 
 fn symbol(op: Operator) -> &'static str {

@@ -254,12 +254,15 @@ impl Parser {
             }
             Token::Str(first) => {
                 self.at += 1;
-                let mut text = first;
+                if !matches!(self.peek(), Token::Str(_)) {
+                    return literal(Literal::Str(first));
+                }
+                let mut text = first.to_string();
                 while let Token::Str(more) = self.peek() {
-                    text = format!("{text}{more}").into();
+                    text.push_str(more);
                     self.at += 1;
                 }
-                literal(Literal::Str(text))
+                literal(Literal::Str(text.into()))
             }
             Token::Int(i) => {
                 self.at += 1;

@@ -4,29 +4,34 @@ use super::{Spec, ascii, bounded};
 use crate::template::error::{Res, type_error};
 use crate::template::filters::step;
 use crate::template::interp::Args;
+use crate::template::meter::Meter;
 use crate::template::ops;
 use crate::template::text::{escape_html, repr_char, repr_str};
 use crate::template::value::{Dict, Val};
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 /// `template.format(*args, **kwargs)`; markup escapes what it takes in.
-pub(crate) fn str_format(template: &Val, args: &Args) -> Res<Val> {
+pub(crate) fn str_format(template: &Val, args: &Args, m: &Meter) -> Res<Val> {
     let named = Dict::from_pairs(
         args.named
             .iter()
             .map(|(n, v)| (Val::Str(n.clone()), v.clone())),
+        m,
     )?;
     let mut formatter = Formatter {
+        m,
         positional: &args.positional,
         named: Rc::new(named),
         auto: Some(0),
         escapes: matches!(template, Val::Markup(_)),
     };
-    let text = formatter.run(&template.text(), 2)?;
+    let text = formatter.run(&template.text(m)?, 2)?;
     Ok(ops::like(template, text))
 }
 
 struct Formatter<'a> {
+    m: &'a Meter,
     positional: &'a [Val],
     named: Rc<Dict>,
     /// The next automatic number; `None` once numbers were given.
@@ -39,10 +44,13 @@ impl Formatter<'_> {
         if depth == 0 {
             return type_error("Max string recursion exceeded");
         }
+        let m = self.m;
+        m.read(template)?;
         let mut out = String::new();
         let mut rest = template;
         while let Some(at) = rest.find(['{', '}']) {
-            out.push_str(&rest[..at]);
+            m.charge(1)?;
+            m.push(&mut out, &rest[..at])?;
             let brace = &rest[at..=at];
             rest = &rest[at + 1..];
             if let Some(after) = rest.strip_prefix(brace) {
@@ -62,13 +70,15 @@ impl Formatter<'_> {
             };
             let field = &rest[..end];
             rest = &rest[end + 1..];
-            out.push_str(&self.field(field, depth)?);
+            let text = self.field(field, depth)?;
+            m.push(&mut out, &text)?;
         }
-        out.push_str(rest);
+        m.push(&mut out, rest)?;
         Ok(out)
     }
 
     fn field(&mut self, field: &str, depth: u8) -> Res<String> {
+        let m = self.m;
         let split = field.find(['!', ':']).unwrap_or(field.len());
         let (name, mut tail) = field.split_at(split);
         let mut value = self.lookup(name)?;
@@ -77,9 +87,9 @@ impl Formatter<'_> {
                 return type_error("unmatched '{' in format spec");
             };
             value = match code {
-                'r' => value.repr().into(),
-                's' => Val::Str(value.text()),
-                'a' => ascii(&value.repr()).into(),
+                'r' => value.repr(m)?.into(),
+                's' => Val::Str(value.text(m)?),
+                'a' => ascii(&value.repr(m)?).into(),
                 _ => {
                     return type_error(format!(
                         "Unknown conversion specifier {}",
@@ -93,12 +103,11 @@ impl Formatter<'_> {
             }
         }
         let spec = self.run(tail.strip_prefix(':').unwrap_or(""), depth - 1)?;
-        let text = format_value(&value, &spec)?;
-        Ok(if self.escapes && !matches!(value, Val::Markup(_)) {
-            escape_html(&text)
-        } else {
-            text
-        })
+        let text = format_value(&value, &spec, m)?;
+        if self.escapes && !matches!(value, Val::Markup(_)) {
+            return escape_html(&text, m);
+        }
+        Ok(text)
     }
 
     fn lookup(&mut self, name: &str) -> Res<Val> {
@@ -138,13 +147,13 @@ impl Formatter<'_> {
         while !tail.is_empty() {
             if let Some(attribute) = tail.strip_prefix('.') {
                 let end = attribute.find(['.', '[']).unwrap_or(attribute.len());
-                value = ops::get_attribute(&value, &attribute[..end].into())?;
+                value = ops::get_attribute(&value, &attribute[..end].into(), self.m)?;
                 tail = &attribute[end..];
             } else if let Some(element) = tail.strip_prefix('[') {
                 let Some(end) = element.find(']') else {
                     return type_error("Missing ']' in format string");
                 };
-                value = ops::get_element(&value, &step(&element[..end]))?;
+                value = ops::get_element(&value, &step(&element[..end]), self.m)?;
                 tail = &element[end + 1..];
             } else {
                 return type_error("Only '.' or '[' may follow ']' in format field specifier");
@@ -169,28 +178,32 @@ fn field_end(text: &str) -> Option<usize> {
 }
 
 /// `format(value, spec)`.
-pub(super) fn format_value(value: &Val, spec: &str) -> Res<String> {
-    if spec.is_empty() {
-        return Ok(value.text().to_string());
+pub(super) fn format_value(value: &Val, spec: &str, m: &Meter) -> Res<String> {
+    if let Some(text) = value.as_str() {
+        m.read(text)?;
     }
+    if spec.is_empty() {
+        return Ok(value.text(m)?.to_string());
+    }
+    m.charge(spec.len())?;
     let mut parsed = Spec::default();
-    let mut chars: Vec<char> = spec.chars().collect();
+    let mut chars: VecDeque<char> = spec.chars().collect();
     let is_align = |c: Option<&char>| c.is_some_and(|c| "<>=^".contains(*c));
     if is_align(chars.get(1)) {
         (parsed.fill, parsed.align) = (chars[0], Some(chars[1]));
         chars.drain(..2);
-    } else if is_align(chars.first()) {
-        parsed.align = Some(chars.remove(0));
+    } else if is_align(chars.front()) {
+        parsed.align = chars.pop_front();
     }
-    let take = |chars: &mut Vec<char>, set: &str| {
-        let found = chars.first().is_some_and(|c| set.contains(*c));
-        found.then(|| chars.remove(0))
+    let take = |chars: &mut VecDeque<char>, set: &str| {
+        let found = chars.front().is_some_and(|c| set.contains(*c));
+        found.then(|| chars.pop_front()).flatten()
     };
-    let digits = |chars: &mut Vec<char>| -> Res<Option<usize>> {
+    let digits = |chars: &mut VecDeque<char>| -> Res<Option<usize>> {
         let mut n = None;
-        while chars.first().is_some_and(char::is_ascii_digit) {
-            let digit = chars.remove(0) as usize - '0' as usize;
-            n = Some(bounded(n.unwrap_or(0) * 10 + digit)?);
+        while let Some(digit) = chars.front().and_then(|c| c.to_digit(10)) {
+            chars.pop_front();
+            n = Some(bounded(n.unwrap_or(0) * 10 + digit as usize)?);
         }
         Ok(n)
     };
@@ -211,7 +224,7 @@ pub(super) fn format_value(value: &Val, spec: &str) -> Res<String> {
         };
         parsed.precision = Some(precision);
     }
-    parsed.kind = (!chars.is_empty()).then(|| chars.remove(0));
+    parsed.kind = chars.pop_front();
     if !chars.is_empty() {
         return type_error(format!(
             "Invalid format specifier '{spec}' for object of type '{}'",

@@ -208,6 +208,7 @@ fn bounded(width: usize) -> Res<usize> {
 mod tests {
     use super::braces::format_value;
     use super::*;
+    use crate::template::meter::Meter;
     use crate::template::value::Val;
 
     #[test]
@@ -228,7 +229,7 @@ mod tests {
             ("%c", Val::Int(65), "A"),
         ] {
             assert_eq!(
-                printf(format, &value, false).as_deref(),
+                printf(format, &value, false, &Meter::unlimited()).as_deref(),
                 Ok(expected),
                 "{format}"
             );
@@ -245,7 +246,7 @@ mod tests {
             (".6", Val::Float(1234.0), "1234.0"),
         ] {
             assert_eq!(
-                format_value(&value, spec).as_deref(),
+                format_value(&value, spec, &Meter::unlimited()).as_deref(),
                 Ok(expected),
                 "{spec}"
             );

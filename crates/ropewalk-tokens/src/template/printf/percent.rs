@@ -2,15 +2,20 @@
 
 use super::{MAX_WIDTH, Spec, ascii, bounded};
 use crate::template::error::{Res, type_error};
+use crate::template::meter::Meter;
 use crate::template::text::{escape_html, is_printable, repr_str};
 use crate::template::value::{Object, Val};
 
 /// `format % value`.
 ///
 /// Markup `escapes` the text it takes in.
-pub(crate) fn printf(format: &str, value: &Val, escapes: bool) -> Res<String> {
+pub(crate) fn printf(format: &str, value: &Val, escapes: bool, m: &Meter) -> Res<String> {
+    m.read(format)?;
     let positional = match value {
-        Val::Tuple(seq) => seq.items.clone(),
+        Val::Tuple(seq) => {
+            m.items(seq.items.len())?;
+            seq.items.clone()
+        }
         _ => vec![value.clone()],
     };
     let mut next = positional.iter();
@@ -18,7 +23,8 @@ pub(crate) fn printf(format: &str, value: &Val, escapes: bool) -> Res<String> {
     let mut out = String::new();
     let mut rest = format;
     while let Some(percent) = rest.find('%') {
-        out.push_str(&rest[..percent]);
+        m.charge(1)?;
+        m.push(&mut out, &rest[..percent])?;
         let mut chars = rest[percent + 1..].chars().peekable();
         let mut spec = Spec::default();
         let mut argument = None;
@@ -73,12 +79,14 @@ pub(crate) fn printf(format: &str, value: &Val, escapes: bool) -> Res<String> {
             if width < 0 {
                 (spec.fill, spec.align) = (' ', Some('<'));
             }
-            spec.width = bounded(width.unsigned_abs() as usize)?;
+            spec.width = bounded(usize::try_from(width.unsigned_abs()).unwrap_or(usize::MAX))?;
         }
         if chars.next_if_eq(&'.').is_some() {
             eaten += 1;
             let precision = number(&mut chars, &mut eaten)?.unwrap_or(0);
-            spec.precision = Some(bounded(precision.max(0) as usize)?);
+            spec.precision = Some(bounded(
+                usize::try_from(precision.max(0)).unwrap_or(usize::MAX),
+            )?);
         }
         while chars.next_if(|c| "hlL".contains(*c)).is_some() {
             eaten += 1;
@@ -86,7 +94,7 @@ pub(crate) fn printf(format: &str, value: &Val, escapes: bool) -> Res<String> {
         let Some(kind) = chars.next() else {
             return type_error("incomplete format");
         };
-        let at = format[..format.len() - rest.len() + eaten].chars().count();
+        let at = format.len() - rest.len() + eaten;
         eaten += kind.len_utf8();
         rest = &rest[eaten..];
         if kind == '%' {
@@ -99,20 +107,27 @@ pub(crate) fn printf(format: &str, value: &Val, escapes: bool) -> Res<String> {
         let argument = match (&argument, kind) {
             (Val::Markup(_), _) | (_, 'a'..='q' | 't'..='z' | 'A'..='Z') => argument,
             _ if !escapes => argument,
-            (_, 'r') => escape_html(&argument.repr()).into(),
-            _ => escape_html(&argument.text()).into(),
+            (_, 'r') => escape_html(&argument.repr(m)?, m)?.into(),
+            _ => escape_html(&argument.text(m)?, m)?.into(),
         };
         let kind = if escapes && kind == 'r' { 's' } else { kind };
-        out.push_str(&convert(spec, kind, &argument, at)?);
+        let index = || format[..at].chars().count();
+        m.push(&mut out, &convert(spec, kind, &argument, index, m)?)?;
     }
-    out.push_str(rest);
+    m.push(&mut out, rest)?;
     if next.next().is_some() && !used_keys && !has_elements(value) {
         return type_error("not all arguments converted during string formatting");
     }
     Ok(out)
 }
 
-fn convert(mut spec: Spec, kind: char, value: &Val, at: usize) -> Res<String> {
+fn convert(
+    mut spec: Spec,
+    kind: char,
+    value: &Val,
+    index: impl FnOnce() -> usize,
+    m: &Meter,
+) -> Res<String> {
     let plain = Spec {
         fill: ' ',
         align: spec.align.filter(|a| *a == '<').or(Some('>')),
@@ -125,9 +140,13 @@ fn convert(mut spec: Spec, kind: char, value: &Val, at: usize) -> Res<String> {
         ))
     };
     match kind {
-        's' => Ok(plain.text(&value.text())),
-        'r' => Ok(plain.text(&value.repr())),
-        'a' => Ok(plain.text(&ascii(&value.repr()))),
+        's' => {
+            let text = value.text(m)?;
+            m.read(&text)?;
+            Ok(plain.text(&text))
+        }
+        'r' => Ok(plain.text(&value.repr(m)?)),
+        'a' => Ok(plain.text(&ascii(&value.repr(m)?))),
         'd' | 'i' | 'u' => {
             let number = match value {
                 Val::Float(f) if f.is_finite() => Some(*f as i128),
@@ -161,8 +180,9 @@ fn convert(mut spec: Spec, kind: char, value: &Val, at: usize) -> Res<String> {
         _ => {
             let shown = if is_printable(kind) { kind } else { '?' };
             type_error(format!(
-                "unsupported format character '{shown}' ({:#x}) at index {at}",
-                u32::from(kind)
+                "unsupported format character '{shown}' ({:#x}) at index {}",
+                u32::from(kind),
+                index()
             ))
         }
     }

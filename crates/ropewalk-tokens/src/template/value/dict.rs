@@ -2,6 +2,7 @@
 
 use super::{Val, ViewKind};
 use crate::template::error::Res;
+use crate::template::meter::Meter;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -29,24 +30,24 @@ impl Dict {
     /// Below this many entries a search beats hashing.
     const SMALL: usize = 8;
 
-    pub(crate) fn from_pairs(pairs: impl IntoIterator<Item = (Val, Val)>) -> Res<Self> {
+    pub(crate) fn from_pairs(pairs: impl IntoIterator<Item = (Val, Val)>, m: &Meter) -> Res<Self> {
         let mut dict = Self::default();
         for (key, value) in pairs {
-            dict.insert(key, value)?;
+            dict.insert(key, value, m)?;
         }
         Ok(dict)
     }
 
-    pub(crate) fn insert(&mut self, key: Val, value: Val) -> Res<()> {
-        let hash = key.key()?;
+    pub(crate) fn insert(&mut self, key: Val, value: Val, m: &Meter) -> Res<()> {
+        let hash = key.key(m)?;
         self.depth = self.depth.max(key.depth()).max(value.depth());
-        if let Some(at) = self.position(&hash) {
+        if let Some(at) = self.position(&hash, m)? {
             self.entries[at].1 = value;
             return Ok(());
         }
         if self.entries.len() == Self::SMALL {
             for (i, (key, _)) in self.entries.iter().enumerate() {
-                self.index.insert(key.key()?, i);
+                self.index.insert(key.key(m)?, i);
             }
         }
         if self.entries.len() >= Self::SMALL {
@@ -56,18 +57,26 @@ impl Dict {
         Ok(())
     }
 
-    fn position(&self, key: &Key) -> Option<usize> {
-        if self.index.is_empty() {
-            self.entries
-                .iter()
-                .position(|(k, _)| k.key().is_ok_and(|k| k == *key))
-        } else {
-            self.index.get(key).copied()
+    fn position(&self, key: &Key, m: &Meter) -> Res<Option<usize>> {
+        if !self.index.is_empty() {
+            return Ok(self.index.get(key).copied());
         }
+        for (at, (own, _)) in self.entries.iter().enumerate() {
+            let found = match (own, key) {
+                (Val::Str(own) | Val::Markup(own), Key::Str(key)) => own == key,
+                (Val::Str(_) | Val::Markup(_), _) => false,
+                _ => own.key(m)? == *key,
+            };
+            if found {
+                return Ok(Some(at));
+            }
+        }
+        Ok(None)
     }
 
-    pub(crate) fn get(&self, key: &Val) -> Res<Option<&Val>> {
-        Ok(self.position(&key.key()?).map(|at| &self.entries[at].1))
+    pub(crate) fn get(&self, key: &Val, m: &Meter) -> Res<Option<&Val>> {
+        let at = self.position(&key.key(m)?, m)?;
+        Ok(at.map(|at| &self.entries[at].1))
     }
 
     pub(crate) fn get_str(&self, name: &str) -> Option<&Val> {
@@ -75,8 +84,8 @@ impl Dict {
             let found = self.entries.iter().find(|(k, _)| k.as_str() == Some(name));
             return found.map(|(_, v)| v);
         }
-        self.position(&Key::Str(name.into()))
-            .map(|at| &self.entries[at].1)
+        let at = *self.index.get(&Key::Str(name.into()))?;
+        Some(&self.entries[at].1)
     }
 
     pub(crate) fn entries(&self) -> &[(Val, Val)] {

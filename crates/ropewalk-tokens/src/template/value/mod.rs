@@ -1,17 +1,21 @@
 //! The values a template computes with, and what Python calls and prints them.
 
+mod compare;
 mod dict;
+mod items;
 mod repr;
 
+pub(crate) use compare::all_equal;
 pub(crate) use dict::{Dict, Key};
+pub(crate) use items::range_length;
 
 use super::ast::{Loop, Macro};
-use super::error::{ErrorKind, Res, err, limit, type_error};
+use super::error::{ErrorKind, Res, err, limit};
 use super::interp::Scope;
 use super::json;
+use super::meter::Meter;
 use super::text::repr_str;
-use std::cell::{Cell, RefCell};
-use std::cmp::Ordering;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -133,6 +137,8 @@ pub(crate) struct MacroVal {
 
 pub(crate) struct LoopVal {
     pub(crate) items: Vec<Val>,
+    /// The nesting below the items, once it was asked for.
+    pub(crate) depth: OnceCell<u32>,
     pub(crate) index: Cell<usize>,
     pub(crate) level: usize,
     pub(crate) changed: RefCell<Option<Vec<Val>>>,
@@ -190,7 +196,7 @@ impl Val {
         failure: Option<Box<super::Error>>,
         name: &'static str,
     ) -> Self {
-        let depth = items.iter().map(Self::depth).max().unwrap_or(0);
+        let depth = deepest(&items);
         let pending = Pending {
             items: items.into(),
             failure,
@@ -208,6 +214,7 @@ impl Val {
 
     /// Converts caller's data; deeper nesting than 128 levels is an error.
     pub(crate) fn from_json(value: &json::Value, depth: usize) -> Res<Self> {
+        let m = &Meter::unlimited();
         if depth > json::MAX_DEPTH {
             return err(ErrorKind::Input, "the input is nested too deep");
         }
@@ -227,7 +234,7 @@ impl Val {
             json::Value::Object(entries) => {
                 let mut dict = Dict::default();
                 for (key, value) in entries {
-                    dict.insert(key.as_str().into(), Self::from_json(value, depth + 1)?)?;
+                    dict.insert(key.as_str().into(), Self::from_json(value, depth + 1)?, m)?;
                 }
                 Self::dict(dict)
             }
@@ -245,7 +252,7 @@ impl Val {
                 Object::Namespace { depth, .. } => depth.get() + 1,
                 Object::Method(receiver, _) => receiver.depth() + 1,
                 Object::Joiner { sep, .. } => sep.depth() + 1,
-                Object::Loop(l) => l.items.iter().map(Self::depth).max().unwrap_or(0) + 1,
+                Object::Loop(l) => *l.depth.get_or_init(|| deepest(&l.items)) + 1,
                 _ => 1,
             },
             _ => 0,
@@ -370,228 +377,21 @@ impl Val {
             Self::Dict(dict) => !dict.entries.is_empty(),
             Self::Object(object) => match &**object {
                 Object::View(_, dict) => !dict.entries.is_empty(),
-                Object::Range { .. } => self.length().is_ok_and(|n| n > 0),
+                Object::Range { start, stop, step } => range_length(*start, *stop, *step) > 0,
                 Object::Loop(l) => !l.items.is_empty(),
                 _ => true,
             },
         }
     }
-
-    /// `len(value)`.
-    pub(crate) fn length(&self) -> Res<usize> {
-        Ok(match self {
-            Self::Undefined(_) => 0,
-            Self::Str(s) | Self::Markup(s) => s.chars().count(),
-            Self::List(seq) | Self::Tuple(seq) => seq.items.len(),
-            Self::Dict(dict) => dict.entries.len(),
-            Self::Object(object) => match &**object {
-                Object::View(_, dict) => dict.entries.len(),
-                Object::Loop(l) => l.items.len(),
-                Object::Range { start, stop, step } => range_length(*start, *stop, *step),
-                _ => return self.no_length(),
-            },
-            _ => return self.no_length(),
-        })
-    }
-
-    fn no_length<T>(&self) -> Res<T> {
-        type_error(format!(
-            "object of type '{}' has no len()",
-            self.type_name()
-        ))
-    }
-
-    pub(crate) fn is_iterable(&self) -> bool {
-        match self {
-            Self::None | Self::Bool(_) | Self::Int(_) | Self::Float(_) => false,
-            Self::Object(object) => matches!(
-                &**object,
-                Object::View(..) | Object::Range { .. } | Object::Iter(..) | Object::Loop(_)
-            ),
-            _ => true,
-        }
-    }
-
-    /// All items of an iterable; a generator is empty afterwards.
-    pub(crate) fn items(&self) -> Res<Vec<Self>> {
-        let (items, failure) = self.pending()?;
-        match failure {
-            Some(failure) => Err(failure),
-            None => Ok(items),
-        }
-    }
-
-    /// All items up to the one that fails.
-    pub(crate) fn pending(&self) -> Res<(Vec<Self>, Option<Box<super::Error>>)> {
-        let items = match self {
-            Self::Undefined(_) => Vec::new(),
-            Self::Str(s) | Self::Markup(s) => s
-                .chars()
-                .map(|c| Self::from(&*c.encode_utf8(&mut [0; 4])))
-                .collect(),
-            Self::List(seq) | Self::Tuple(seq) => seq.items.clone(),
-            Self::Dict(dict) => dict.keys(),
-            Self::Object(object) => match &**object {
-                Object::View(kind, dict) => dict.view(*kind),
-                Object::Range { start, stop, step } => (0..range_length(*start, *stop, *step))
-                    .map(|i| Self::Int(i128::from(*start) + i128::from(*step) * i as i128))
-                    .collect(),
-                Object::Iter(pending, ..) => {
-                    let mut pending = pending.borrow_mut();
-                    let failure = pending.failure.take();
-                    return Ok((std::mem::take(&mut pending.items).into(), failure));
-                }
-                _ => return self.not_iterable(),
-            },
-            _ => return self.not_iterable(),
-        };
-        Ok((items, None))
-    }
-
-    /// Exactly `count` items, as in `a, b = value`.
-    pub(crate) fn unpack(&self, count: usize) -> Res<Vec<Self>> {
-        if !self.is_iterable() {
-            return type_error(format!(
-                "cannot unpack non-iterable {} object",
-                self.type_name()
-            ));
-        }
-        let items = self.items()?;
-        let got = items.len();
-        if got < count {
-            return type_error(format!(
-                "not enough values to unpack (expected {count}, got {got})"
-            ));
-        }
-        if got > count {
-            return type_error(format!("too many values to unpack (expected {count})"));
-        }
-        Ok(items)
-    }
-
-    /// The first item, leaving the others in a generator.
-    pub(crate) fn first(&self) -> Res<Option<Self>> {
-        if let Self::Object(object) = self
-            && let Object::Iter(pending, ..) = &**object
-        {
-            let mut pending = pending.borrow_mut();
-            return match pending.items.pop_front() {
-                Some(item) => Ok(Some(item)),
-                None => pending.failure.take().map_or(Ok(None), Err),
-            };
-        }
-        Ok(match self {
-            Self::List(seq) | Self::Tuple(seq) => seq.items.first().cloned(),
-            _ => self.items()?.into_iter().next(),
-        })
-    }
-
-    fn not_iterable<T>(&self) -> Res<T> {
-        type_error(format!("'{}' object is not iterable", self.type_name()))
-    }
-
-    /// The key under which a dictionary finds this value.
-    pub(crate) fn key(&self) -> Res<Key> {
-        Ok(match self {
-            Self::Undefined(_) => Key::Undefined,
-            Self::None => Key::None,
-            Self::Bool(b) => Key::Int((*b).into()),
-            Self::Int(i) => Key::Int(*i),
-            Self::Float(f) if f.fract() == 0.0 && f.abs() < 1e30 => Key::Int(*f as i128),
-            Self::Float(f) => Key::Bits(f.to_bits()),
-            Self::Str(s) | Self::Markup(s) => Key::Str(s.clone()),
-            Self::Tuple(seq) => Key::Tuple(seq.items.iter().map(Self::key).collect::<Res<_>>()?),
-            Self::List(_) | Self::Dict(_) => {
-                return type_error(format!("unhashable type: '{}'", self.type_name()));
-            }
-            Self::Object(object) => Key::Address(Rc::as_ptr(object) as usize),
-        })
-    }
-
-    /// `a == b`.
-    pub(crate) fn equals(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Undefined(_), Self::Undefined(_)) | (Self::None, Self::None) => true,
-            (Self::List(a), Self::List(b)) | (Self::Tuple(a), Self::Tuple(b)) => {
-                a.items.len() == b.items.len()
-                    && a.items.iter().zip(&b.items).all(|(a, b)| a.equals(b))
-            }
-            (Self::Dict(a), Self::Dict(b)) => {
-                a.entries.len() == b.entries.len()
-                    && a.entries.iter().all(|(k, v)| {
-                        b.get(k)
-                            .is_ok_and(|found| found.is_some_and(|w| v.equals(w)))
-                    })
-            }
-            (Self::Object(a), Self::Object(b)) => {
-                if let (Object::Range { .. }, Object::Range { .. }) = (&**a, &**b) {
-                    return matches!((self.items(), other.items()), (Ok(a), Ok(b)) if a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| a.equals(b)));
-                }
-                Rc::ptr_eq(a, b)
-            }
-            _ => match (self.as_str(), other.as_str()) {
-                (Some(a), Some(b)) => a == b,
-                (None, None) => match (self.as_int(), other.as_int()) {
-                    (Some(a), Some(b)) => a == b,
-                    _ => {
-                        matches!((self.as_float(), other.as_float()), (Some(a), Some(b)) if a == b)
-                    }
-                },
-                _ => false,
-            },
-        }
-    }
-
-    /// The order of two values; `None` for unordered floats. `op` is for the message.
-    pub(crate) fn order(&self, other: &Self, op: &str) -> Res<Option<Ordering>> {
-        if let Self::Undefined(u) = self {
-            return u.fail();
-        }
-        if let Self::Undefined(u) = other {
-            return u.fail();
-        }
-        match (self, other) {
-            (Self::List(a), Self::List(b)) | (Self::Tuple(a), Self::Tuple(b)) => {
-                for (a, b) in a.items.iter().zip(&b.items) {
-                    if !a.equals(b) {
-                        return a.order(b, op);
-                    }
-                }
-                return Ok(Some(a.items.len().cmp(&b.items.len())));
-            }
-            _ => {}
-        }
-        if let (Some(a), Some(b)) = (self.as_str(), other.as_str()) {
-            return Ok(Some(a.cmp(b)));
-        }
-        if let (Some(a), Some(b)) = (self.as_int(), other.as_int()) {
-            return Ok(Some(a.cmp(&b)));
-        }
-        if let (Some(a), Some(b)) = (self.as_float(), other.as_float()) {
-            return Ok(a.partial_cmp(&b));
-        }
-        type_error(format!(
-            "'{op}' not supported between instances of '{}' and '{}'",
-            self.type_name(),
-            other.type_name()
-        ))
-    }
 }
 
 impl Seq {
     fn new(items: Vec<Val>) -> Self {
-        let depth = items.iter().map(Val::depth).max().unwrap_or(0);
+        let depth = deepest(&items);
         Self { items, depth }
     }
 }
 
-/// `len(range(start, stop, step))`.
-pub(crate) fn range_length(start: i64, stop: i64, step: i64) -> usize {
-    let (start, stop, step) = (i128::from(start), i128::from(stop), i128::from(step));
-    let span = if step > 0 { stop - start } else { start - stop };
-    if span <= 0 {
-        0
-    } else {
-        ((span - 1) / step.abs() + 1) as usize
-    }
+fn deepest(items: &[Val]) -> u32 {
+    items.iter().map(Val::depth).max().unwrap_or(0)
 }

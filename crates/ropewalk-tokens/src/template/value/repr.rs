@@ -1,103 +1,118 @@
 //! What Python prints for a value.
 
 use super::{MAX_DEPTH, Object, Val};
+use crate::template::error::Res;
+use crate::template::meter::Meter;
 use crate::template::text::{repr_float, repr_str};
 use std::sync::Arc;
 
 impl Val {
     /// `str(value)`, into `out`.
-    pub(crate) fn write(&self, out: &mut String) {
+    pub(crate) fn write(&self, out: &mut String, m: &Meter) -> Res<()> {
         match self {
-            Self::Undefined(_) => {}
-            Self::Str(s) | Self::Markup(s) => out.push_str(s),
-            _ => self.write_repr(out, 0),
+            Self::Undefined(_) => Ok(()),
+            Self::Str(s) | Self::Markup(s) => m.push(out, s),
+            _ => self.write_repr(out, 0, m),
         }
     }
 
     /// `str(value)`.
-    pub(crate) fn text(&self) -> Arc<str> {
+    pub(crate) fn text(&self, m: &Meter) -> Res<Arc<str>> {
         if let Self::Str(s) | Self::Markup(s) = self {
-            return s.clone();
+            return Ok(s.clone());
         }
         let mut out = String::new();
-        self.write(&mut out);
-        out.into()
+        self.write(&mut out, m)?;
+        Ok(out.into())
     }
 
     /// `repr(value)`.
-    pub(crate) fn repr(&self) -> String {
+    pub(crate) fn repr(&self, m: &Meter) -> Res<String> {
         let mut out = String::new();
-        self.write_repr(&mut out, 0);
-        out
+        self.write_repr(&mut out, 0, m)?;
+        Ok(out)
     }
 
-    fn write_repr(&self, out: &mut String, level: u32) {
+    fn write_repr(&self, out: &mut String, level: u32, m: &Meter) -> Res<()> {
+        m.charge(1)?;
         // Namespaces can be chained deeper than their recorded depth says.
         if level > 2 * MAX_DEPTH {
-            out.push_str("...");
-            return;
+            return m.push(out, "...");
         }
         match self {
-            Self::Undefined(_) => out.push_str("Undefined"),
-            Self::None => out.push_str("None"),
-            Self::Bool(b) => out.push_str(if *b { "True" } else { "False" }),
-            Self::Int(i) => out.push_str(&i.to_string()),
-            Self::Float(f) => out.push_str(&repr_float(*f)),
-            Self::Str(s) => out.push_str(&repr_str(s)),
+            Self::Undefined(_) => m.push(out, "Undefined"),
+            Self::None => m.push(out, "None"),
+            Self::Bool(b) => m.push(out, if *b { "True" } else { "False" }),
+            Self::Int(i) => m.push(out, &i.to_string()),
+            Self::Float(f) => m.push(out, &repr_float(*f)),
+            Self::Str(s) => write_str(out, s, m),
             Self::Markup(s) => {
                 out.push_str("Markup(");
-                out.push_str(&repr_str(s));
-                out.push(')');
+                write_str(out, s, m)?;
+                m.push(out, ")")
             }
-            Self::List(seq) => write_items(out, level, "[", &seq.items, "]"),
+            Self::List(seq) => write_items(out, level, "[", &seq.items, "]", m),
             Self::Tuple(seq) if seq.items.len() == 1 => {
-                write_items(out, level, "(", &seq.items, ",)");
+                write_items(out, level, "(", &seq.items, ",)", m)
             }
-            Self::Tuple(seq) => write_items(out, level, "(", &seq.items, ")"),
-            Self::Dict(dict) => write_dict(out, level, &dict.entries),
-            Self::Object(object) => object.write_repr(self, out, level),
+            Self::Tuple(seq) => write_items(out, level, "(", &seq.items, ")", m),
+            Self::Dict(dict) => write_dict(out, level, &dict.entries, m),
+            Self::Object(object) => object.write_repr(self, out, level, m),
         }
     }
 }
 
-fn write_items(out: &mut String, level: u32, open: &str, items: &[Val], close: &str) {
+fn write_str(out: &mut String, text: &str, m: &Meter) -> Res<()> {
+    m.read(text)?;
+    m.push(out, &repr_str(text))
+}
+
+fn write_items(
+    out: &mut String,
+    level: u32,
+    open: &str,
+    items: &[Val],
+    close: &str,
+    m: &Meter,
+) -> Res<()> {
     out.push_str(open);
     for (i, item) in items.iter().enumerate() {
         if i > 0 {
             out.push_str(", ");
         }
-        item.write_repr(out, level + 1);
+        item.write_repr(out, level + 1, m)?;
     }
-    out.push_str(close);
+    m.push(out, close)
 }
 
-fn write_dict(out: &mut String, level: u32, entries: &[(Val, Val)]) {
+fn write_dict(out: &mut String, level: u32, entries: &[(Val, Val)], m: &Meter) -> Res<()> {
     out.push('{');
     for (i, (key, value)) in entries.iter().enumerate() {
         if i > 0 {
             out.push_str(", ");
         }
-        key.write_repr(out, level + 1);
+        key.write_repr(out, level + 1, m)?;
         out.push_str(": ");
-        value.write_repr(out, level + 1);
+        value.write_repr(out, level + 1, m)?;
     }
-    out.push('}');
+    m.push(out, "}")
 }
 
 impl Object {
-    fn write_repr(&self, value: &Val, out: &mut String, level: u32) {
+    fn write_repr(&self, value: &Val, out: &mut String, level: u32, m: &Meter) -> Res<()> {
         match self {
             Self::View(kind, dict) => {
+                m.items(dict.entries.len())?;
                 out.push_str(value.type_name());
-                write_items(out, level, "([", &dict.view(*kind), "])");
+                write_items(out, level, "([", &dict.view(*kind), "])", m)
             }
             Self::Range {
                 start,
                 stop,
                 step: 1,
-            } => out.push_str(&format!("range({start}, {stop})")),
+            } => m.push(out, &format!("range({start}, {stop})")),
             Self::Range { start, stop, step } => {
-                out.push_str(&format!("range({start}, {stop}, {step})"));
+                m.push(out, &format!("range({start}, {stop}, {step})"))
             }
             Self::Namespace { entries, .. } => {
                 out.push_str("<Namespace {");
@@ -107,35 +122,30 @@ impl Object {
                             if i > 0 {
                                 out.push_str(", ");
                             }
-                            out.push_str(&repr_str(name));
+                            write_str(out, name, m)?;
                             out.push_str(": ");
-                            value.write_repr(out, level + 1);
+                            value.write_repr(out, level + 1, m)?;
                         }
                     }
                     // The namespace holds itself.
                     Err(_) => out.push_str("..."),
                 }
-                out.push_str("}>");
+                m.push(out, "}>")
             }
-            Self::Macro(m) => match &m.definition.name {
-                Some(name) => out.push_str(&format!("<Macro {}>", repr_str(name))),
-                None => out.push_str("<Macro anonymous>"),
+            Self::Macro(macro_) => match &macro_.definition.name {
+                Some(name) => m.push(out, &format!("<Macro {}>", repr_str(name))),
+                None => m.push(out, "<Macro anonymous>"),
             },
-            Self::Loop(l) => {
-                out.push_str(&format!(
-                    "<LoopContext {}/{}>",
-                    l.index.get() + 1,
-                    l.items.len()
-                ));
-            }
+            Self::Loop(l) => m.push(
+                out,
+                &format!("<LoopContext {}/{}>", l.index.get() + 1, l.items.len()),
+            ),
             // Python prints an address here; there is none to match.
             Self::Iter(..)
             | Self::Method(..)
             | Self::Function(_)
             | Self::Cycler { .. }
-            | Self::Joiner { .. } => {
-                out.push_str(&format!("<{} object>", value.type_name()));
-            }
+            | Self::Joiner { .. } => m.push(out, &format!("<{} object>", value.type_name())),
         }
     }
 }

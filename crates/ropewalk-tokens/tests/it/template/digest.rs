@@ -16,9 +16,9 @@ fn sha256(data: &[u8]) -> [u8; 32] {
         while high - low > 1 {
             let middle = (low + high) / 2;
             if middle.pow(power) <= target {
-                low = middle
+                low = middle;
             } else {
-                high = middle
+                high = middle;
             }
         }
         low as u32

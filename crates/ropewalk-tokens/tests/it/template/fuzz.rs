@@ -31,6 +31,40 @@ fn words(text: &'static str) -> proptest::sample::Select<&'static str> {
     proptest::sample::select(text.split_whitespace().collect::<Vec<_>>())
 }
 
+/// Values that are small in memory and endless when printed or compared, and counts that no memory holds.
+const HUGE: &str = "
+    shared pairs table ns x (shared,shared) (pairs,1) {pairs:1} ('a'*1000) range(100000) 18446744073709551616
+    99999999999999999999999999999999999999 9223372036854775807 -170141183460469231731687303715884105727";
+
+const HUGE_ENDINGS: &str = "
+    |string |tojson |tojson(indent='aaaaaaaaaaaaaaaaaaaa') |tojson(indent=99999999) |pprint |list|join |length
+    |join(x) |map('string')|join |map('center',100000)|list|length |wordwrap(18446744073709551616) |center(99999999999)
+    |truncate(18446744073709551616) |indent(99999999999) |indent(ns) |replace('',x) |replace('a','b'*1000)
+    |batch(99999999999,'x')|list |slice(99999999999,'x')|list |round(-38) |round(99999999999) |sort |unique|list
+    |groupby(0) |min |sum(start=[]) |urlencode |striptags |escape |forceescape |wordcount |xmlattr |first |last
+    |reverse|list |string|length .ljust(99999999999) .zfill(99999999999) .expandtabs(99999999999) .split('a')
+    .join(x) .replace('a',x) .splitlines() .count(shared) .index(shared) .get(pairs) [99999999999] [::99999999999]
+    [::-99999999999] *99999999999 *1000 ~shared ==shared ==[shared] <shared |string==shared|string %shared
+    |format(shared) .format(shared) in(shared) |default(shared) |attr('a') |dictsort |items|list";
+
+const SHARED: &str = "
+    {% set ns = namespace(a=[0], t=(0,), d={'k': 0}) %}{% for i in range(60) %}{% set ns.a = [ns.a, ns.a] %}
+    {% set ns.t = (ns.t, ns.t) %}{% set ns.d = {'k': ns.d, 'l': ns.d} %}{% endfor %}
+    {% set shared = ns.a %}{% set pairs = ns.t %}{% set table = ns.d %}";
+
+fn huge() -> impl Strategy<Value = String> {
+    words(HUGE)
+        .prop_map(str::to_owned)
+        .prop_recursive(3, 12, 2, |inner| {
+            prop_oneof![
+                (inner.clone(), words(OPERATORS), inner.clone())
+                    .prop_map(|(a, op, b)| format!("({a} {op} {b})")),
+                (inner.clone(), words(HUGE_ENDINGS)).prop_map(|(a, end)| format!("({a}{end})")),
+                (inner.clone(), inner).prop_map(|(a, b)| format!("[{a}, {b}]")),
+            ]
+        })
+}
+
 /// Expressions that always parse, over values of every kind.
 fn expression() -> impl Strategy<Value = String> {
     words(ATOMS)
@@ -112,6 +146,12 @@ proptest! {
             "{{% for i in [1, 2] %}}{{{{ {e} }}}}{{% generation %}}é{{% endgeneration %}}{{% endfor %}}"
         );
         try_it(&source, &input(x, y));
+    }
+
+    #[test]
+    fn shared_and_huge_values_are_safe(e in huge()) {
+        let input = TemplateInput::default().with_extra("x", "a<b>&\n\t aé");
+        try_it(&format!("{SHARED}{{{{ {e} }}}}"), &input);
     }
 
     #[test]
