@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::response::Usage;
+use crate::reply::{Extra, reply_setters, request_setters};
+use crate::request::OnUnsupported;
+use crate::response::{Usage, Warning};
 
 /// What the vectors are for; models trained with prefixes or adapters treat these differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -38,9 +40,11 @@ pub struct EmbedRequest {
     /// Shorten the vectors to this width (Matryoshka models); the model's own when `None`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dimensions: Option<u32>,
-    /// Further fields of the request body.
-    #[serde(skip_serializing_if = "Map::is_empty")]
-    pub extra: Map<String, Value>,
+    /// What to do with what the model cannot honour, for example `dimensions`.
+    pub on_unsupported: OnUnsupported,
+    /// Fields merged last into the request body, by provider name; `*` for all.
+    #[serde(skip_serializing_if = "Extra::is_empty")]
+    pub extra: Extra,
 }
 
 impl EmbedRequest {
@@ -79,30 +83,33 @@ impl EmbedRequest {
 pub struct EmbedResponse {
     /// One vector per input, in order, all of the same width: `[inputs, dimensions]`.
     pub vectors: Vec<Vec<f32>>,
-    /// The model that answered.
+    /// The model that answered, as the provider names it.
+    #[serde(default)]
     pub model: String,
     /// Tokens used.
     #[serde(default)]
     pub usage: Usage,
+    /// What was not honoured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
+    /// The provider's reply, where it says more than the fields above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw: Option<Value>,
 }
 
 impl EmbedResponse {
-    /// Creates a response without usage.
+    /// Creates a response with vectors and model only.
     pub fn new(model: impl Into<String>, vectors: Vec<Vec<f32>>) -> Self {
         Self {
             vectors,
             model: model.into(),
-            usage: Usage::default(),
+            ..Self::default()
         }
     }
-
-    /// Sets the tokens used.
-    #[must_use]
-    pub fn with_usage(mut self, usage: Usage) -> Self {
-        self.usage = usage;
-        self
-    }
 }
+
+request_setters!(EmbedRequest);
+reply_setters!(EmbedResponse);
 
 /// A model that turns texts into vectors.
 #[async_trait]
@@ -146,7 +153,8 @@ crate::forward::forward! { M: EmbeddingModel =>
 /// Conveniences for every [`EmbeddingModel`].
 pub trait EmbeddingModelExt: EmbeddingModel {
     /// Embeds any number of texts, in batches, one after the other. No texts give no vectors and
-    /// no call.
+    /// no call. Usage adds up, a warning that several batches give is kept once, and `raw` is left
+    /// out unless there was one batch.
     ///
     /// # Errors
     /// [`ErrorKind::Decode`] when a batch returns another number of vectors than texts, vectors of
@@ -159,6 +167,7 @@ pub trait EmbeddingModelExt: EmbeddingModel {
         async move {
             let mut all =
                 EmbedResponse::new(self.model(), Vec::with_capacity(request.inputs.len()));
+            let alone = request.inputs.len() <= self.max_batch().max(1);
             let mut width = request.dimensions.map(|d| d as usize);
             for inputs in request.inputs.chunks(self.max_batch().max(1)) {
                 let batch = EmbedRequest {
@@ -169,8 +178,14 @@ pub trait EmbeddingModelExt: EmbeddingModel {
                 check(&reply.vectors, inputs.len(), &mut width)
                     .map_err(|m| decode_error(self.provider(), self.model(), &m))?;
                 all.usage += reply.usage;
+                for warning in reply.warnings {
+                    if !all.warnings.contains(&warning) {
+                        all.warnings.push(warning);
+                    }
+                }
                 all.vectors.extend(reply.vectors);
                 all.model = reply.model;
+                all.raw = reply.raw.filter(|_| alone);
             }
             Ok(all)
         }
@@ -203,12 +218,14 @@ impl EmbedRequest {
             inputs: _,
             kind,
             dimensions,
+            on_unsupported,
             extra,
         } = self;
         Self {
             inputs: Vec::new(),
             kind: *kind,
             dimensions: *dimensions,
+            on_unsupported: *on_unsupported,
             extra: extra.clone(),
         }
     }

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::error::Result;
 use crate::media::Media;
+use crate::reply::{Extra, reply_setters, request_setters};
+use crate::request::OnUnsupported;
 use crate::response::{Usage, Warning};
 
 /// A picture to make or to edit.
@@ -27,8 +29,10 @@ pub struct ImageRequest {
     pub inputs: Vec<Media>,
     /// Where to change the first input: transparent pixels are drawn anew.
     pub mask: Option<Media>,
-    /// Further fields of the request body.
-    pub extra: Map<String, Value>,
+    /// What to do with what the model cannot honour.
+    pub on_unsupported: OnUnsupported,
+    /// Fields merged last into the request body, by provider name; `*` for all.
+    pub extra: Extra,
 }
 
 impl ImageRequest {
@@ -92,10 +96,14 @@ pub struct ImageResponse {
     pub images: Vec<Media>,
     /// The prompt the provider really used.
     pub revised_prompt: Option<String>,
+    /// The model that answered, as the provider names it.
+    pub model: String,
     /// Tokens used.
     pub usage: Usage,
     /// What was not honoured.
     pub warnings: Vec<Warning>,
+    /// The provider's reply, where it says more than the fields above.
+    pub raw: Option<Value>,
 }
 
 impl ImageResponse {
@@ -108,6 +116,9 @@ impl ImageResponse {
         }
     }
 }
+
+request_setters!(ImageRequest);
+reply_setters!(ImageResponse);
 
 /// A model that draws.
 #[async_trait]

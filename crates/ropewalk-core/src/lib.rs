@@ -87,6 +87,7 @@ mod moderate;
 mod part;
 mod progress;
 mod redact;
+mod reply;
 mod request;
 mod rerank;
 mod response;
@@ -113,15 +114,17 @@ pub use history::{ChatHistory, DynChatHistory};
 pub use image::{DynImageModel, ImageModel, ImageRequest, ImageResponse};
 pub use media::{Audio, Media, MediaSource};
 pub use message::{Content, Message, Role};
-pub use moderate::{DynModerationModel, Moderation, ModerationModel};
+pub use moderate::{
+    DynModerationModel, ModerateRequest, ModerateResponse, Moderation, ModerationModel,
+};
 pub use part::{CacheHint, Part, Reasoning, ToolCall, ToolResult};
 pub use progress::{DynProgress, NoProgress, Progress, ProgressEvent};
 pub use redact::{redact, redact_exact};
 pub use request::{ChatRequest, Effort, OnUnsupported, Options, ResponseFormat, ToolChoice};
-pub use rerank::{DynRerankModel, Ranked, RerankModel};
+pub use rerank::{DynRerankModel, Ranked, RerankModel, RerankRequest, RerankResponse};
 pub use response::{ChatResponse, FinishReason, Timing, TokenLogprob, Usage, Warning};
 pub use retriever::{DynRetriever, Passage, Retriever, Source, Trust};
-pub use speech::{DynSpeechModel, SpeechModel, SpeechRequest};
+pub use speech::{DynSpeechModel, SpeechModel, SpeechRequest, SpeechResponse, SpeechStream};
 pub use stream::{ChatStream, StreamEvent};
 pub use tool::{
     DynTool, Extensions, FnTool, Tool, ToolContext, ToolError, ToolOutput, ToolSpec,

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::error::Result;
 use crate::media::Audio;
-use crate::response::Usage;
+use crate::reply::{Extra, reply_setters, request_setters};
+use crate::request::OnUnsupported;
+use crate::response::{Usage, Warning};
 
 /// Sound to be written down.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,8 +26,10 @@ pub struct TranscribeRequest {
     pub translate: bool,
     /// Return the time of each word.
     pub word_times: bool,
-    /// Further fields of the request body.
-    pub extra: Map<String, Value>,
+    /// What to do with what the model cannot honour.
+    pub on_unsupported: OnUnsupported,
+    /// Fields merged last into the request body, by provider name; `*` for all.
+    pub extra: Extra,
 }
 
 impl TranscribeRequest {
@@ -38,7 +42,8 @@ impl TranscribeRequest {
             prompt: None,
             translate: false,
             word_times: false,
-            extra: Map::new(),
+            on_unsupported: OnUnsupported::default(),
+            extra: Extra::new(),
         }
     }
 
@@ -116,8 +121,18 @@ pub struct Transcript {
     pub segments: Vec<Segment>,
     /// The text word by word, when asked for.
     pub words: Vec<Segment>,
+    /// The model that answered, as the provider names it.
+    #[serde(default)]
+    pub model: String,
     /// Tokens used.
+    #[serde(default)]
     pub usage: Usage,
+    /// What was not honoured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
+    /// The provider's reply, where it says more than the fields above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw: Option<Value>,
 }
 
 impl Transcript {
@@ -129,6 +144,9 @@ impl Transcript {
         }
     }
 }
+
+request_setters!(TranscribeRequest);
+reply_setters!(Transcript);
 
 /// A model that turns sound into text.
 #[async_trait]

@@ -10,8 +10,9 @@ use ropewalk_core::testing::ScriptedModel;
 use ropewalk_core::{
     Audio, Bytes, Capabilities, ChatHistory, ChatModel, ChatModelExt, ChatRequest, ChatResponse,
     ChatStream, Content, EmbedRequest, EmbedResponse, EmbeddingModel, ImageModel, ImageRequest,
-    ImageResponse, Media, Message, Moderation, ModerationModel, Passage, Ranked, RerankModel,
-    Result, Retriever, Source, SpeechModel, SpeechRequest, Tool, ToolContext, ToolError,
+    ImageResponse, Media, Message, ModerateRequest, ModerateResponse, Moderation, ModerationModel,
+    Passage, Ranked, RerankModel, RerankRequest, RerankResponse, Result, Retriever, Source,
+    SpeechModel, SpeechRequest, SpeechResponse, SpeechStream, Tool, ToolContext, ToolError,
     ToolOutput, ToolSpec, TranscribeRequest, Transcript, TranscriptionModel, async_trait,
 };
 
@@ -98,15 +99,16 @@ impl ImageModel for Everything {
 #[async_trait]
 impl SpeechModel for Everything {
     named!();
-    async fn speak(&self, request: &SpeechRequest) -> Result<Audio> {
-        Ok(Audio::new(request.text.clone(), "audio/wav"))
+    async fn speak(&self, request: &SpeechRequest) -> Result<SpeechResponse> {
+        let audio = Audio::new(request.text.clone(), "audio/wav");
+        Ok(SpeechResponse::new(audio))
     }
-    async fn speak_stream(
-        &self,
-        _: &SpeechRequest,
-    ) -> Result<futures_core::stream::BoxStream<'static, Result<Bytes>>> {
+    async fn speak_stream(&self, _: &SpeechRequest) -> Result<SpeechStream> {
         let pieces = ["a", "b"].map(|p| Ok(Bytes::from(p)));
-        Ok(futures_util::stream::iter(pieces).boxed())
+        Ok(SpeechStream::new(
+            "audio/wav",
+            futures_util::stream::iter(pieces),
+        ))
     }
 }
 
@@ -124,26 +126,24 @@ impl TranscriptionModel for Everything {
 #[async_trait]
 impl ModerationModel for Everything {
     named!();
-    async fn moderate(&self, inputs: &[Content]) -> Result<Vec<Moderation>> {
+    async fn moderate(&self, request: &ModerateRequest) -> Result<ModerateResponse> {
         let scores =
             |c: &Content| BTreeMap::from([("bad".to_owned(), c.text().len() as f32 / 10.0)]);
-        Ok(inputs
-            .iter()
-            .map(|c| Moderation::from_scores(scores(c), 0.5))
-            .collect())
+        let judge = |c: &Content| Moderation::from_scores(scores(c), 0.5);
+        Ok(ModerateResponse::new(
+            request.inputs.iter().map(judge).collect(),
+        ))
     }
 }
 
 #[async_trait]
 impl RerankModel for Everything {
     named!();
-    async fn rerank(&self, _: &str, docs: &[&str], top_n: Option<usize>) -> Result<Vec<Ranked>> {
-        let n = top_n.unwrap_or(docs.len());
-        Ok((0..docs.len())
-            .rev()
-            .take(n)
-            .map(|i| Ranked::new(i, i as f32))
-            .collect())
+    async fn rerank(&self, request: &RerankRequest) -> Result<RerankResponse> {
+        let all = request.documents.len();
+        let places = (0..all).rev().map(|i| Ranked::new(i, i as f32));
+        let best = places.take(request.top_n.unwrap_or(all));
+        Ok(RerankResponse::new(best.collect()))
     }
 }
 
@@ -214,7 +214,7 @@ async fn image(m: impl ImageModel) {
 async fn speech(m: impl SpeechModel) {
     assert_eq!((m.provider(), m.model()), ("test", "everything"));
     let request = SpeechRequest::new("hi");
-    assert_eq!(m.speak(&request).await.unwrap().data, "hi");
+    assert_eq!(m.speak(&request).await.unwrap().audio.data, "hi");
     assert_eq!(m.speak_stream(&request).await.unwrap().count().await, 2);
 }
 
@@ -226,9 +226,12 @@ async fn transcription(m: impl TranscriptionModel) {
 
 async fn moderation(m: impl ModerationModel) {
     assert_eq!((m.provider(), m.model()), ("test", "everything"));
-    let judged = m.moderate(&["ok".into(), "terrible".into()]).await.unwrap();
+    let judged = m
+        .moderate(&ModerateRequest::new(["ok", "terrible"]))
+        .await
+        .unwrap();
     assert_eq!(
-        judged.iter().map(|j| j.flagged).collect::<Vec<_>>(),
+        judged.results.iter().map(|j| j.flagged).collect::<Vec<_>>(),
         [false, true]
     );
 }
@@ -236,7 +239,10 @@ async fn moderation(m: impl ModerationModel) {
 async fn rerank(m: impl RerankModel) {
     assert_eq!((m.provider(), m.model()), ("test", "everything"));
     assert_eq!(
-        m.rerank("q", &["a", "b"], Some(1)).await.unwrap(),
+        m.rerank(&RerankRequest::new("q", ["a", "b"]).with_top_n(1))
+            .await
+            .unwrap()
+            .results,
         [Ranked::new(1, 1.0)]
     );
 }
@@ -327,4 +333,42 @@ fn the_scripted_model_says_what_it_was_told() {
         .map(|r| r.messages[0].text())
         .collect();
     assert_eq!(asked, ["1", "2", "3", "4", "5"]);
+}
+
+/// Whatever a model of any ability leaves out can be said in its reply.
+#[test]
+fn every_reply_can_warn() {
+    use ropewalk_core::{OnUnsupported, Usage, Warning};
+    let warning = || [Warning::new("dimensions", "not supported")];
+    let usage = Usage::new(1, 0);
+    macro_rules! check {
+        ($($reply:expr),* $(,)?) => {$(
+            let reply = $reply
+                .with_model("m")
+                .with_usage(usage)
+                .with_warnings(warning())
+                .with_raw("x".into());
+            assert_eq!((reply.model.as_str(), reply.usage), ("m", usage));
+            assert_eq!((reply.warnings, reply.raw), (warning().to_vec(), Some("x".into())));
+        )*};
+    }
+    check!(
+        EmbedResponse::new("", vec![]),
+        ImageResponse::new(vec![]),
+        SpeechResponse::new(Audio::new("x", "audio/wav")),
+        Transcript::new("x"),
+        ModerateResponse::new(vec![]),
+        RerankResponse::new(vec![]),
+    );
+    let spoken = SpeechResponse::new(Audio::new("x", "audio/wav")).with_warnings(warning());
+    assert_eq!(SpeechStream::from(spoken).warnings, warning());
+    let request = EmbedRequest::new(["x"])
+        .with_extra("openai", "user", "u")
+        .with_on_unsupported(OnUnsupported::Error);
+    assert_eq!(request.extra["openai"]["user"], "u");
+    let json = serde_json::to_string(&request).unwrap();
+    assert_eq!(
+        serde_json::from_str::<EmbedRequest>(&json).unwrap(),
+        request
+    );
 }
