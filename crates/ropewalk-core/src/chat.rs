@@ -134,6 +134,11 @@ pub trait ChatModelExt: ChatModel {
     ///
     /// A reply that does not parse goes back to the model with the parser's message, at most
     /// [`ExtractOptions::retries`] times.
+    ///
+    /// Tools are not run. A call of one of the request's own tools in place of the value ends with
+    /// [`ErrorKind::Tool`](crate::ErrorKind::Tool) and the call in [`Error::partial`].
+    ///
+    /// [`Error::partial`]: crate::Error::partial
     fn extract<T: DeserializeOwned + JsonSchema + Send>(
         &self,
         request: impl Into<ChatRequest> + Send,

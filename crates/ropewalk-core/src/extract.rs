@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::chat::ChatModel;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::Message;
-use crate::part::{Part, ToolCall, ToolResult};
+use crate::part::{Part, ToolResult};
 use crate::request::{ChatRequest, ResponseFormat, ToolChoice};
 use crate::response::{ChatResponse, FinishReason, Usage};
 use crate::tool::ToolSpec;
@@ -29,7 +29,8 @@ pub enum ExtractMode {
     Auto,
     /// The provider or the local sampler enforces the schema.
     Native,
-    /// The model must call the tool `final_result`, whose parameters are the schema.
+    /// The model must call the tool `final_result` (`final_result_2` and so on if the request has
+    /// one of that name), whose parameters are the schema.
     Tool,
     /// The schema is put into the prompt; works with any model.
     Prompt,
@@ -100,7 +101,8 @@ where
     M: ChatModel + ?Sized,
 {
     let mode = resolve(options.mode, model, &request);
-    let target = Target::of::<T>();
+    let target = Target::of::<T>(&request);
+    let tools: Vec<String> = request.tools.iter().map(|t| t.name.clone()).collect();
     target.ask(mode, &mut request);
     let mut usage = Usage::default();
     let mut attempts = 0;
@@ -120,6 +122,7 @@ where
             }
             Err(problem) => problem,
         };
+        let response = refuse_calls(response, &tools)?;
         if attempts > options.retries {
             let message = format!(
                 "{} did not fit after {attempts} attempts: {problem}",
@@ -170,6 +173,22 @@ fn refuse_incomplete(response: ChatResponse) -> Result<ChatResponse> {
         .with_partial(response))
 }
 
+/// Nobody here can run the tools of the request, and telling the model that its call is no JSON
+/// would teach it not to use them.
+fn refuse_calls(response: ChatResponse, tools: &[String]) -> Result<ChatResponse> {
+    let is_called = |name: &&String| response.message.tool_calls().any(|c| c.name == **name);
+    let Some(name) = tools.iter().find(is_called) else {
+        return Ok(response);
+    };
+    let message = format!(
+        "the model called the tool `{name}`; extract does not run tools: leave them out of the \
+         request, or run them first and extract from the conversation"
+    );
+    Err(Error::new(ErrorKind::Tool, message)
+        .with_provider(response.provider.clone())
+        .with_partial(response))
+}
+
 /// Appends the reply and what is wrong with it, in the form the reply calls for: providers refuse
 /// a conversation in which a tool call has no result.
 fn ask_again(request: &mut ChatRequest, response: ChatResponse, problem: &str) {
@@ -191,12 +210,14 @@ fn ask_again(request: &mut ChatRequest, response: ChatResponse, problem: &str) {
 /// The schema of a type, always of type `object` as tools and strict output require.
 struct Target {
     name: String,
+    /// Name of the tool in [`ExtractMode::Tool`].
+    tool: String,
     schema: Schema,
     wrapped: bool,
 }
 
 impl Target {
-    fn of<T: JsonSchema>() -> Self {
+    fn of<T: JsonSchema>(request: &ChatRequest) -> Self {
         let schema = schemars::schema_for!(T);
         let wrapped = !describes_object(&schema) || !schema_is_plain_object(&schema);
         let allowed = |c: char| {
@@ -208,8 +229,12 @@ impl Target {
         };
         let name = T::schema_name().chars().take(64).map(allowed).collect();
         let schema = if wrapped { wrap(schema) } else { schema };
+        let numbered = (2..).map(|n| format!("{RESULT_TOOL}_{n}"));
+        let mut names = std::iter::once(RESULT_TOOL.to_owned()).chain(numbered);
+        let free = |name: &String| request.tools.iter().all(|t| t.name != *name);
         Self {
             name,
+            tool: names.find(free).unwrap_or_default(),
             schema,
             wrapped,
         }
@@ -226,11 +251,10 @@ impl Target {
             }
             ExtractMode::Tool => {
                 let description = format!("Returns the final {} to the user.", self.name);
-                request.tools.retain(|t| t.name != RESULT_TOOL);
-                request
-                    .tools
-                    .push(ToolSpec::new(RESULT_TOOL, description, self.schema.clone()));
-                request.tool_choice = ToolChoice::Tool(RESULT_TOOL.into());
+                let schema = self.schema.clone();
+                let spec = ToolSpec::new(self.tool.clone(), description, schema);
+                request.tools.push(spec);
+                request.tool_choice = ToolChoice::Tool(self.tool.clone());
             }
             ExtractMode::Prompt | ExtractMode::Auto => {
                 let rule = format!(
@@ -248,25 +272,38 @@ impl Target {
         mode: ExtractMode,
         response: &ChatResponse,
     ) -> Result<T, String> {
-        let arguments = |c: &ToolCall| c.arguments.clone();
-        let call = response
-            .message
-            .tool_calls()
-            .find(|c| c.name == RESULT_TOOL)
-            .map(arguments);
-        let json = match (mode, call) {
-            (ExtractMode::Tool, Some(arguments)) => arguments,
-            // Some models write the value into the text although a tool was demanded.
-            _ => match json_in(&response.text()) {
-                Some(json) => json.to_owned(),
-                None => return Err("the reply holds no JSON object".into()),
-            },
-        };
+        let mut calls = response.message.tool_calls();
+        if let (ExtractMode::Tool, Some(call)) = (mode, calls.find(|c| c.name == self.tool)) {
+            return self.parse(&call.arguments);
+        }
+        // Some models write the value into the text although a tool was demanded.
+        let text = response.text();
+        let mut first = None;
+        for json in objects_in(&text) {
+            match self.parse(json) {
+                Ok(value) => return Ok(value),
+                Err(problem) => {
+                    // What is no JSON at all is prose; its problem counts only if there is no more.
+                    let is_json = serde_json::from_str::<serde::de::IgnoredAny>(json).is_ok();
+                    let old: Option<(bool, String)> = first.take();
+                    first = old.filter(|(known, _)| *known || !is_json);
+                    first.get_or_insert((is_json, problem));
+                }
+            }
+        }
+        Err(match (first, response.message.tool_calls().next()) {
+            (Some((_, problem)), _) => problem,
+            (None, Some(call)) => format!("there is no tool `{}`", call.name),
+            (None, None) => "the reply holds no JSON object".into(),
+        })
+    }
+
+    fn parse<T: DeserializeOwned>(&self, json: &str) -> Result<T, String> {
         let explain = |e: serde_json::Error| format!("the JSON does not fit: {e}");
         if !self.wrapped {
-            return serde_json::from_str(&json).map_err(explain);
+            return serde_json::from_str(json).map_err(explain);
         }
-        let mut object: Map<String, Value> = serde_json::from_str(&json).map_err(explain)?;
+        let mut object: Map<String, Value> = serde_json::from_str(json).map_err(explain)?;
         let value = object
             .remove(WRAPPED)
             .ok_or_else(|| format!("missing field `{WRAPPED}`"))?;
@@ -328,12 +365,22 @@ fn add_to_system(request: &mut ChatRequest, rule: String) {
     }
 }
 
-/// Finds the first balanced JSON object in text that may have prose or a code fence around it.
-fn json_in(text: &str) -> Option<&str> {
-    let start = text.find('{')?;
-    let rest = &text[start..];
+/// Yields what is between matching braces, in text that may have prose or a code fence around it.
+/// What is inside of one is not looked at again: half of a cut object is not taken for the whole.
+fn objects_in(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        rest = &rest[rest.find('{')?..];
+        let object = first_object(rest);
+        rest = &rest[object.len()..];
+        Some(object)
+    })
+}
+
+/// Returns the balanced object that text begins with, or all of it if the object does not end.
+fn first_object(text: &str) -> &str {
     let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
-    for (at, byte) in rest.bytes().enumerate() {
+    for (at, byte) in text.bytes().enumerate() {
         match byte {
             _ if escaped => escaped = false,
             b'\\' if in_string => escaped = true,
@@ -342,14 +389,13 @@ fn json_in(text: &str) -> Option<&str> {
             b'}' if !in_string => {
                 depth -= 1;
                 if depth == 0 {
-                    return Some(&rest[..=at]);
+                    return &text[..=at];
                 }
             }
             _ => {}
         }
     }
-    // Unbalanced: let the parser say where it ends.
-    Some(rest)
+    text
 }
 
 #[cfg(test)]
@@ -358,30 +404,32 @@ mod tests {
 
     #[test]
     fn finds_json_in_prose_and_fences() {
-        let cases = [
-            ("```json\n{\"a\": 1}\n```", Some("{\"a\": 1}")),
-            ("Sure: {\"a\": \"}\\\"{\"} ok", Some("{\"a\": \"}\\\"{\"}")),
+        let cases: [(&str, &[&str]); 6] = [
+            ("```json\n{\"a\": 1}\n```", &["{\"a\": 1}"]),
+            ("Sure: {\"a\": \"}\\\"{\"} ok", &["{\"a\": \"}\\\"{\"}"]),
             (
                 "{\"a\": {\"b\": 2}} {\"c\": 3}",
-                Some("{\"a\": {\"b\": 2}}"),
+                &["{\"a\": {\"b\": 2}}", "{\"c\": 3}"],
             ),
-            ("none", None),
-            ("{\"cut", Some("{\"cut")),
+            ("use {x}: {\"a\":1}", &["{x}", "{\"a\":1}"]),
+            ("none", &[]),
+            ("{\"cut\": {\"a\": 1}", &["{\"cut\": {\"a\": 1}"]),
         ];
         for (text, expected) in cases {
-            assert_eq!(json_in(text), expected);
+            assert_eq!(objects_in(text).collect::<Vec<_>>(), expected);
         }
     }
 
     #[test]
     fn wraps_what_is_not_an_object() {
-        let target = Target::of::<Vec<u8>>();
+        let none = ChatRequest::new();
+        let target = Target::of::<Vec<u8>>(&none);
         assert!(target.wrapped && describes_object(&target.schema));
         assert_eq!(
             target.schema.as_value()["properties"]["value"]["type"],
             "array"
         );
-        let map = Target::of::<std::collections::BTreeMap<String, u8>>();
+        let map = Target::of::<std::collections::BTreeMap<String, u8>>(&none);
         assert!(!map.wrapped);
     }
 }

@@ -132,6 +132,80 @@ fn a_bad_text_goes_back_as_a_user_message_and_usage_adds_up() {
 }
 
 #[test]
+fn braces_of_prose_are_skipped() {
+    let replies = [
+        r#"use {x}: {"name":"Ann","age":41}"#,
+        r#"like {"name": "..."}, so {"name":"Ann","age":41}"#,
+        r#"{} {"name":"Ann","age":41} {"name":"Bob","age":1}"#,
+    ];
+    for reply in replies {
+        let model = ScriptedModel::new().reply(reply);
+        let options = ExtractOptions::new()
+            .with_mode(ExtractMode::Prompt)
+            .with_retries(0);
+        let got = block_on(model.extract_with::<Person>("who?", &options)).unwrap();
+        assert_eq!(got.value, ann(), "{reply}");
+    }
+    // The complaint is about the object, not about the braces before it.
+    let model = ScriptedModel::new().reply(r#"use {x}: {"name":"Ann"}"#);
+    let options = ExtractOptions::new()
+        .with_mode(ExtractMode::Prompt)
+        .with_retries(0);
+    let error = block_on(model.extract_with::<Person>("who?", &options)).unwrap_err();
+    assert!(error.message().contains("missing field `age`"), "{error}");
+}
+
+fn tool(name: &str) -> ToolSpec {
+    ToolSpec::new(name, "a tool", schemars::json_schema!({"type": "object"}))
+}
+
+#[test]
+fn a_tool_of_the_user_keeps_its_name() {
+    let json = json!({"name": "Ann", "age": 41});
+    let model = ScriptedModel::new().tool_call("final_result_2", json);
+    let request = ChatRequest::from("who?").tool(tool("final_result"));
+    assert_eq!(block_on(model.extract::<Person>(request)).unwrap(), ann());
+    let sent = &model.requests()[0];
+    let names: Vec<&str> = sent.tools.iter().map(|t| t.name.as_str()).collect();
+    assert_eq!(names, ["final_result", "final_result_2"]);
+    assert_eq!(sent.tool_choice, ToolChoice::Tool("final_result_2".into()));
+}
+
+#[test]
+fn a_call_of_the_users_tool_is_an_error_of_its_own() {
+    for mode in [ExtractMode::Tool, ExtractMode::Native, ExtractMode::Prompt] {
+        let model = ScriptedModel::new().tool_call("price", json!({}));
+        let request = ChatRequest::from("who?").tool(tool("price"));
+        let options = ExtractOptions::new().with_mode(mode);
+        let error = block_on(model.extract_with::<Person>(request, &options)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Tool);
+        assert!(
+            error
+                .message()
+                .contains("`price`; extract does not run tools")
+        );
+        let call = error.partial().unwrap().message.tool_calls().next();
+        assert_eq!(call.unwrap().name, "price");
+        assert_eq!(model.requests().len(), 1);
+    }
+}
+
+#[test]
+fn a_call_of_no_tool_goes_back() {
+    let model = ScriptedModel::new()
+        .tool_call("answer", json!({}))
+        .tool_call("final_result", json!({"name": "Ann", "age": 41}));
+    assert_eq!(block_on(model.extract::<Person>("who?")).unwrap(), ann());
+    let second = &model.requests()[1].messages;
+    let result = second[2].results().next().unwrap();
+    assert!(
+        result.text().contains("there is no tool `answer`"),
+        "{}",
+        result.text()
+    );
+}
+
+#[test]
 fn gives_up_after_the_retries() {
     for retries in 0..3 {
         let model = ScriptedModel::respond_with(|_| {
