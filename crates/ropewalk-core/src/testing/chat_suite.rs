@@ -11,8 +11,8 @@ use super::report::{Report, Stop, Verdict, begin_and_drop, ensure, skip};
 use crate::chat::{ChatModel, ChatModelExt};
 use crate::error::ErrorKind;
 use crate::message::{Message, Role};
-use crate::part::{Part, ToolCall, ToolResult};
-use crate::request::{ChatRequest, ToolChoice};
+use crate::part::{CacheHint, Part, ToolCall, ToolResult};
+use crate::request::{ChatRequest, OnUnsupported, ToolChoice};
 use crate::response::{ChatResponse, FinishReason};
 use crate::stream::StreamEvent;
 use crate::tool::ToolSpec;
@@ -89,7 +89,7 @@ impl ChatSuite {
 ///
 /// The names of the checks, in order: `names`, `reply`, `usage`, `max_tokens`, `empty_request`,
 /// `system_message`, `multi_turn`, `tool_history`, `tool_call`, `stream_events`, `stream_usage`,
-/// `stream_equals_chat`, `concurrent`, `drop_chat`, `drop_stream`, `count_tokens`, `extract`.
+/// `stream_equals_chat`, `on_unsupported`, `concurrent`, `drop_chat`, `drop_stream`, `count_tokens`, `extract`.
 pub async fn chat<M: ChatModel + ?Sized>(model: &M, suite: &ChatSuite) -> Report {
     let mut report = Report::new(format!("chat model {}/{}", model.provider(), model.model()));
     report.check("names", ready(names(model))).await;
@@ -113,6 +113,9 @@ pub async fn chat<M: ChatModel + ?Sized>(model: &M, suite: &ChatSuite) -> Report
         .await;
     report
         .check("stream_equals_chat", stream_equals_chat(model, suite))
+        .await;
+    report
+        .check("on_unsupported", on_unsupported(model, suite))
         .await;
     report.check("concurrent", concurrent(model, suite)).await;
     report.check("drop_chat", drop_chat(model, suite)).await;
@@ -376,7 +379,44 @@ async fn stream_equals_chat<M: ChatModel + ?Sized>(model: &M, suite: &ChatSuite)
     )?;
     ensure(whole.warnings == streamed.warnings, || {
         differs("the list of warnings")
+    })?;
+    ensure(whole.model == streamed.model, || differs("the model"))?;
+    ensure(whole.provider == streamed.provider, || {
+        differs("the provider")
+    })?;
+    ensure(whole.logprobs == streamed.logprobs, || {
+        differs("the list of logprobs")
     })
+}
+
+/// Asks for much at once: what the model cannot do is an error, a warning or nothing, as demanded,
+/// and the same in each case.
+async fn on_unsupported<M: ChatModel + ?Sized>(model: &M, suite: &ChatSuite) -> Verdict {
+    let ask = |policy| {
+        let mut request = suite.request().top_p(0.9).on_unsupported(policy);
+        request.options.top_k = Some(40);
+        request.options.frequency_penalty = Some(0.1);
+        request.options.presence_penalty = Some(0.1);
+        request.options.logprobs = Some(1);
+        request.options.cache = Some(CacheHint::Short);
+        request.options.cache_key = Some("suite".into());
+        request.options.user = Some("suite".into());
+        request
+    };
+    let ignoring = model.chat(&ask(OnUnsupported::Ignore)).await?;
+    ensure(ignoring.warnings.is_empty(), || {
+        format!("Ignore was asked for, these came: {:?}", ignoring.warnings)
+    })?;
+    let warning = model.chat(&ask(OnUnsupported::Warn)).await?.warnings;
+    match model.chat(&ask(OnUnsupported::Error)).await {
+        Ok(response) => ensure(warning.is_empty() && response.warnings.is_empty(), || {
+            format!("Error was asked for, but the call went through; Warn gave {warning:?}")
+        }),
+        Err(error) if error.kind() == ErrorKind::Unsupported => ensure(!warning.is_empty(), || {
+            format!("Error gave `{error}`, Warn gave no warning")
+        }),
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn concurrent<M: ChatModel + ?Sized>(model: &M, suite: &ChatSuite) -> Verdict {

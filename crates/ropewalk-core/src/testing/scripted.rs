@@ -204,7 +204,8 @@ impl ScriptedModel {
                 return Err(Error::new(ErrorKind::Other, message).with_provider("scripted"));
             }
         };
-        Ok((deltas_of(request, response, self.chunk), None))
+        let deltas = deltas_of(request, response, self.chunk, &self.provider);
+        Ok((deltas, None))
     }
 
     fn assembler(&self, request: &ChatRequest) -> StreamAssembler {
@@ -269,7 +270,12 @@ fn cut(text: String, max_tokens: Option<u32>) -> ChatResponse {
 }
 
 /// Writes a reply as a wire would send it, texts in pieces of `chunk` characters.
-fn deltas_of(request: &ChatRequest, response: ChatResponse, chunk: usize) -> Vec<WireDelta> {
+fn deltas_of(
+    request: &ChatRequest,
+    response: ChatResponse,
+    chunk: usize,
+    provider: &str,
+) -> Vec<WireDelta> {
     let estimate = CharsPerToken::default();
     let input = estimate.count_messages(&request.messages) as u64;
     let output = estimate.count(&response.text()) as u64;
@@ -284,6 +290,10 @@ fn deltas_of(request: &ChatRequest, response: ChatResponse, chunk: usize) -> Vec
     deltas.extend(response.raw.map(WireDelta::Raw));
     for (slot, part) in (0u32..).zip(response.message.content) {
         match part {
+            // The assembler signs with its own name; thoughts of others come whole.
+            Part::Reasoning(r) if is_foreign(&r, provider) => {
+                deltas.push(WireDelta::Part(Part::Reasoning(r)));
+            }
             Part::Text { text, cache: None } => {
                 let piece = |text| WireDelta::Text { slot, text };
                 deltas.extend(pieces(&text, chunk).map(piece));
@@ -320,6 +330,13 @@ fn deltas_of(request: &ChatRequest, response: ChatResponse, chunk: usize) -> Vec
                     arguments: String::new(),
                 });
                 deltas.extend(pieces(&call.arguments, chunk).map(piece));
+                if call.item_id.is_some() || call.signature.is_some() {
+                    deltas.push(WireDelta::ToolCallMeta {
+                        slot,
+                        item_id: call.item_id,
+                        signature: call.signature,
+                    });
+                }
             }
             part => deltas.push(WireDelta::Part(part)),
         }
@@ -329,6 +346,18 @@ fn deltas_of(request: &ChatRequest, response: ChatResponse, chunk: usize) -> Vec
     deltas.push(WireDelta::Usage(usage));
     deltas.push(WireDelta::End);
     deltas
+}
+
+/// Whether the assembler of `provider` would name another provider for these thoughts.
+fn is_foreign(reasoning: &Reasoning, provider: &str) -> bool {
+    let Reasoning {
+        signature,
+        redacted,
+        id,
+        ..
+    } = reasoning;
+    let signed = signature.is_some() || redacted.is_some() || id.is_some();
+    reasoning.provider.as_deref() != signed.then_some(provider)
 }
 
 fn pieces(text: &str, characters: usize) -> impl Iterator<Item = String> {

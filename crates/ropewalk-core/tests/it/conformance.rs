@@ -9,8 +9,9 @@ use ropewalk_core::testing::{ChatSuite, Outcome, Report, ScriptedModel, ToolSuit
 use ropewalk_core::testing::{chat, embeddings, tool};
 use ropewalk_core::{
     Capabilities, ChatModel, ChatRequest, ChatResponse, ChatStream, EmbedRequest, EmbedResponse,
-    EmbeddingModel, Error, ErrorKind, FinishReason, Message, Part, Result, StreamEvent, Tool,
-    ToolCall, ToolContext, ToolError, ToolOutput, ToolSpec, Usage, async_trait, tool_fn,
+    EmbeddingModel, Error, ErrorKind, FinishReason, Message, OnUnsupported, Part, Result,
+    StreamEvent, TokenLogprob, Tool, ToolCall, ToolContext, ToolError, ToolOutput, ToolSpec, Usage,
+    Warning, async_trait, tool_fn,
 };
 use serde::Deserialize;
 
@@ -62,7 +63,7 @@ fn a_sound_model_passes() {
         skipped.iter().map(|c| c.name).collect::<Vec<_>>(),
         ["count_tokens"]
     );
-    assert_eq!(report.checks.len(), 17);
+    assert_eq!(report.checks.len(), 18);
 }
 
 /// One fault of a model.
@@ -83,6 +84,10 @@ enum Fault {
     GrowsAfterDone,
     StreamWithoutUsage,
     StreamDiffers,
+    StreamOfAnotherModel,
+    StreamWithoutLogprobs,
+    WarnsWhenToIgnore,
+    DropsOptions,
     DiesWhenDropped,
     Truncates,
     CountsNothing,
@@ -116,6 +121,20 @@ impl Broken {
             Fault::FailsOnSystem if has(ropewalk_core::Role::System) => return fail(),
             Fault::FailsOnSecondTurn if request.messages.len() > 2 => return fail(),
             Fault::FailsOnToolHistory if has(ropewalk_core::Role::Tool) => return fail(),
+            Fault::StreamWithoutLogprobs => {
+                response = response.with_logprobs(vec![TokenLogprob::new("x", -1.0)]);
+            }
+            Fault::WarnsWhenToIgnore if request.options.top_k.is_some() => {
+                response = response.with_warnings([Warning::new("top_k", "not supported")]);
+            }
+            Fault::DropsOptions if request.options.top_k.is_some() => {
+                match request.on_unsupported {
+                    OnUnsupported::Error => {
+                        return Err(Error::new(ErrorKind::Unsupported, "top_k"));
+                    }
+                    _ => return Ok(response),
+                }
+            }
             Fault::StopsWithCalls => response.finish_reason = FinishReason::Stop,
             Fault::BadArguments => {
                 for part in &mut response.message.content {
@@ -190,6 +209,8 @@ impl ChatModel for Broken {
         let mut response = self.chat(request).await?;
         match self.fault {
             Fault::StreamWithoutUsage => response.usage = Usage::default(),
+            Fault::StreamOfAnotherModel => response.model = "another".into(),
+            Fault::StreamWithoutLogprobs => response.logprobs.clear(),
             Fault::StreamDiffers => response.message.content.push(Part::text("!")),
             _ => {}
         }
@@ -238,6 +259,10 @@ impl ChatModel for Broken {
 fn faults_of_chat_models_are_found() {
     let cases = [
         (Fault::NoName, "names"),
+        (Fault::StreamOfAnotherModel, "stream_equals_chat"),
+        (Fault::StreamWithoutLogprobs, "stream_equals_chat"),
+        (Fault::WarnsWhenToIgnore, "on_unsupported"),
+        (Fault::DropsOptions, "on_unsupported"),
         (Fault::WrongRole, "reply"),
         (Fault::NoUsage, "usage"),
         (Fault::PartsAboveTotals, "usage"),

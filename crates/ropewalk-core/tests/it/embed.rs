@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use futures_executor::block_on;
 use ropewalk_core::{
     EmbedKind, EmbedRequest, EmbedResponse, EmbeddingModel, EmbeddingModelExt, ErrorKind, Result,
-    Usage, async_trait,
+    Usage, Warning, async_trait,
 };
 
 /// Embeds a text as its length, with whatever fault `twist` adds.
@@ -47,7 +47,10 @@ impl EmbeddingModel for Lengths {
         let vector = |text: &String| vec![text.len() as f32, 1.0];
         let mut vectors = request.inputs.iter().map(vector).collect();
         (self.twist)(&mut vectors);
-        Ok(EmbedResponse::new("lengths-1", vectors).with_usage(Usage::new(1, 0)))
+        Ok(EmbedResponse::new("lengths-1", vectors)
+            .with_usage(Usage::new(1, 0))
+            .with_warnings([Warning::new("dimensions", "not supported")])
+            .with_raw("raw".into()))
     }
 }
 
@@ -103,4 +106,15 @@ fn checks_what_comes_back() {
     let wide = seven().with_dimensions(3);
     let error = block_on(Lengths::new(|_| ()).embed_all(&wide)).unwrap_err();
     assert!(error.message().contains("has 2 values, not 3"), "{error}");
+}
+
+#[test]
+fn a_warning_of_every_batch_is_kept_once() {
+    let model = Lengths::new(|_| ());
+    let all = block_on(model.embed_all(&seven())).unwrap();
+    assert_eq!(all.warnings, [Warning::new("dimensions", "not supported")]);
+    assert_eq!(all.raw, None);
+    let one = EmbedRequest::query("x");
+    let one = block_on(model.embed_all(&one)).unwrap();
+    assert_eq!(one.raw, Some("raw".into()));
 }

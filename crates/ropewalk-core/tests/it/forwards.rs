@@ -372,3 +372,24 @@ fn every_reply_can_warn() {
         request
     );
 }
+
+/// Whatever a script says comes back, through the stream too.
+#[test]
+fn the_scripted_model_loses_nothing() {
+    use ropewalk_core::{Part, Reasoning, ToolCall};
+    let mut call = ToolCall::new("c", "f", "{}");
+    call.item_id = Some("fc_1".into());
+    call.signature = Some("sig".into());
+    let mut unsigned = Reasoning::new("hm");
+    unsigned.signature = Some("nobody's".into());
+    let message = Message::assistant([
+        Part::Reasoning(Reasoning::new("theirs").with_signature("anthropic", "s1")),
+        Part::Reasoning(Reasoning::new("ours").with_signature("scripted", "s2")),
+        Part::Reasoning(Reasoning::new("plain")),
+        Part::Reasoning(unsigned),
+        Part::ToolCall(call),
+    ]);
+    let model = ScriptedModel::new().message(message.clone());
+    let got = block_on(model.chat(&"x".into())).unwrap();
+    assert_eq!(got.message, message);
+}
