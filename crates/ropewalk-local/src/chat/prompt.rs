@@ -8,7 +8,7 @@ use super::{Inner, PROVIDER};
 impl Inner {
     pub(super) fn render(&self, request: &ChatRequest) -> Result<String> {
         let template = self.template.as_ref().ok_or_else(|| {
-            super::run::failed(crate::Error::NoTemplate {
+            Error::from(crate::Error::NoTemplate {
                 model: self.name.clone(),
             })
         })?;

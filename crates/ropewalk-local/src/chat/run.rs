@@ -24,19 +24,19 @@ pub(super) struct Job {
     turns: usize,
 }
 
-pub(super) fn failed(e: crate::Error) -> Error {
-    let kind = match &e {
-        crate::Error::Context { .. } => ErrorKind::ContextLengthExceeded,
-        crate::Error::Option { .. } | crate::Error::EmptyPrompt | crate::Error::TokenId { .. } => {
-            ErrorKind::InvalidRequest
-        }
-        crate::Error::NoTemplate { .. } => ErrorKind::Configuration,
-        crate::Error::Cancelled => ErrorKind::Cancelled,
-        _ => ErrorKind::Inference,
-    };
-    Error::new(kind, e.to_string())
-        .with_provider(PROVIDER)
-        .with_source(e)
+impl From<crate::Error> for Error {
+    fn from(e: crate::Error) -> Self {
+        let kind = match &e {
+            crate::Error::Context { .. } => ErrorKind::ContextLengthExceeded,
+            crate::Error::Option { .. }
+            | crate::Error::EmptyPrompt
+            | crate::Error::TokenId { .. } => ErrorKind::InvalidRequest,
+            crate::Error::NoTemplate { .. } => ErrorKind::Configuration,
+            crate::Error::Cancelled => ErrorKind::Cancelled,
+            _ => ErrorKind::Inference,
+        };
+        Self::from_error(kind, e).with_provider(PROVIDER)
+    }
 }
 
 impl Inner {
@@ -109,11 +109,11 @@ impl Inner {
             logprobs: logprobs.map(usize::from),
         };
         // A bad value is found before the prompt has run.
-        crate::sample::Sampler::new(&options.sampler).map_err(failed)?;
+        crate::sample::Sampler::new(&options.sampler)?;
         let ids = self.encode(&self.render(request)?)?;
         let limit = self.model.context();
         if ids.len() >= limit {
-            return Err(failed(crate::Error::Context {
+            return Err(Error::from(crate::Error::Context {
                 wanted: ids.len() + 1,
                 limit,
             }));
@@ -144,7 +144,7 @@ impl Inner {
         let reply = match generation {
             Ok(generation) => self.drive(job, generation, on_event),
             Err(crate::Error::Cancelled) if late() => Err(timed_out()),
-            Err(e) => Err(failed(e)),
+            Err(e) => Err(e.into()),
         };
         self.put_cache(cache);
         reply
@@ -177,7 +177,7 @@ impl Inner {
             let Some(token) = generation.next() else {
                 break;
             };
-            let token = token.map_err(failed)?;
+            let token = token?;
             if let Some(entry) = self.describe(&token) {
                 out.push(WireDelta::Logprobs(vec![entry]));
             }
