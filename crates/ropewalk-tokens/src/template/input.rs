@@ -73,6 +73,10 @@ impl TemplateInput {
     }
 
     /// Offers tools; no tools is the same as not calling this.
+    ///
+    /// The keys of the parameters come in the order that their schema keeps: sorted, unless the program turns on
+    /// `preserve_order` of `serde_json`. Where a model should see them as they were written, give the tools as JSON text
+    /// with [`with_tools`](Self::with_tools).
     #[must_use]
     pub fn with_tool_specs(self, tools: &[ToolSpec]) -> Self {
         if tools.is_empty() {

@@ -155,6 +155,7 @@ impl Style<'_> {
         // A character may become six.
         self.m.read(text)?;
         self.m.push(out, "\"")?;
+        let before = out.len();
         for c in text.chars() {
             match c {
                 '"' => out.push_str("\\\""),
@@ -173,6 +174,7 @@ impl Style<'_> {
                 _ => out.push(c),
             }
         }
+        self.m.charge((out.len() - before) / 16)?;
         self.m.push(out, "\"")
     }
 }

@@ -49,7 +49,7 @@ impl Formatter<'_> {
         let mut out = String::new();
         let mut rest = template;
         while let Some(at) = rest.find(['{', '}']) {
-            m.charge(1)?;
+            m.charge(4)?;
             m.push(&mut out, &rest[..at])?;
             let brace = &rest[at..=at];
             rest = &rest[at + 1..];

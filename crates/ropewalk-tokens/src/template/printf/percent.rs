@@ -23,7 +23,7 @@ pub(crate) fn printf(format: &str, value: &Val, escapes: bool, m: &Meter) -> Res
     let mut out = String::new();
     let mut rest = format;
     while let Some(percent) = rest.find('%') {
-        m.charge(1)?;
+        m.charge(4)?;
         m.push(&mut out, &rest[..percent])?;
         let mut chars = rest[percent + 1..].chars().peekable();
         let mut spec = Spec::default();
