@@ -123,7 +123,7 @@ pub(crate) fn apply(name: &str, value: Val, args: Args, m: &Meter) -> Res<Val> {
         "abs" => abs(&value),
         "int" => int(&value, args, m),
         "float" => float(&value, args, m),
-        "round" => round(&value, args),
+        "round" => round(&value, args, m),
         "attr" => match bind("do_attr", ["name"], args)? {
             [Some(Val::Str(name) | Val::Markup(name))] => match &value {
                 Val::Undefined(u) => u.fail(),
@@ -271,9 +271,10 @@ fn float(value: &Val, args: Args, m: &Meter) -> Res<Val> {
         .unwrap_or_else(|| default.unwrap_or(Val::Float(0.0))))
 }
 
-fn round(value: &Val, args: Args) -> Res<Val> {
+fn round(value: &Val, args: Args, m: &Meter) -> Res<Val> {
     let [precision, method] = bind("do_round", ["precision", "method"], args)?;
     let precision = integer(precision.as_ref(), 0)?.clamp(-400, 400) as i32;
+    m.charge(precision.unsigned_abs() as usize / 8)?;
     let method = method.as_ref().and_then(Val::as_str).unwrap_or("common");
     let Some(number) = value.as_float() else {
         return type_error(format!(

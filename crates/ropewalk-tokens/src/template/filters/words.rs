@@ -335,7 +335,10 @@ fn quoted(text: &str, safe: &[u8], m: &Meter) -> Res<String> {
         if b.is_ascii_alphanumeric() || b"_.-~".contains(&b) || safe.contains(&b) {
             out.push(b.into());
         } else {
-            out.push_str(&format!("%{b:02X}"));
+            out.push('%');
+            for digit in [b >> 4, b & 15] {
+                out.push(char::from(b"0123456789ABCDEF"[usize::from(digit)]));
+            }
         }
     }
     Ok(out)

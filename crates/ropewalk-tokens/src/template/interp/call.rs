@@ -10,6 +10,9 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+/// Steps for what is kept until the end of a rendering.
+pub(super) const KEPT: usize = 64;
+
 /// Ranges longer than this are refused, as by the reference's sandbox.
 const MAX_RANGE: usize = 100_000;
 
@@ -200,6 +203,7 @@ impl Interp {
                     ops::check_name(&name)?;
                     entries.push((name, value.clone()));
                 }
+                self.charge(KEPT)?;
                 let namespace = ops::namespace(entries);
                 self.namespaces.push(namespace.clone());
                 Ok(namespace)

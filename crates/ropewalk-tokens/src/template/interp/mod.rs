@@ -237,7 +237,7 @@ impl Interp {
             StmtKind::Continue => return Ok(Flow::Continue),
             StmtKind::Macro(definition) => {
                 let name = definition.name.clone();
-                let value = self.macro_value(definition, scope);
+                let value = self.macro_value(definition, scope)?;
                 if let Some(name) = name {
                     scope.set(&name, value);
                 }
@@ -283,7 +283,7 @@ impl Interp {
                 let ExprKind::Call(function, arguments) = &call.kind else {
                     return type_error("expected call");
                 };
-                let caller = self.macro_value(body, scope);
+                let caller = self.macro_value(body, scope)?;
                 let function = self.eval(function, scope)?;
                 let mut args = self.arguments(arguments, scope)?;
                 args.named.push(("caller".into(), caller));
@@ -330,14 +330,15 @@ impl Interp {
         Ok(value)
     }
 
-    fn macro_value(&mut self, definition: &Arc<Macro>, scope: &Rc<Scope>) -> Val {
+    fn macro_value(&mut self, definition: &Arc<Macro>, scope: &Rc<Scope>) -> Res<Val> {
         if !self.captured.last().is_some_and(|s| Rc::ptr_eq(s, scope)) {
+            self.charge(call::KEPT)?;
             self.captured.push(scope.clone());
         }
-        Val::object(Object::Macro(MacroVal {
+        Ok(Val::object(Object::Macro(MacroVal {
             definition: definition.clone(),
             scope: scope.clone(),
-        }))
+        })))
     }
 
     fn assign(&mut self, target: &Target, value: Val, scope: &Rc<Scope>) -> Res<()> {

@@ -230,6 +230,22 @@ fn names_are_looked_through_at_a_price() {
     assert_eq!(error.kind(), ErrorKind::Limit);
 }
 
+/// Namespaces and the scopes of macros live until the end, so they cost more than the step that makes one.
+#[test]
+fn what_is_kept_to_the_end_has_its_price() {
+    for source in [
+        "{% for i in range(10000) %}{% set x = namespace(a=1) %}{% endfor %}",
+        "{% for i in range(10000) %}{% macro m() %}{% endmacro %}{% endfor %}",
+        "{% for i in range(10000) %}{% set x = 0.1 | round(300) %}{% endfor %}",
+    ] {
+        let mut limits = Limits::default();
+        limits.steps = 300_000;
+        let template = ChatTemplate::new(source).unwrap().with_limits(limits);
+        let error = template.render(&TemplateInput::default()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Limit, "{source}");
+    }
+}
+
 /// Defining macros in a loop and asking for `loop` in lists costs as much in every round.
 #[test]
 fn loops_do_not_slow_down() {
