@@ -73,6 +73,7 @@
 mod assembler;
 mod chat;
 mod counter;
+mod delta;
 mod embed;
 mod error;
 mod extract;
@@ -101,9 +102,10 @@ mod tool;
 mod transcribe;
 mod validate;
 
-pub use assembler::{StreamAssembler, WireDelta};
+pub use assembler::StreamAssembler;
 pub use chat::{Capabilities, ChatModel, ChatModelExt, DynChatModel};
 pub use counter::{CharsPerToken, TokenCounter};
+pub use delta::WireDelta;
 pub use embed::{
     DynEmbeddingModel, EmbedKind, EmbedRequest, EmbedResponse, EmbeddingModel, EmbeddingModelExt,
 };

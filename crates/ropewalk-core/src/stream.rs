@@ -12,7 +12,8 @@ use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::assembler::{StreamAssembler, WireDelta};
+use crate::assembler::StreamAssembler;
+use crate::delta::WireDelta;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::Message;
 use crate::part::{Part, Reasoning, ToolCall};

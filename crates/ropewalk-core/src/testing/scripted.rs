@@ -7,9 +7,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use serde_json::Value;
 
-use crate::assembler::{StreamAssembler, WireDelta};
+use crate::assembler::StreamAssembler;
 use crate::chat::{Capabilities, ChatModel};
 use crate::counter::{CharsPerToken, TokenCounter};
+use crate::delta::WireDelta;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::Message;
 use crate::part::{Part, Reasoning, ToolCall};
