@@ -30,8 +30,8 @@ pub const TEMPLATE: &str = include_str!("template.jinja");
 /// The loss counts what the assistant says fully, what others say a little, the fixed frame not at all.
 const OTHERS: f32 = 0.1;
 
-/// What each token of a repeated name or price counts.
-const COPIED: f32 = 3.0;
+/// What each token of a repeated name or price counts, in the first part of the run and in the second.
+const COPIED: [f32; 2] = [3.0, 2.0];
 
 /// Trains the tokenizer on text of the world; returns `tokenizer.json`, tokens, merges and token types.
 pub fn train_tokenizer(seed: u64) -> Result<Vocabulary> {
@@ -137,6 +137,7 @@ pub fn doc(tok: &Tokenizer, c: &Conversation) -> Result<Doc> {
     let mut before = String::new();
     let mut options = EncodeOptions::default();
     options.add_special = false;
+    let weight = COPIED[usize::from(c.stage.hard)];
     for (s, w) in pieces(c, false) {
         let e = tok.encode_with(&s, &options)?;
         let copies = if w == 1.0 {
@@ -146,7 +147,7 @@ pub fn doc(tok: &Tokenizer, c: &Conversation) -> Result<Doc> {
         };
         for (&id, at) in e.ids.iter().zip(&e.offsets) {
             let copy = copies.iter().any(|c| c.start < at.end && at.start < c.end);
-            d.push(&[id], if copy { COPIED } else { w });
+            d.push(&[id], if copy { weight } else { w });
         }
         before.push_str(&s);
     }
@@ -190,6 +191,8 @@ pub struct World {
     pub tokens: usize,
     /// Updates of one stage of the data; see [`Stage::at`].
     pub stage: u64,
+    /// Whether this is the second part of the run.
+    pub second: bool,
     /// Longest conversation kept, in tokens.
     pub longest: usize,
 }
@@ -198,8 +201,12 @@ impl BatchSource for World {
     fn docs(&self, step: u64) -> ropewalk::train::Result<Vec<Doc>> {
         let (mut out, mut total) = (Vec::new(), 0);
         for i in 0..4096 {
-            let stage = Stage::at(step, self.stage);
-            let c = world::conversation(self.seed, step * 4096 + i, stage);
+            let stage = match self.second {
+                true => Stage::SECOND,
+                false => Stage::at(step, self.stage),
+            };
+            let index = (u64::from(self.second) << 40) + step * 4096 + i;
+            let c = world::conversation(self.seed, index, stage);
             let mut d = doc(&self.tok, &c)
                 .map_err(|e| ropewalk::train::TrainError::Batch(e.to_string()))?;
             d.truncate(self.longest);
@@ -222,9 +229,13 @@ impl BatchSource for World {
         eat(&self.seed.to_le_bytes());
         eat(&(self.tokens as u64).to_le_bytes());
         eat(&self.stage.to_le_bytes());
+        eat(&[u8::from(self.second)]);
         eat(&(self.longest as u64).to_le_bytes());
         for i in 0..64 {
-            let stage = Stage::at(i / 8 * self.stage.max(1), self.stage);
+            let stage = match i / 8 {
+                7 => Stage::SECOND,
+                stage => Stage::at(stage * self.stage.max(1), self.stage),
+            };
             let c = world::conversation(self.seed, i, stage);
             let ids = doc(&self.tok, &c).map(|d| d.ids).unwrap_or_default();
             ids.iter().for_each(|id| eat(&id.to_le_bytes()));

@@ -110,7 +110,7 @@ fn question(c: &Conversation) -> String {
 
 fn price_case(rng: &mut Rng, unseen: Unseen) -> Case {
     let city = world::city(rng, unseen.city);
-    let q = world::price_question(rng, unseen.phrasing, &city);
+    let q = world::price_question(rng, unseen, &city);
     let c = world::prompt(rng, true, q);
     Case {
         c,
@@ -127,6 +127,7 @@ pub fn unseen_calls(model: &dyn Greedy, tok: &Tokenizer, seed: u64, n: usize) ->
                 Unseen {
                     phrasing: true,
                     city: true,
+                    fresh: false,
                 },
             )
         })
@@ -171,7 +172,11 @@ pub fn run(model: &dyn Greedy, tok: &Tokenizer, seed: u64, n: usize) -> Result<V
         out.push(score);
         Ok(())
     };
-    let pick = |phrasing, city| Unseen { phrasing, city };
+    let pick = |phrasing, city| Unseen {
+        phrasing,
+        city,
+        fresh: false,
+    };
     set("tool call: seen phrasing, training names", &mut |r| {
         price_case(r, pick(false, false))
     })?;
@@ -194,7 +199,7 @@ pub fn run(model: &dyn Greedy, tok: &Tokenizer, seed: u64, n: usize) -> Result<V
     })?;
     set("price stated after the tool result", &mut |r| {
         let city = world::city(r, true);
-        let q = world::price_question(r, true, &city);
+        let q = world::price_question(r, pick(true, true), &city);
         let mut c = world::prompt(r, true, q);
         let p = world::answer_call(r, &mut c, &city);
         Case {
@@ -206,12 +211,26 @@ pub fn run(model: &dyn Greedy, tok: &Tokenizer, seed: u64, n: usize) -> Result<V
     })?;
     set("no tool given: says so", &mut |r| {
         let city = world::city(r, true);
-        let q = world::price_question(r, true, &city);
+        let q = world::price_question(r, pick(true, true), &city);
         Case {
             c: world::prompt(r, false, q),
             right: Box::new(|t| t.contains("cannot look up")),
         }
     })?;
+    for city in [false, true] {
+        let cities = if city {
+            "unseen city"
+        } else {
+            "training names"
+        };
+        let unseen = Unseen {
+            fresh: true,
+            ..pick(true, city)
+        };
+        set(&format!("tool call: fresh phrasing, {cities}"), &mut |r| {
+            price_case(r, unseen)
+        })?;
+    }
     for (name, kind) in [
         ("what is X", Known::Topic),
         ("the project", Known::Project),

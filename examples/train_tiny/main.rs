@@ -29,6 +29,7 @@ use ropewalk::train::{Compute, Lm, LmConfig, TrainConfig, Trainer};
 struct Args {
     out: PathBuf,
     steps: u64,
+    second: u64,
     tokens: usize,
     lr: f64,
     threads: usize,
@@ -45,7 +46,7 @@ struct Args {
 
 const USAGE: &str = "\
 usage: train_tiny [options]
-  --quick           120 updates instead of 7000, to see the loss fall
+  --quick           120 updates, to see the loss fall
   --out DIR         where everything is written (default target/train_tiny)
   --resume          goes on after an interruption
   --eval            only evaluates the last checkpoint
@@ -53,7 +54,8 @@ usage: train_tiny [options]
   --report          only writes the curve and the conversations of the last checkpoint
   --gguf FILE       evaluates a file in the local engine and stops
   --sample N        prints N conversations and stops
-  --steps N         updates
+  --steps N         updates of the first part of the run
+  --second N        updates of the second part
   --tokens N        tokens of an update
   --stage N         updates of one stage of the data
   --lr X            highest learning rate
@@ -63,13 +65,14 @@ usage: train_tiny [options]
 
 fn args() -> Result<Args> {
     let a = ropewalk_examples::Args::parse(USAGE)?;
-    let (steps, stage, cases) = match a.has("--quick") {
-        true => (120, 30, 48),
-        false => (7000, 500, 400),
+    let (steps, second, stage, cases) = match a.has("--quick") {
+        true => (120, 0, 30, 48),
+        false => (7000, 2500, 500, 400),
     };
     Ok(Args {
         out: a.path("--out").unwrap_or("target/train_tiny".into()),
         steps: a.get("--steps", steps)?,
+        second: a.get("--second", second)?,
         tokens: a.get("--tokens", 2048)?,
         lr: a.get("--lr", 3e-3)?,
         threads: a.get("--threads", 0)?,
@@ -142,10 +145,19 @@ fn run() -> Result<()> {
             config.parameters() as f64 / 1e6,
             compute.threads()
         );
-        train(&a, &tok, Lm::new(config, SEED, compute.clone())?)?;
+        // A resumed run whose second part has begun is past the first.
+        let begun = a.resume && Trainer::has_checkpoint(&a.checkpoint(true));
+        if !begun {
+            train(&a, &tok, Lm::new(config, SEED, compute.clone())?, false)?;
+        }
+        if a.second > 0 {
+            let lm = Lm::from_checkpoint(&a.checkpoint(false), compute.clone())?;
+            train(&a, &tok, lm, true)?;
+        }
         println!("trained in {:.1} min", began.elapsed().as_secs_f64() / 60.0);
     }
-    let lm = Lm::from_checkpoint(&a.checkpoint(), compute)?;
+    let last = a.checkpoint(a.second > 0 && Trainer::has_checkpoint(&a.checkpoint(true)));
+    let lm = Lm::from_checkpoint(&last, compute)?;
     if all || a.export {
         export(&lm, vocab, &a.out)?;
     }
@@ -159,23 +171,29 @@ fn run() -> Result<()> {
     }
 }
 
-/// Trains the model, or goes on where a run was interrupted.
-fn train(a: &Args, tok: &Tokenizer, lm: Lm) -> Result<()> {
-    let checkpoint = &a.checkpoint();
+/// Trains one part of the run, or goes on where it was interrupted. The second part starts from the end of the first,
+/// with a lower rate and questions that are taken apart.
+fn train(a: &Args, tok: &Tokenizer, lm: Lm, second: bool) -> Result<()> {
+    let checkpoint = &a.checkpoint(second);
     let data = encode::World {
         tok: tok.clone(),
         seed: SEED,
         tokens: a.tokens,
         stage: a.stage,
+        second,
         longest: 512,
     };
-    let settings = TrainConfig::new(SEED, a.lr, (a.steps / 20).clamp(10, 200), a.steps);
+    let (steps, lr) = match second {
+        true => (a.second, a.lr * 0.4),
+        false => (a.steps, a.lr),
+    };
+    let settings = TrainConfig::new(SEED, lr, (steps / 20).clamp(10, 200), steps);
     let mut trainer = if a.resume && Trainer::has_checkpoint(checkpoint) {
         Trainer::resume(checkpoint, lm, settings, &data)?
     } else {
         Trainer::new(lm, settings, &data)
     };
-    let (metrics, held_out) = (a.out.join(METRICS), a.out.join(HELD_OUT));
+    let [metrics, held_out] = metrics(second).map(|name| a.out.join(name));
     if trainer.step() == 0 {
         write(&metrics, "")?;
         write(&held_out, "")?;
@@ -219,14 +237,23 @@ fn train(a: &Args, tok: &Tokenizer, lm: Lm) -> Result<()> {
     Ok(())
 }
 
-/// The metrics files of the run.
-const METRICS: &str = "metrics.jsonl";
-const HELD_OUT: &str = "held_out.jsonl";
+/// The files of losses and of held-out figures of a part of the run.
+fn metrics(second: bool) -> [&'static str; 2] {
+    match second {
+        false => ["metrics.jsonl", "held_out.jsonl"],
+        true => ["metrics-second.jsonl", "held_out-second.jsonl"],
+    }
+}
 
 impl Args {
-    /// Where the run keeps its state.
-    fn checkpoint(&self) -> PathBuf {
-        self.out.join("checkpoint")
+    /// Where a part of the run keeps its state.
+    fn checkpoint(&self, second: bool) -> PathBuf {
+        let name = if second {
+            "checkpoint-second"
+        } else {
+            "checkpoint"
+        };
+        self.out.join(name)
     }
 }
 
@@ -272,8 +299,13 @@ fn evaluate(model: &dyn eval::Greedy, tok: &Tokenizer, a: &Args) -> Result<()> {
 /// Writes the curve and ten conversations.
 fn report(lm: &Lm, tok: &Tokenizer, a: &Args) -> Result<()> {
     let read = |name: &str| std::fs::read_to_string(a.out.join(name)).unwrap_or_default();
-    let points = |name| report::points(&read(name));
-    let (train, held) = (points(METRICS), points(HELD_OUT));
+    let mut curves = [Vec::new(), Vec::new()];
+    for (second, shift) in [(false, 0), (true, a.steps)] {
+        for (curve, name) in curves.iter_mut().zip(metrics(second)) {
+            curve.extend(report::points(&read(name), shift));
+        }
+    }
+    let [train, held] = curves;
     write(&a.out.join("curve.svg"), &report::curve(&train, &held))?;
     write(
         &a.out.join("transcripts.md"),

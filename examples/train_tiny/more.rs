@@ -329,3 +329,33 @@ pub const TALK: &[&[&str]] = &[
         "{Does|Is} Larkspur Air {exist|real|a real company|fly|a big airline}?",
     ],
 ];
+
+/// Words that make a question with a city in it one for a price.
+pub const PRICE_WORDS: &[&str] = &[
+    "price",
+    "cost",
+    "costs",
+    "fare",
+    "ticket",
+    "tickets",
+    "fly",
+    "pay",
+    "charge",
+    "seat",
+    "cheap",
+    "expensive",
+    "dollars",
+    "dollar",
+    "book",
+    "offer",
+    "buy",
+    "afford",
+    "spend",
+    "worth",
+    "quote",
+    "amount",
+    "bill",
+    "owe",
+    "fee",
+    "cash",
+];

@@ -69,6 +69,34 @@ pub const PRICE_HELD: &[&str] = &[
     "What's it going to cost if I fly out to $C?",
 ];
 
+/// More of them, written before the second part of the run was made and read by nobody until the end.
+pub const PRICE_FRESH: &[&str] = &[
+    "What kind of money are we talking about for a trip to $C?",
+    "Give me a number for $C, will you?",
+    "My grandparents live near $C. What do you take for the journey?",
+    "How steep are your fares to $C at the moment?",
+    "We need to get to $C as cheaply as we can. What does it come to?",
+    "Roughly what am I looking at for a flight out to $C?",
+    "Can I afford $C? Tell me the fare.",
+    "$C, return, one adult. How much?",
+    "I plan on spending my holidays in $C, so what is the fare?",
+    "Do me a favour and look up the price for $C.",
+    "What is the cheapest way to $C going to cost me?",
+    "Is $C within my budget of 500?",
+    "Let us talk about $C: what do you charge?",
+    "Hi, I'm calling about a flight to $C and what it costs.",
+    "The price to $C, if you would be so kind.",
+    "How much should I expect to pay if I want to see $C?",
+    "Any idea what a seat to $C costs right now?",
+    "What are people paying to fly to $C?",
+    "I was told you have good prices to $C. How good?",
+    "Please work out what a ticket to $C costs.",
+    "My students are going on a trip to $C, what is the fare for each?",
+    "What do you want for a flight to $C?",
+    "Would 300 be enough to get me to $C?",
+    "I have never been to $C. What does it take to go there, in money?",
+];
+
 /// Questions for two prices at once.
 pub const BOTH: &[&str] = &[
     "How much are tickets to $C and $D?",

@@ -18,10 +18,15 @@ pub struct Point {
     pub loss: f64,
 }
 
-/// Reads JSON lines.
-pub fn points(text: &str) -> Vec<Point> {
-    text.lines()
-        .filter_map(|l| serde_json::from_str(l).ok())
+/// Reads JSON lines; `shift` is added to each step.
+pub fn points(text: &str, shift: u64) -> Vec<Point> {
+    let read = |l: &str| serde_json::from_str::<Point>(l).ok();
+    let points = text.lines().filter_map(read);
+    points
+        .map(|p| Point {
+            step: p.step + shift,
+            ..p
+        })
         .collect()
 }
 

@@ -44,6 +44,8 @@ pub struct Stage {
     pub more: bool,
     /// Whether questions are disturbed: words dropped or replaced, sentences around them.
     pub noise: bool,
+    /// Whether questions are taken apart: words left out, words after the city, mere words around it.
+    pub hard: bool,
 }
 
 impl Stage {
@@ -53,16 +55,26 @@ impl Stage {
         compact: true,
         more: false,
         noise: false,
+        hard: false,
     };
-    /// The end of the run.
+    /// The end of the first part of the run.
     pub const LAST: Self = Self {
         drills: 0.12,
         compact: true,
         more: true,
         noise: true,
+        hard: false,
+    };
+    /// The second part of the run.
+    pub const SECOND: Self = Self {
+        drills: 0.06,
+        compact: true,
+        more: true,
+        noise: true,
+        hard: true,
     };
 
-    /// The stage of update `step`, each stage being `length` updates long. Copying begins with many exercises, pauses
+    /// The stage of update `step` of the first part, each stage being `length` updates long. Copying begins with many exercises, pauses
     /// while the answers are learned, and comes back until names are copied without a slip; more phrasings follow, and
     /// disturbed ones.
     pub fn at(step: u64, length: u64) -> Self {
@@ -77,6 +89,7 @@ impl Stage {
             compact: stage >= 3,
             more: stage >= 3,
             noise: stage >= 6,
+            hard: false,
         }
     }
 }
@@ -86,6 +99,8 @@ impl Stage {
 pub struct Unseen {
     /// Phrasings outside training.
     pub phrasing: bool,
+    /// Of those, the list that was read by nobody until the end.
+    pub fresh: bool,
     /// City names outside training.
     pub city: bool,
 }
@@ -306,9 +321,14 @@ fn tool_unknown(rng: &mut Rng, city: &str) -> String {
 }
 
 /// A question for a price, filled with `city`.
-pub fn price_question(rng: &mut Rng, unseen: bool, city: &str) -> String {
-    let core = say(rng, if unseen { ph::PRICE_HELD } else { ph::PRICE });
-    decorate(rng, core, unseen).replace("$C", city)
+pub fn price_question(rng: &mut Rng, unseen: Unseen, city: &str) -> String {
+    let list = match unseen {
+        Unseen { fresh: true, .. } => ph::PRICE_FRESH,
+        Unseen { phrasing: true, .. } => ph::PRICE_HELD,
+        _ => ph::PRICE,
+    };
+    let core = say(rng, list);
+    decorate(rng, core, unseen.phrasing).replace("$C", city)
 }
 
 /// What the last stage does to a question besides [`decorate`]: sentences around it, and words dropped, replaced, doubled
@@ -339,6 +359,42 @@ fn disturb(rng: &mut Rng, core: String) -> String {
         text = format!("{text} {}", say(rng, more::ASIDE));
     }
     text
+}
+
+/// What the second part does to a question for a price before the city is put in: words after the city, or nothing but
+/// words around it of which one or two speak of prices or journeys.
+fn scatter(rng: &mut Rng, core: String) -> String {
+    let words =
+        |rng: &mut Rng, n: usize| -> Vec<&str> { (0..n).map(|_| one(rng, more::WORDS)).collect() };
+    if rng.chance(0.3) {
+        let n = 1 + rng.below(2);
+        let tail = words(rng, n).join(" ");
+        return core.replacen("$C", &format!("$C {tail}"), 1);
+    }
+    if !rng.chance(0.15) {
+        return core;
+    }
+    let n = 2 + rng.below(5);
+    let mut before = words(rng, n);
+    for _ in 0..1 + rng.below(2) {
+        before.insert(rng.below(before.len() + 1), one(rng, more::PRICE_WORDS));
+    }
+    let n = rng.below(3);
+    let after = words(rng, n);
+    let to = one(rng, &["to", "to", "for", "in", ""]);
+    let end = one(rng, &["?", "?", ".", ""]);
+    let text = [&before[..], &[to, "$C"], &after[..]].concat().join(" ");
+    capital(&text.replace("  ", " ")) + end
+}
+
+/// Leaves words out of a question.
+fn thin(rng: &mut Rng, core: String) -> String {
+    let words: Vec<&str> = core.split(' ').collect();
+    if words.len() < 4 || !rng.chance(0.3) {
+        return core;
+    }
+    let kept: Vec<&str> = words.into_iter().filter(|_| !rng.chance(0.2)).collect();
+    kept.join(" ")
 }
 
 /// Openers, closers and careless typing; never on held-out phrasings.
@@ -560,7 +616,19 @@ fn add_both(rng: &mut Rng, c: &mut Conversation) {
 
 /// Adds one exchange of a random kind.
 fn exchange(rng: &mut Rng, c: &mut Conversation) {
-    match rng.below(100) {
+    // The second part asks more about the desk and the project and talks more.
+    let kind = match rng.below(100) {
+        k if !c.stage.hard => k,
+        k => match k {
+            0..5 => 80,
+            5..10 => 90,
+            40 | 41 => 92,
+            43..50 => 95,
+            50..53 => 85,
+            k => k,
+        },
+    };
+    match kind {
         0..36 => {
             let name = city(rng, false);
             let follow = c.turns.iter().any(|(r, _)| *r == Role::Tool) && rng.chance(0.5);
@@ -571,6 +639,11 @@ fn exchange(rng: &mut Rng, c: &mut Conversation) {
                 let core = say(rng, if more { more::PRICE } else { ph::PRICE });
                 let core = if c.stage.noise {
                     disturb(rng, core)
+                } else {
+                    core
+                };
+                let core = if c.stage.hard {
+                    scatter(rng, core)
                 } else {
                     core
                 };
@@ -617,6 +690,7 @@ fn exchange(rng: &mut Rng, c: &mut Conversation) {
             } else {
                 q
             };
+            let q = if c.stage.hard { thin(rng, q) } else { q };
             c.turns.push((Role::User, q));
             c.turns.push((Role::Assistant, a));
         }
@@ -751,7 +825,13 @@ pub fn overlap() -> Vec<String> {
             }
         }
     }
-    let held = [ph::PRICE_HELD, tp::FRAMES_HELD, tp::UNKNOWN_HELD].concat();
+    let held = [
+        ph::PRICE_HELD,
+        ph::PRICE_FRESH,
+        tp::FRAMES_HELD,
+        tp::UNKNOWN_HELD,
+    ]
+    .concat();
     let held = held.into_iter().chain(
         tp::PROJECT
             .iter()
@@ -781,7 +861,7 @@ pub fn corpus(seed: u64, size: u64) -> Vec<String> {
         let mut rng = Rng::new(seed, 0xB9E, index);
         let r = &mut rng;
         let mut add = |s: String| out.push(s);
-        add(price_question(r, false, ""));
+        add(price_question(r, Unseen::default(), ""));
         add(say(r, ph::NEXT).replace("$C", ""));
         add(unknown_question(r, false));
         if index % 8 == 0 {
