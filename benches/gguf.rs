@@ -25,13 +25,22 @@ fn weights(n: usize) -> Vec<f32> {
 
 fn conversions(c: &mut Criterion) {
     let x = weights(VALUES);
-    let types = || TensorType::ALL.iter().copied().filter(|&ty| can_quantize(ty));
+    let types = || {
+        TensorType::ALL
+            .iter()
+            .copied()
+            .filter(|&ty| can_quantize(ty))
+    };
     let mut group = c.benchmark_group("gguf/dequantize");
     for ty in types() {
-        let (Ok(bytes), Some(convert)) = (quantize(ty, &x), dequantizer(ty)) else { continue };
+        let (Ok(bytes), Some(convert)) = (quantize(ty, &x), dequantizer(ty)) else {
+            continue;
+        };
         let mut out = vec![0.0; VALUES];
         group.throughput(Throughput::BytesDecimal(bytes.len() as u64));
-        group.bench_function(ty.name(), |b| b.iter(|| convert(black_box(&bytes), &mut out)));
+        group.bench_function(ty.name(), |b| {
+            b.iter(|| convert(black_box(&bytes), &mut out))
+        });
     }
     group.finish();
 

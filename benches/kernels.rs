@@ -89,7 +89,11 @@ fn phase(c: &mut Criterion) {
     for threads in [1, 2, 4] {
         let pool = Pool::new(NonZeroUsize::new(threads).expect("not zero"));
         group.bench_function(BenchmarkId::new("empty", threads), |b| {
-            b.iter(|| pool.run(4 * threads, &|i| drop(std::hint::black_box(i))));
+            b.iter(|| {
+                pool.run(4 * threads, &|i| {
+                    std::hint::black_box(i);
+                })
+            });
         });
     }
 }

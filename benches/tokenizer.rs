@@ -44,8 +44,11 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/ropewalk-tokens/tests/fixtures")
 }
 
+/// A vocabulary's name and file.
+type Vocabulary = (String, PathBuf);
+
 /// Vocabulary files and texts, by name.
-fn inputs() -> (Vec<(String, PathBuf)>, Vec<(&'static str, String)>) {
+fn inputs() -> (Vec<Vocabulary>, Vec<(&'static str, String)>) {
     let read = |path: PathBuf| std::fs::read_to_string(path).expect("a text");
     let Some(data) = std::env::var_os("ROPEWALK_DATA").map(PathBuf::from) else {
         let corpus = read(fixtures().join("vocab_corpus.txt")).replace('\0', "\n");
@@ -54,7 +57,12 @@ fn inputs() -> (Vec<(String, PathBuf)>, Vec<(&'static str, String)>) {
         return (kinds.map(file).into(), vec![("corpus", corpus)]);
     };
     let names = ["llama-bpe", "qwen2", "gpt-2", "llama-spm", "gemma-4"];
-    let file = |name: &str| (name.to_owned(), data.join(format!("tokenizers/{name}.gguf")));
+    let file = |name: &str| {
+        (
+            name.to_owned(),
+            data.join(format!("tokenizers/{name}.gguf")),
+        )
+    };
     let mixed = read(data.join("tokenizers/qwen35.gguf.inp")).repeat(40);
     let texts = vec![("english", read(data.join("hamlet.txt"))), ("mixed", mixed)];
     (names.map(file).into(), texts)
@@ -68,13 +76,17 @@ fn peer(metadata: &FileMetadata) -> Option<tokenizers::Tokenizer> {
     }
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let tokens = metadata.strings("tokenizer.ggml.tokens")?;
-    let vocab: serde_json::Map<_, _> =
-        tokens.iter().enumerate().map(|(id, token)| (text(token), id.into())).collect();
-    let merges: Vec<String> =
-        metadata.strings("tokenizer.ggml.merges")?.into_iter().map(text).collect();
-    let split = |pattern| {
-        json!({"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false})
-    };
+    let vocab: serde_json::Map<_, _> = tokens
+        .iter()
+        .enumerate()
+        .map(|(id, token)| (text(token), id.into()))
+        .collect();
+    let merges: Vec<String> = metadata
+        .strings("tokenizer.ggml.merges")?
+        .into_iter()
+        .map(text)
+        .collect();
+    let split = |pattern| json!({"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false});
     let mut stages: Vec<_> = pre.patterns().iter().map(split).collect();
     stages.push(json!({
         "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": false,
@@ -102,7 +114,9 @@ fn bench(criterion: &mut Criterion) {
         for (kind, text) in &texts {
             let ids = ours.encode(text, false).expect("ids");
             let mut group = criterion.benchmark_group(format!("tokenizer/{name}/{kind}"));
-            group.throughput(Throughput::Bytes(text.len() as u64)).sample_size(10);
+            group
+                .throughput(Throughput::Bytes(text.len() as u64))
+                .sample_size(10);
             let id = |who, what| BenchmarkId::new(what, who);
             group.bench_function(id("ropewalk", "encode"), |b| {
                 b.iter(|| ours.encode(text, false).expect("ids"));

@@ -38,11 +38,11 @@ pub enum WireDelta {
     ReasoningMeta {
         /// Which reasoning part.
         slot: u32,
-        /// Appended to [`Reasoning::signature`].
+        /// Appended to [`Reasoning::signature`](crate::Reasoning::signature).
         signature: Option<String>,
-        /// Appended to [`Reasoning::redacted`].
+        /// Appended to [`Reasoning::redacted`](crate::Reasoning::redacted).
         redacted: Option<String>,
-        /// Sets [`Reasoning::id`].
+        /// Sets [`Reasoning::id`](crate::Reasoning::id).
         id: Option<String>,
     },
     /// More of a tool call. Id and name count when they first come; arguments are appended. An id
@@ -81,9 +81,9 @@ pub enum WireDelta {
     FinishReason(FinishReason),
     /// Something was not honoured.
     Warning(Warning),
-    /// More generated tokens, appended to [`ChatResponse::logprobs`].
+    /// More generated tokens, appended to [`ChatResponse::logprobs`](crate::ChatResponse::logprobs).
     Logprobs(Vec<TokenLogprob>),
-    /// The provider's reply, for [`ChatResponse::raw`].
+    /// The provider's reply, for [`ChatResponse::raw`](crate::ChatResponse::raw).
     Raw(Value),
     /// Something the provider sent that has no other delta.
     Unknown(Value),
