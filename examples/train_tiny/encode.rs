@@ -30,8 +30,8 @@ pub const TEMPLATE: &str = include_str!("template.jinja");
 /// The loss counts what the assistant says fully, what others say a little, the fixed frame not at all.
 const OTHERS: f32 = 0.1;
 
-/// What each token of a repeated name or price counts, in the first part of the run and in the second.
-const COPIED: [f32; 2] = [3.0, 2.0];
+/// What each token of a repeated name or price counts.
+const COPIED: f32 = 3.0;
 
 /// Trains the tokenizer on text of the world; returns `tokenizer.json`, tokens, merges and token types.
 pub fn train_tokenizer(seed: u64) -> Result<Vocabulary> {
@@ -137,7 +137,6 @@ pub fn doc(tok: &Tokenizer, c: &Conversation) -> Result<Doc> {
     let mut before = String::new();
     let mut options = EncodeOptions::default();
     options.add_special = false;
-    let weight = COPIED[usize::from(c.stage.hard)];
     for (s, w) in pieces(c, false) {
         let e = tok.encode_with(&s, &options)?;
         let copies = if w == 1.0 {
@@ -147,7 +146,7 @@ pub fn doc(tok: &Tokenizer, c: &Conversation) -> Result<Doc> {
         };
         for (&id, at) in e.ids.iter().zip(&e.offsets) {
             let copy = copies.iter().any(|c| c.start < at.end && at.start < c.end);
-            d.push(&[id], if copy { weight } else { w });
+            d.push(&[id], if copy { COPIED } else { w });
         }
         before.push_str(&s);
     }

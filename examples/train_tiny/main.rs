@@ -67,7 +67,7 @@ fn args() -> Result<Args> {
     let a = ropewalk_examples::Args::parse(USAGE)?;
     let (steps, second, stage, cases) = match a.has("--quick") {
         true => (120, 0, 30, 48),
-        false => (7000, 2500, 500, 400),
+        false => (7000, 4000, 500, 400),
     };
     Ok(Args {
         out: a.path("--out").unwrap_or("target/train_tiny".into()),

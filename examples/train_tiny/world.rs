@@ -67,7 +67,7 @@ impl Stage {
     };
     /// The second part of the run.
     pub const SECOND: Self = Self {
-        drills: 0.06,
+        drills: 0.15,
         compact: true,
         more: true,
         noise: true,
@@ -223,6 +223,34 @@ pub fn city(rng: &mut Rng, unseen: bool) -> String {
         name.to_lowercase()
     } else {
         name
+    }
+}
+
+/// A name for training. The second part makes a third of them of fragments of words, so that every piece of the
+/// vocabulary is copied now and then.
+fn name(rng: &mut Rng, stage: Stage) -> String {
+    if !(stage.hard && rng.chance(0.35)) {
+        return city(rng, false);
+    }
+    loop {
+        let mut text = String::new();
+        for _ in 0..1 + rng.below(4) {
+            let phrase = match rng.below(4) {
+                0 => one(rng, ph::PRICE),
+                1 => one(rng, more::WORDS),
+                2 => one(rng, tp::FRAMES),
+                _ => rng.pick(tp::TOPICS).map_or("", |t| t.1),
+            };
+            let letters: Vec<char> = phrase.chars().filter(|c| c.is_ascii_lowercase()).collect();
+            let from = rng.below(letters.len().max(1));
+            let to = (from + 2 + rng.below(4)).min(letters.len());
+            text.extend(&letters[from..to]);
+        }
+        let text = capital(&text);
+        let taken = cities::HELD.iter().any(|c| c.eq_ignore_ascii_case(&text));
+        if (3..=16).contains(&text.len()) && !taken {
+            return text;
+        }
     }
 }
 
@@ -586,7 +614,7 @@ fn add_call(rng: &mut Rng, c: &mut Conversation, city: &str) {
 }
 
 fn add_both(rng: &mut Rng, c: &mut Conversation) {
-    let (a, b) = (city(rng, false), city(rng, false));
+    let (a, b) = (name(rng, c.stage), name(rng, c.stage));
     let q = say(rng, ph::BOTH);
     c.turns.push((
         Role::User,
@@ -630,7 +658,7 @@ fn exchange(rng: &mut Rng, c: &mut Conversation) {
     };
     match kind {
         0..36 => {
-            let name = city(rng, false);
+            let name = name(rng, c.stage);
             let follow = c.turns.iter().any(|(r, _)| *r == Role::Tool) && rng.chance(0.5);
             let q = if follow {
                 say(rng, ph::NEXT).replace("$C", &name)
@@ -658,7 +686,7 @@ fn exchange(rng: &mut Rng, c: &mut Conversation) {
             if c.tool.is_some() {
                 c.turns.push((Role::User, q));
                 c.turns.push((Role::Assistant, say(rng, ph::WHICH)));
-                let name = city(rng, false);
+                let name = name(rng, c.stage);
                 let q = say(rng, ph::CITY_ONLY).replace("$C", &name);
                 add_price(rng, c, q, &name);
             } else {
@@ -698,10 +726,10 @@ fn exchange(rng: &mut Rng, c: &mut Conversation) {
 }
 
 /// Asks for words to be repeated: a dense exercise in copying names.
-fn drill(rng: &mut Rng) -> Conversation {
+fn drill(rng: &mut Rng, stage: Stage) -> Conversation {
     let mut c = Conversation::default();
     for _ in 0..1 + rng.below(2) {
-        let words: Vec<String> = (0..1 + rng.below(3)).map(|_| city(rng, false)).collect();
+        let words: Vec<String> = (0..1 + rng.below(3)).map(|_| name(rng, stage)).collect();
         let list = words.join(", ");
         let frame = say(
             rng,
@@ -721,7 +749,7 @@ fn drill(rng: &mut Rng) -> Conversation {
 pub fn conversation(seed: u64, index: u64, stage: Stage) -> Conversation {
     let mut rng = Rng::new(seed, 0xC04, index);
     if rng.chance(stage.drills) {
-        return drill(&mut rng);
+        return drill(&mut rng, stage);
     }
     let mut c = Conversation {
         system: system(&mut rng),
@@ -865,7 +893,7 @@ pub fn corpus(seed: u64, size: u64) -> Vec<String> {
         add(say(r, ph::NEXT).replace("$C", ""));
         add(unknown_question(r, false));
         if index % 8 == 0 {
-            add(drill(r).turns.remove(0).1);
+            add(drill(r, Stage::HELD).turns.remove(0).1);
         }
         let kinds = [Known::Topic, Known::Project, Known::Desk, Known::Talk];
         let kind = rng.pick(&kinds).copied().unwrap_or(Known::Talk);
