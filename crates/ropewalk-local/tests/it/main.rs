@@ -15,3 +15,4 @@ mod golden;
 mod laws;
 mod packed;
 mod stories;
+mod tiny;

@@ -1,0 +1,131 @@
+//! The model in the repository, against transformers and llama.cpp.
+//!
+//! `examples/data/make_tiny_greedy.py` wrote the expected continuations: of the f32 weights from
+//! transformers, of the shipped Q8_0 file from llama.cpp.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use futures_executor::block_on;
+use ropewalk_core::testing::{ChatSuite, chat};
+use ropewalk_core::{ChatRequest, FinishReason, Message, ToolResult, ToolSpec};
+use ropewalk_gguf::Gguf;
+use ropewalk_local::{GenerateOptions, Generation, LoadOptions, LocalModel};
+use ropewalk_tokens::template::{ChatTemplate, TemplateInput, Value as TemplateValue};
+use serde_json::Value;
+
+fn data(name: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../examples/data")
+        .join(name)
+}
+
+fn model() -> LocalModel {
+    let gguf = Gguf::open(data("ropewalk-tiny.gguf")).unwrap();
+    LocalModel::from_gguf(Arc::new(gguf), &LoadOptions::default()).unwrap()
+}
+
+fn cases() -> Vec<Value> {
+    let text = std::fs::read_to_string(data("tiny_greedy.json")).unwrap();
+    let json: Value = serde_json::from_str(&text).unwrap();
+    json["cases"].as_array().unwrap().clone()
+}
+
+fn ids(v: &Value) -> Vec<u32> {
+    v.as_array()
+        .unwrap()
+        .iter()
+        .map(|x| x.as_u64().unwrap() as u32)
+        .collect()
+}
+
+#[test]
+fn prompts_are_those_of_transformers() {
+    let model = model();
+    let template = ChatTemplate::new(model.tokenizer().chat_template().unwrap()).unwrap();
+    for case in cases() {
+        let json = |v: &Value| TemplateValue::from_json(&v.to_string()).unwrap();
+        let list = |v: &Value| v.as_array().unwrap().iter().map(json).collect::<Vec<_>>();
+        let mut input = TemplateInput::new(list(&case["messages"])).with_generation_prompt(true);
+        if case["tools"].is_array() {
+            input = input.with_tools(list(&case["tools"]));
+        }
+        let prompt = template.render(&input).unwrap();
+        assert_eq!(prompt, case["prompt"].as_str().unwrap());
+        assert_eq!(
+            model.tokenizer().encode(&prompt, false).unwrap(),
+            ids(&case["prompt_ids"])
+        );
+    }
+}
+
+#[test]
+fn greedy_ids_are_those_of_transformers_and_llama_cpp() {
+    let model = model();
+    let mut compared = 0;
+    for case in cases() {
+        let mut cache = model.model().new_cache();
+        let options = GenerateOptions::greedy(64).with_stop_ids([]);
+        let end = model.tokenizer().eos().unwrap();
+        let mut found = Vec::new();
+        for token in Generation::new(
+            model.model(),
+            &mut cache,
+            &ids(&case["prompt_ids"]),
+            &options,
+        )
+        .unwrap()
+        {
+            found.push(token.unwrap().id);
+            if found.last() == Some(&end) {
+                break;
+            }
+        }
+        let text = &case["prompt"];
+        // Q8_0 weights move logits by about 0.02; a closer call may go either way.
+        if case["smallest_margin"].as_f64().unwrap() > 0.2 {
+            assert_eq!(found, ids(&case["greedy_ids"]), "{text}");
+            assert_eq!(found, ids(&case["llama_cpp_q8_0"]), "{text}");
+            compared += 1;
+        }
+    }
+    assert!(
+        compared >= 8,
+        "only {compared} cases are clear enough to compare"
+    );
+}
+
+#[test]
+fn calls_the_tool_and_states_its_answer() {
+    #[derive(serde::Deserialize, schemars::JsonSchema)]
+    #[expect(dead_code, reason = "only its schema is used")]
+    struct Arguments {
+        destination_city: String,
+    }
+    let model = model();
+    let tool = ToolSpec::of::<Arguments>("get_ticket_price", "Price of a return ticket.");
+    let mut request = ChatRequest::new()
+        .user("How much is a ticket to Paris?")
+        .tool(tool);
+    let mut go_on = |_: &_| ControlFlow::Continue(());
+    let reply = model.respond(&request, &mut go_on).unwrap().response;
+    assert_eq!(reply.finish_reason, FinishReason::ToolCalls);
+    let call = reply.message.tool_calls().next().unwrap().clone();
+    assert_eq!(call.name, "get_ticket_price");
+    let arguments: Value = serde_json::from_str(&call.arguments).unwrap();
+    assert_eq!(arguments["destination_city"], "Paris");
+    request.messages.push(reply.message);
+    request
+        .messages
+        .push(Message::tool(ToolResult::to(&call, r#"{"price": "$899"}"#)));
+    let reply = model.respond(&request, &mut go_on).unwrap().response;
+    assert_eq!(reply.finish_reason, FinishReason::Stop);
+    assert!(reply.text().contains("$899"), "{}", reply.text());
+}
+
+#[test]
+fn conforms_to_the_chat_contract() {
+    let suite = ChatSuite::new().with_max_tokens(24);
+    block_on(chat(&model(), &suite)).into_result().unwrap();
+}
