@@ -13,24 +13,24 @@
 //!
 //! Smoke: --prompt "How much is a ticket to Lisbon?"
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, IsTerminal};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use ropewalk::core::{ChatRequest, Message, StreamEvent, ToolResult};
+use ropewalk::core::{ChatRequest, FinishReason, Message, Role, StreamEvent, ToolResult};
 use ropewalk::kernels::{Pool, bandwidth};
 use ropewalk::local::{LoadOptions, LocalModel, Timings};
-use ropewalk_examples::{Args, desk, load_chat, sampler};
+use ropewalk_examples::{Args, desk, load_chat, out, sampler};
 
 const USAGE: &str = "\
 usage: chat [options]
   --model FILE        a GGUF file or a Hugging Face directory
   --prompt TEXT       answer this and stop
   --system TEXT       the system message; an empty one leaves it out
-  --no-tools          offer no tools
+  --no-tools          do not offer the price tool (a model of yours gets none)
   --max-tokens N      tokens of one reply
   --temp T            sampling temperature; 0 takes the best token (the default)
   --top-k K           keep the K best tokens
@@ -68,13 +68,14 @@ fn example() -> Result<()> {
         args,
         stop: Arc::default(),
         busy: Arc::default(),
-        started: Some(started),
+        started: None,
         quiet,
+        window: usize::MAX,
     };
     let (stop, busy) = (Arc::clone(&chat.stop), Arc::clone(&chat.busy));
     ctrlc::set_handler(move || {
         if !busy.load(SeqCst) || stop.swap(true, SeqCst) {
-            println!();
+            let _ = out!("\n");
             std::process::exit(130);
         }
     })
@@ -89,29 +90,53 @@ fn example() -> Result<()> {
         messages.push(Message::system(text));
     }
     if let Some(prompt) = chat.args.text("--prompt").map(str::to_owned) {
+        chat.started = Some(started);
         if prompt.trim().is_empty() {
             bail!("the prompt is empty; give --prompt some text");
         }
         return chat.turn(&mut messages, &prompt);
     }
-    let stdin = std::io::stdin();
-    let interactive = stdin.is_terminal();
+    let mut stdin = std::io::stdin().lock();
+    let interactive = std::io::stdin().is_terminal();
     if interactive && !quiet {
         eprintln!(
             "{} is ready. An empty line or Ctrl-D ends.",
             chat.model.name()
         );
     }
+    // The shipped model saw conversations of at most 512 tokens and goes astray in longer ones.
+    chat.window = if shipped {
+        448
+    } else {
+        chat.model.model().context()
+    };
+    let mut failed = false;
     loop {
         if interactive {
-            print!("\n> ");
-            std::io::stdout().flush()?;
+            out!("\n> ")?;
         }
-        let mut line = String::new();
-        if stdin.lock().read_line(&mut line)? == 0 || line.trim().is_empty() {
-            return Ok(());
+        let mut line = Vec::new();
+        let read = stdin
+            .read_until(b'\n', &mut line)
+            .context("cannot read standard input")?;
+        let text = String::from_utf8_lossy(&line);
+        match text.trim() {
+            _ if read == 0 && failed => bail!("not every line could be answered"),
+            "" if read == 0 || interactive => return Ok(()),
+            "" => continue,
+            text => {
+                // A turn that fails is left out of the conversation, which goes on.
+                let before = messages.len();
+                if let Err(e) = chat.turn(&mut messages, text) {
+                    if e.is::<std::io::Error>() {
+                        return Err(e);
+                    }
+                    eprintln!("error: {e:#}");
+                    messages.truncate(before);
+                    failed = !interactive;
+                }
+            }
         }
-        chat.turn(&mut messages, line.trim())?;
     }
 }
 
@@ -124,6 +149,8 @@ struct Chat {
     /// Start of the program, until the first token has come.
     started: Option<Instant>,
     quiet: bool,
+    /// Tokens of a conversation above which its oldest turns are left out.
+    window: usize,
 }
 
 /// A reply may ask for tools this often before the turn ends.
@@ -138,8 +165,9 @@ impl Chat {
             let mut request = ChatRequest::new().messages(messages.clone());
             request.tools = self.tools.clone();
             request.options.max_tokens = self.args.optional("--max-tokens")?;
+            self.forget(&mut request)?;
             self.busy.store(true, SeqCst);
-            let mut first = None;
+            let (mut first, mut written) = (None, Ok(()));
             let reply = self.model.respond(&request, &mut |event| {
                 if matches!(
                     event,
@@ -148,10 +176,9 @@ impl Chat {
                     first.get_or_insert_with(|| since.elapsed());
                 }
                 if let StreamEvent::TextDelta { text, .. } = event {
-                    print!("{text}");
-                    let _ = std::io::stdout().flush();
+                    written = out!("{text}");
                 }
-                if self.stop.load(SeqCst) {
+                if self.stop.load(SeqCst) || written.is_err() {
                     ControlFlow::Break(())
                 } else {
                     ControlFlow::Continue(())
@@ -159,9 +186,13 @@ impl Chat {
             });
             self.busy.store(false, SeqCst);
             self.stop.store(false, SeqCst);
+            written?;
             let reply = reply?;
             if !reply.response.text().is_empty() {
-                println!();
+                out!("\n")?;
+            }
+            if reply.response.finish_reason == FinishReason::Length && !self.quiet {
+                eprintln!("[cut short: --max-tokens or the context is used up]");
             }
             if !self.quiet {
                 self.figures(&reply.timings, first.unwrap_or_default());
@@ -174,9 +205,25 @@ impl Chat {
             }
             for call in calls {
                 let answer = desk::answer(&call);
-                println!("[{}({}) = {answer}]", call.name, call.arguments);
+                out!("[{}({}) = {answer}]\n", call.name, call.arguments)?;
                 messages.push(Message::tool(ToolResult::to(&call, answer)));
             }
+        }
+        Ok(())
+    }
+
+    /// Leaves out the oldest turns of a conversation that has grown too long; the last one stays.
+    fn forget(&self, request: &mut ChatRequest) -> Result<()> {
+        let user = |m: &Message| m.role == Role::User;
+        while self.model.tokenizer().count(&self.model.render(request)?) > self.window {
+            let turns = &request.messages;
+            let Some(first) = turns.iter().position(user) else {
+                break;
+            };
+            let Some(next) = turns[first + 1..].iter().position(user) else {
+                break;
+            };
+            request.messages.drain(first..=first + next);
         }
         Ok(())
     }

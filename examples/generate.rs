@@ -17,7 +17,7 @@ use anyhow::{Context, Result, bail};
 use ropewalk::local::{
     CacheType, GenerateOptions, LoadOptions, generate_n, sample::SamplerOptions,
 };
-use ropewalk_examples::{Args, load};
+use ropewalk_examples::{Args, load, out};
 
 const USAGE: &str = "\
 usage: generate --ids IDS [options]
@@ -62,12 +62,12 @@ fn example() -> Result<()> {
         let logits = model.forward_all(&mut model.new_cache(), &ids)?;
         let bytes: Vec<u8> = logits.iter().flat_map(|x| x.to_le_bytes()).collect();
         std::fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
-        println!(
-            "wrote {} x {} logits to {}",
+        out!(
+            "wrote {} x {} logits to {}\n",
             ids.len(),
             model.spec().vocab_size,
             path.display()
-        );
+        )?;
         return Ok(());
     }
     if args.has("--greedy") && args.text("--temp").is_some() {

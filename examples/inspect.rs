@@ -15,7 +15,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use ropewalk::gguf::Gguf;
 use ropewalk::spec::{ModelSpec, describe, memory};
-use ropewalk_examples::{Args, TINY};
+use ropewalk_examples::{Args, TINY, out};
 
 const USAGE: &str = "\
 usage: inspect [options]
@@ -33,19 +33,19 @@ fn example() -> Result<()> {
         Some(dir) if dir.is_dir() => ModelSpec::from_dir(dir)?,
         file => {
             let gguf = open(file)?;
-            print_gguf(&gguf, args.has("--tensors"));
+            print_gguf(&gguf, args.has("--tensors"))?;
             match ModelSpec::from_gguf(&gguf) {
                 Ok(spec) => spec,
                 Err(e) => {
-                    println!("\nno decoder of this library runs it: {e}");
+                    out!("\nno decoder of this library runs it: {e}\n")?;
                     return Ok(());
                 }
             }
         }
     };
-    println!("\n{}", describe(&spec));
+    out!("\n{}\n", describe(&spec))?;
     let m = memory(&spec);
-    println!("\nparameters          {:>16}", m.parameters);
+    out!("\nparameters          {:>16}\n", m.parameters)?;
     for (name, bytes) in [
         ("fp32", m.fp32),
         ("bf16", m.bf16),
@@ -53,21 +53,22 @@ fn example() -> Result<()> {
         ("nf4", m.nf4),
         ("nf4, double quant", m.nf4_double_quant),
     ] {
-        println!("{name:<20}{:>13.1} MB", bytes as f64 / 1e6);
+        out!("{name:<20}{:>13.1} MB\n", bytes as f64 / 1e6)?;
     }
     Ok(())
 }
 
-fn print_gguf(gguf: &Gguf, tensors: bool) {
+fn print_gguf(gguf: &Gguf, tensors: bool) -> Result<()> {
     let text = gguf.describe();
     if tensors {
-        print!("{text}");
-        return;
+        out!("{text}")?;
+        return Ok(());
     }
     // The table of tensors is long; the totals after it are not.
     for line in text.lines().filter(|l| !l.trim_start().starts_with("blk.")) {
-        println!("{line}");
+        out!("{line}\n")?;
     }
+    Ok(())
 }
 
 fn open(path: Option<&Path>) -> Result<Gguf> {

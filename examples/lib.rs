@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use ropewalk::gguf::Gguf;
 use ropewalk::local::sample::SamplerOptions;
 use ropewalk::local::{LoadOptions, LocalModel, Model};
@@ -15,15 +15,33 @@ use ropewalk::local::{LoadOptions, LocalModel, Model};
 /// The model in `data/`: a small instruct model trained by `train_tiny`, in GGUF, Q8_0.
 pub static TINY: &[u8] = include_bytes!("data/ropewalk-tiny.gguf");
 
-/// Runs an example; an error becomes one line on standard error and exit status 1.
+/// Runs an example; an error becomes one line on standard error and exit status 1. When the reader of standard output
+/// went away there is nobody to tell: the program ends.
 pub fn run(example: impl FnOnce() -> Result<()>) -> std::process::ExitCode {
+    let gone = |e: &anyhow::Error| {
+        let io = e.chain().find_map(|e| e.downcast_ref::<std::io::Error>());
+        io.is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+    };
     match example() {
-        Ok(()) => std::process::ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!("error: {e:#}");
+        Err(e) if !gone(&e) => {
+            let _ = writeln!(std::io::stderr(), "error: {e:#}");
             std::process::ExitCode::FAILURE
         }
+        _ => std::process::ExitCode::SUCCESS,
     }
+}
+
+/// Writes to standard output at once.
+pub fn write_out(text: std::fmt::Arguments<'_>) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    let done = out.write_fmt(text).and_then(|()| out.flush());
+    done.context("cannot write to standard output")
+}
+
+/// Writes to standard output, as `print!` does, and returns the error of it.
+#[macro_export]
+macro_rules! out {
+    ($($text:tt)*) => { $crate::write_out(format_args!($($text)*)) };
 }
 
 /// Command-line arguments: `--name value`, `--name=value` and `--switch`.
@@ -37,7 +55,12 @@ impl Args {
     ///
     /// Options that take a value are written `--name VALUE` in `usage`, switches `--name` alone.
     pub fn parse(usage: &str) -> Result<Self> {
-        Self::read(usage, std::env::args().skip(1))
+        let text = |(i, arg): (usize, std::ffi::OsString)| {
+            arg.into_string()
+                .map_err(|arg| anyhow!("argument {i} is not valid UTF-8: {}", arg.display()))
+        };
+        let args = std::env::args_os().enumerate().skip(1).map(text);
+        Self::read(usage, args.collect::<Result<Vec<_>>>()?)
     }
 
     fn read(usage: &str, args: impl IntoIterator<Item = String>) -> Result<Self> {
@@ -48,7 +71,7 @@ impl Args {
         let mut args = args.into_iter();
         while let Some(arg) = args.next() {
             if arg == "--help" || arg == "-h" {
-                println!("{}", usage.trim());
+                out!("{}\n", usage.trim())?;
                 std::process::exit(0);
             }
             let (name, inline) = match arg.split_once('=') {
@@ -106,7 +129,10 @@ impl Args {
     where
         T::Err: std::error::Error + Send + Sync + 'static,
     {
-        let parse = |v: &str| v.parse().with_context(|| format!("`{name} {v}`"));
+        let parse = |v: &str| {
+            v.parse()
+                .with_context(|| format!("`{name} {v}` is no value for {name}"))
+        };
         self.text(name).map(parse).transpose()
     }
 

@@ -18,7 +18,7 @@ use anyhow::{Context, Result};
 use ropewalk::gguf::Gguf;
 use ropewalk::local::gguf_tokenizer;
 use ropewalk::tokens::Tokenizer;
-use ropewalk_examples::{Args, TINY};
+use ropewalk_examples::{Args, TINY, out};
 
 const USAGE: &str = "\
 usage: tokenize --text TEXT | --file FILE [options]
@@ -54,19 +54,19 @@ fn example() -> Result<()> {
         let shown = tokenizer.batch_decode(&ids, false)?;
         std::fs::write(&path, html(&ids, &shown))
             .with_context(|| format!("cannot write {}", path.display()))?;
-        println!("wrote {}", path.display());
+        out!("wrote {}\n", path.display())?;
     } else {
         for (id, piece) in ids.iter().zip(&pieces) {
-            println!("{id:>8}  {piece:?}");
+            out!("{id:>8}  {piece:?}\n")?;
         }
     }
     let chars = text.chars().count();
-    println!(
-        "{} tokens, {chars} characters, {:.2} characters per token, vocabulary of {}",
+    out!(
+        "{} tokens, {chars} characters, {:.2} characters per token, vocabulary of {}\n",
         ids.len(),
         chars as f64 / ids.len().max(1) as f64,
         tokenizer.vocab_size(),
-    );
+    )?;
     Ok(())
 }
 

@@ -65,6 +65,14 @@ pub enum Error {
         /// Tokens that fit.
         limit: usize,
     },
+    /// A context length that the model does not have was asked for.
+    #[error("a context of {wanted} tokens was asked for; this model takes 1 to {limit}")]
+    ContextLength {
+        /// Tokens that were asked for.
+        wanted: usize,
+        /// The longest context of the model.
+        limit: usize,
+    },
     /// The keys and values of the context would need more memory than there is.
     #[error(
         "a context of {tokens} tokens needs {} of keys and values, more than there is memory; ask for a shorter context",

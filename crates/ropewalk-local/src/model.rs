@@ -181,7 +181,7 @@ impl Model {
             .context
             .unwrap_or(files.spec.max_positions.min(DEFAULT_CONTEXT));
         if context == 0 || context > files.spec.max_positions {
-            return Err(Error::Context {
+            return Err(Error::ContextLength {
                 wanted: context,
                 limit: files.spec.max_positions,
             });

@@ -202,6 +202,9 @@ impl LocalModel {
 
     /// Returns the prompt that a request becomes.
     ///
+    /// Messages are put into the template as they are: the text of a control token in them, such as `<|im_end|>`, acts
+    /// as that token. Take such text out of what strangers write.
+    ///
     /// # Errors
     /// [`ErrorKind::InvalidRequest`] with the template's own message where it refuses the
     /// messages; [`ErrorKind::Configuration`] when the model has no chat template.
@@ -275,7 +278,8 @@ impl ChatModel for LocalModel {
 
     fn capabilities(&self) -> Capabilities {
         let mut can = Capabilities::default();
-        can.tools = self.inner.template.is_some();
+        let template = self.inner.template.as_ref();
+        can.tools = template.is_some_and(|t| t.support().tools);
         can.parallel_tools = can.tools;
         can.sampling = true;
         can.streaming = true;

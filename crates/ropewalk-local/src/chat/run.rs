@@ -144,21 +144,35 @@ impl Inner {
         let reply = match generation {
             Ok(generation) => self.drive(job, generation, on_event),
             Err(crate::Error::Cancelled) if late() => Err(timed_out()),
+            Err(crate::Error::Cancelled) => self.given_up(&job, on_event),
             Err(e) => Err(e.into()),
         };
         self.put_cache(cache);
         reply
     }
 
-    fn drive(
+    /// The empty reply to a prompt that was given up before its end.
+    fn given_up(
         &self,
-        job: Job,
-        mut generation: Generation<'_>,
+        job: &Job,
         on_event: &mut dyn FnMut(&StreamEvent) -> ControlFlow<()>,
     ) -> Result<Reply> {
+        let mut out = self.output(job, on_event);
+        out.finish(FinishReason::Other("cancelled".into()), &Timings::default());
+        Ok(Reply {
+            response: out.assembler.finish()?,
+            timings: Timings::default(),
+        })
+    }
+
+    fn output<'a>(
+        &self,
+        job: &Job,
+        on_event: &'a mut dyn FnMut(&StreamEvent) -> ControlFlow<()>,
+    ) -> Output<'a> {
         let assembler = StreamAssembler::new(PROVIDER, self.name.clone())
             .with_call_prefix(format!("call_{}_", job.turns))
-            .with_warnings(job.warnings)
+            .with_warnings(job.warnings.clone())
             .with_start(job.start, 1);
         let mut out = Output {
             assembler,
@@ -167,12 +181,22 @@ impl Inner {
             on_event,
             cancelled: false,
         };
-        let mut stop = job.stop;
-        let mut text = self.tokenizer.decode_stream(true);
         out.push(WireDelta::Started {
             id: None,
             model: Some(self.name.clone()),
         });
+        out
+    }
+
+    fn drive(
+        &self,
+        job: Job,
+        mut generation: Generation<'_>,
+        on_event: &mut dyn FnMut(&StreamEvent) -> ControlFlow<()>,
+    ) -> Result<Reply> {
+        let mut out = self.output(&job, on_event);
+        let mut stop = job.stop;
+        let mut text = self.tokenizer.decode_stream(true);
         while !out.cancelled && stop.hit().is_none() {
             let Some(token) = generation.next() else {
                 break;
@@ -200,9 +224,7 @@ impl Inner {
             Some(Finish::MaxTokens | Finish::Context) => FinishReason::Length,
             _ => FinishReason::Stop,
         };
-        out.push(WireDelta::FinishReason(reason));
-        out.push(WireDelta::Usage(usage(&timings)));
-        out.push(WireDelta::End);
+        out.finish(reason, &timings);
         Ok(Reply {
             response: out.assembler.finish()?,
             timings,
@@ -251,6 +273,12 @@ impl Output<'_> {
                 self.cancelled = true;
             }
         }
+    }
+
+    fn finish(&mut self, reason: FinishReason, timings: &Timings) {
+        self.push(WireDelta::FinishReason(reason));
+        self.push(WireDelta::Usage(usage(timings)));
+        self.push(WireDelta::End);
     }
 
     fn text(&mut self, text: String) {

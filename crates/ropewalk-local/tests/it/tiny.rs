@@ -129,3 +129,22 @@ fn conforms_to_the_chat_contract() {
     let suite = ChatSuite::new().with_max_tokens(24);
     block_on(chat(&model(), &suite)).into_result().unwrap();
 }
+
+#[test]
+fn a_long_prompt_can_be_given_up() {
+    let model = model();
+    let mut text = String::new();
+    while model.tokenizer().count(&text) < 700 {
+        text += "hello ";
+    }
+    let request = ChatRequest::new().user(text);
+    let reply = model
+        .respond(&request, &mut |_| ControlFlow::Break(()))
+        .unwrap();
+    let cancelled = FinishReason::Other("cancelled".into());
+    assert_eq!(reply.response.finish_reason, cancelled);
+    assert_eq!(
+        (reply.response.text().as_str(), reply.timings.prompt_tokens),
+        ("", 0)
+    );
+}
