@@ -190,8 +190,8 @@ pub struct World {
     pub tokens: usize,
     /// Updates of one stage of the data; see [`Stage::at`].
     pub stage: u64,
-    /// Whether this is the second part of the run.
-    pub second: bool,
+    /// Which part of the run this is, from 0.
+    pub part: usize,
     /// Longest conversation kept, in tokens.
     pub longest: usize,
 }
@@ -200,11 +200,12 @@ impl BatchSource for World {
     fn docs(&self, step: u64) -> ropewalk::train::Result<Vec<Doc>> {
         let (mut out, mut total) = (Vec::new(), 0);
         for i in 0..4096 {
-            let stage = match self.second {
-                true => Stage::SECOND,
-                false => Stage::at(step, self.stage),
+            let stage = match self.part {
+                0 => Stage::at(step, self.stage),
+                1 => Stage::SECOND,
+                _ => Stage::THIRD,
             };
-            let index = (u64::from(self.second) << 40) + step * 4096 + i;
+            let index = ((self.part as u64) << 40) + step * 4096 + i;
             let c = world::conversation(self.seed, index, stage);
             let mut d = doc(&self.tok, &c)
                 .map_err(|e| ropewalk::train::TrainError::Batch(e.to_string()))?;
@@ -228,7 +229,7 @@ impl BatchSource for World {
         eat(&self.seed.to_le_bytes());
         eat(&(self.tokens as u64).to_le_bytes());
         eat(&self.stage.to_le_bytes());
-        eat(&[u8::from(self.second)]);
+        eat(&[self.part as u8]);
         eat(&(self.longest as u64).to_le_bytes());
         for i in 0..64 {
             let stage = match i / 8 {

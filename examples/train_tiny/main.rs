@@ -7,6 +7,8 @@
 //! ```
 //!
 //! `--help` lists the options.
+//!
+//! Smoke: --steps 2 --second 1 --third 1 --stage 1 --tokens 512 --cases 1 --out target/smoke/train_tiny
 
 mod cities;
 mod encode;
@@ -28,8 +30,8 @@ use ropewalk::train::{Compute, Lm, LmConfig, TrainConfig, Trainer};
 
 struct Args {
     out: PathBuf,
-    steps: u64,
-    second: u64,
+    /// Updates of each part of the run.
+    steps: [u64; PARTS],
     tokens: usize,
     lr: f64,
     threads: usize,
@@ -56,6 +58,7 @@ usage: train_tiny [options]
   --sample N        prints N conversations and stops
   --steps N         updates of the first part of the run
   --second N        updates of the second part
+  --third N         updates of the third part
   --tokens N        tokens of an update
   --stage N         updates of one stage of the data
   --lr X            highest learning rate
@@ -65,14 +68,17 @@ usage: train_tiny [options]
 
 fn args() -> Result<Args> {
     let a = ropewalk_examples::Args::parse(USAGE)?;
-    let (steps, second, stage, cases) = match a.has("--quick") {
-        true => (120, 0, 30, 48),
-        false => (7000, 4000, 500, 400),
+    let (steps, stage, cases) = match a.has("--quick") {
+        true => ([120, 0, 0], 30, 48),
+        false => ([7000, 4000, 1500], 500, 400),
     };
     Ok(Args {
         out: a.path("--out").unwrap_or("target/train_tiny".into()),
-        steps: a.get("--steps", steps)?,
-        second: a.get("--second", second)?,
+        steps: [
+            a.get("--steps", steps[0])?,
+            a.get("--second", steps[1])?,
+            a.get("--third", steps[2])?,
+        ],
         tokens: a.get("--tokens", 2048)?,
         lr: a.get("--lr", 3e-3)?,
         threads: a.get("--threads", 0)?,
@@ -145,18 +151,21 @@ fn run() -> Result<()> {
             config.parameters() as f64 / 1e6,
             compute.threads()
         );
-        // A resumed run whose second part has begun is past the first.
-        let begun = a.resume && Trainer::has_checkpoint(&a.checkpoint(true));
-        if !begun {
-            train(&a, &tok, Lm::new(config, SEED, compute.clone())?, false)?;
-        }
-        if a.second > 0 {
-            let lm = Lm::from_checkpoint(&a.checkpoint(false), compute.clone())?;
-            train(&a, &tok, lm, true)?;
+        let parts: Vec<usize> = (0..PARTS).filter(|&p| p == 0 || a.steps[p] > 0).collect();
+        // A resumed run goes on in the last part that it had begun.
+        let begun = |&p: &usize| a.resume && Trainer::has_checkpoint(&a.checkpoint(p));
+        let from = parts.iter().rposition(begun).unwrap_or(0);
+        for &p in &parts[from..] {
+            let lm = match p {
+                0 => Lm::new(config, SEED, compute.clone())?,
+                _ => Lm::from_checkpoint(&a.checkpoint(p - 1), compute.clone())?,
+            };
+            train(&a, &tok, lm, p)?;
         }
         println!("trained in {:.1} min", began.elapsed().as_secs_f64() / 60.0);
     }
-    let last = a.checkpoint(a.second > 0 && Trainer::has_checkpoint(&a.checkpoint(true)));
+    let done = |&p: &usize| a.steps[p] > 0 && Trainer::has_checkpoint(&a.checkpoint(p));
+    let last = a.checkpoint((0..PARTS).rfind(done).unwrap_or(0));
     let lm = Lm::from_checkpoint(&last, compute)?;
     if all || a.export {
         export(&lm, vocab, &a.out)?;
@@ -171,29 +180,26 @@ fn run() -> Result<()> {
     }
 }
 
-/// Trains one part of the run, or goes on where it was interrupted. The second part starts from the end of the first,
-/// with a lower rate and questions that are taken apart.
-fn train(a: &Args, tok: &Tokenizer, lm: Lm, second: bool) -> Result<()> {
-    let checkpoint = &a.checkpoint(second);
+/// Trains one part of the run, or goes on where it was interrupted. The second and third parts start from the end of
+/// the one before, with lower rates and questions that are taken apart.
+fn train(a: &Args, tok: &Tokenizer, lm: Lm, part: usize) -> Result<()> {
+    let checkpoint = &a.checkpoint(part);
     let data = encode::World {
         tok: tok.clone(),
         seed: SEED,
         tokens: a.tokens,
         stage: a.stage,
-        second,
+        part,
         longest: 512,
     };
-    let (steps, lr) = match second {
-        true => (a.second, a.lr * 0.4),
-        false => (a.steps, a.lr),
-    };
+    let (steps, lr) = (a.steps[part], a.lr * [1.0, 0.4, 0.2][part]);
     let settings = TrainConfig::new(SEED, lr, (steps / 20).clamp(10, 200), steps);
     let mut trainer = if a.resume && Trainer::has_checkpoint(checkpoint) {
         Trainer::resume(checkpoint, lm, settings, &data)?
     } else {
         Trainer::new(lm, settings, &data)
     };
-    let [metrics, held_out] = metrics(second).map(|name| a.out.join(name));
+    let [metrics, held_out] = metrics(part).map(|name| a.out.join(name));
     if trainer.step() == 0 {
         write(&metrics, "")?;
         write(&held_out, "")?;
@@ -237,23 +243,19 @@ fn train(a: &Args, tok: &Tokenizer, lm: Lm, second: bool) -> Result<()> {
     Ok(())
 }
 
+/// Parts of the run, and how the names of their files end.
+const PARTS: usize = 3;
+const SUFFIX: [&str; PARTS] = ["", "-second", "-third"];
+
 /// The files of losses and of held-out figures of a part of the run.
-fn metrics(second: bool) -> [&'static str; 2] {
-    match second {
-        false => ["metrics.jsonl", "held_out.jsonl"],
-        true => ["metrics-second.jsonl", "held_out-second.jsonl"],
-    }
+fn metrics(part: usize) -> [String; 2] {
+    ["metrics", "held_out"].map(|name| format!("{name}{}.jsonl", SUFFIX[part]))
 }
 
 impl Args {
     /// Where a part of the run keeps its state.
-    fn checkpoint(&self, second: bool) -> PathBuf {
-        let name = if second {
-            "checkpoint-second"
-        } else {
-            "checkpoint"
-        };
-        self.out.join(name)
+    fn checkpoint(&self, part: usize) -> PathBuf {
+        self.out.join(format!("checkpoint{}", SUFFIX[part]))
     }
 }
 
@@ -300,10 +302,12 @@ fn evaluate(model: &dyn eval::Greedy, tok: &Tokenizer, a: &Args) -> Result<()> {
 fn report(lm: &Lm, tok: &Tokenizer, a: &Args) -> Result<()> {
     let read = |name: &str| std::fs::read_to_string(a.out.join(name)).unwrap_or_default();
     let mut curves = [Vec::new(), Vec::new()];
-    for (second, shift) in [(false, 0), (true, a.steps)] {
-        for (curve, name) in curves.iter_mut().zip(metrics(second)) {
-            curve.extend(report::points(&read(name), shift));
+    let mut shift = 0;
+    for part in 0..PARTS {
+        for (curve, name) in curves.iter_mut().zip(metrics(part)) {
+            curve.extend(report::points(&read(&name), shift));
         }
+        shift += a.steps[part];
     }
     let [train, held] = curves;
     write(&a.out.join("curve.svg"), &report::curve(&train, &held))?;

@@ -46,6 +46,8 @@ pub struct Stage {
     pub noise: bool,
     /// Whether questions are taken apart: words left out, words after the city, mere words around it.
     pub hard: bool,
+    /// Whether the words after a city are any words at all.
+    pub wide: bool,
 }
 
 impl Stage {
@@ -56,6 +58,7 @@ impl Stage {
         more: false,
         noise: false,
         hard: false,
+        wide: false,
     };
     /// The end of the first part of the run.
     pub const LAST: Self = Self {
@@ -64,6 +67,7 @@ impl Stage {
         more: true,
         noise: true,
         hard: false,
+        wide: false,
     };
     /// The second part of the run.
     pub const SECOND: Self = Self {
@@ -72,6 +76,12 @@ impl Stage {
         more: true,
         noise: true,
         hard: true,
+        wide: false,
+    };
+    /// The third part of the run.
+    pub const THIRD: Self = Self {
+        wide: true,
+        ..Self::SECOND
     };
 
     /// The stage of update `step` of the first part, each stage being `length` updates long. Copying begins with many exercises, pauses
@@ -90,6 +100,7 @@ impl Stage {
             more: stage >= 3,
             noise: stage >= 6,
             hard: false,
+            wide: false,
         }
     }
 }
@@ -391,12 +402,15 @@ fn disturb(rng: &mut Rng, core: String) -> String {
 
 /// What the second part does to a question for a price before the city is put in: words after the city, or nothing but
 /// words around it of which one or two speak of prices or journeys.
-fn scatter(rng: &mut Rng, core: String) -> String {
+fn scatter(rng: &mut Rng, core: String, wide: bool) -> String {
     let words =
         |rng: &mut Rng, n: usize| -> Vec<&str> { (0..n).map(|_| one(rng, more::WORDS)).collect() };
     if rng.chance(0.3) {
         let n = 1 + rng.below(2);
-        let tail = words(rng, n).join(" ");
+        let tail = match wide {
+            true => (0..n).map(|_| any_word(rng)).collect::<Vec<_>>().join(" "),
+            false => words(rng, n).join(" "),
+        };
         return core.replacen("$C", &format!("$C {tail}"), 1);
     }
     if !rng.chance(0.15) {
@@ -413,6 +427,23 @@ fn scatter(rng: &mut Rng, core: String) -> String {
     let end = one(rng, &["?", "?", ".", ""]);
     let text = [&before[..], &[to, "$C"], &after[..]].concat().join(" ");
     capital(&text.replace("  ", " ")) + end
+}
+
+/// A word of any text that training sees.
+fn any_word(rng: &mut Rng) -> String {
+    let text = match rng.below(4) {
+        0 => one(rng, more::WORDS),
+        1 => one(rng, more::PRICE_WORDS),
+        2 => rng.pick(ph::DESK).map_or("", |d| d.2),
+        _ => rng.pick(tp::TOPICS).map_or("", |t| t.1),
+    };
+    let words: Vec<&str> = text.split([' ', ',', '.', ';', ':']).collect();
+    let word = one(rng, &words).to_lowercase();
+    if word.is_empty() {
+        "then".to_owned()
+    } else {
+        word
+    }
 }
 
 /// Leaves words out of a question.
@@ -671,7 +702,7 @@ fn exchange(rng: &mut Rng, c: &mut Conversation) {
                     core
                 };
                 let core = if c.stage.hard {
-                    scatter(rng, core)
+                    scatter(rng, core, c.stage.wide)
                 } else {
                     core
                 };

@@ -164,7 +164,9 @@ pub(crate) fn load(
             "the model's shape has changed; start a new run or restore the old settings".into(),
         ));
     }
-    if state.train != *train {
+    // Reading a number may miss its last bit, so the settings are compared as they read.
+    let text = serde_json::to_vec(train).map_err(|e| bad(e.to_string()))?;
+    if state.train != serde_json::from_slice(&text).map_err(|e| bad(e.to_string()))? {
         return Err(bad(
             "the training settings have changed; start a new run or restore the old settings"
                 .into(),

@@ -167,7 +167,9 @@ fn files(dir: &Path) -> Vec<Vec<u8>> {
 
 #[test]
 fn a_resumed_run_equals_an_uninterrupted_one_byte_for_byte() {
-    let (dir, data, config) = (scratch("resume"), Noise(3), TrainConfig::new(5, 3e-3, 2, 8));
+    // A rate whose decimal form does not read back to the last bit everywhere.
+    let config = TrainConfig::new(5, 3e-3 * 0.4, 2, 8);
+    let (dir, data) = (scratch("resume"), Noise(3));
     let mut whole = Trainer::new(fresh(2), config.clone(), &data);
     (0..8).for_each(|_| assert!(whole.advance(&data).unwrap().loss > 0.0));
     whole.save(&dir.join("whole")).unwrap();
