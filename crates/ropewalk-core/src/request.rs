@@ -285,6 +285,27 @@ impl ChatRequest {
         self
     }
 
+    /// Asks for the log probability of each token and of the `top` likeliest beside it; see [`Options::logprobs`].
+    #[must_use]
+    pub fn logprobs(mut self, top: u8) -> Self {
+        self.options.logprobs = Some(top);
+        self
+    }
+
+    /// Sets [`Options::frequency_penalty`].
+    #[must_use]
+    pub fn frequency_penalty(mut self, penalty: f32) -> Self {
+        self.options.frequency_penalty = Some(penalty);
+        self
+    }
+
+    /// Sets [`Options::presence_penalty`].
+    #[must_use]
+    pub fn presence_penalty(mut self, penalty: f32) -> Self {
+        self.options.presence_penalty = Some(penalty);
+        self
+    }
+
     /// Adds a text before which generation ends.
     #[must_use]
     pub fn stop(mut self, text: impl Into<String>) -> Self {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::BoxError;
-use crate::part::Part;
+use crate::part::{Part, ToolCall, ToolResult};
 
 /// What a model is told about a tool.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -95,6 +95,14 @@ pub struct ToolOutput {
 }
 
 impl ToolOutput {
+    /// Makes this the answer to `call`, for [`Message::tool`](crate::Message::tool).
+    #[must_use]
+    pub fn answer(self, call: &ToolCall) -> ToolResult {
+        let mut result = ToolResult::to(call, self.content);
+        result.is_error = self.is_error;
+        result
+    }
+
     /// Creates a text result.
     pub fn text(text: impl Into<String>) -> Self {
         Self {

@@ -19,6 +19,58 @@
 //! # Ok(()) }
 //! ```
 //!
+//! # Ids
+//!
+//! The lower two levels need neither tokenizer nor runtime. Several continuations of one prompt share its pass:
+//!
+//! ```no_run
+//! use ropewalk_local::sample::SamplerOptions;
+//! use ropewalk_local::{GenerateOptions, LoadOptions, Model, generate_n};
+//!
+//! # fn main() -> ropewalk_local::Result<()> {
+//! let model = Model::open("model.gguf", &LoadOptions::default())?;
+//! let logits = model.forward(&mut model.new_cache(), &[1, 403, 407])?; // [vocab], after the last id
+//! println!("{} logits", logits.len());
+//!
+//! let sampler = SamplerOptions::balanced().with_seed(7);
+//! let options = GenerateOptions::greedy(32).with_sampler(sampler).with_logprobs(5);
+//! for output in generate_n(&model, &[1, 403, 407], &options, 3)? {
+//!     println!("{:?}", output.ids());
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! # Replies, and giving up
+//!
+//! [`LocalModel::respond`] blocks and hands over events as they come. Returning `Break`, also while a long prompt is
+//! read, ends it; the reply then holds what came so far and the finish reason `cancelled`. Tools are described in the
+//! request; calls come back as data ([`Message::tool_calls`](ropewalk_core::Message::tool_calls)).
+//!
+//! ```no_run
+//! use std::ops::ControlFlow;
+//!
+//! use ropewalk_core::{ChatRequest, StreamEvent};
+//! use ropewalk_local::LocalModel;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let model = LocalModel::open("model.gguf")?;
+//! let request = ChatRequest::new().user("Count to ten.").stop("ten").max_tokens(64).logprobs(3);
+//! let reply = model.respond(&request, &mut |event| {
+//!     if let StreamEvent::TextDelta { text, .. } = event {
+//!         print!("{text}");
+//!     }
+//!     ControlFlow::Continue(())
+//! })?;
+//! println!("\n{:.0} tokens/s", reply.timings.decode_rate());
+//! # Ok(()) }
+//! ```
+//!
+//! # Defaults
+//!
+//! Replies take the most likely token unless a temperature is given, draws begin from seed 0 unless a seed is given
+//! (so the same request gets the same reply), and the context is the model's own or 4096 tokens, whichever is less.
+//! Log probabilities cover every token that was made, also those of a stop string that the text leaves out.
+//!
 //! # Features
 //!
 //! | feature | means |

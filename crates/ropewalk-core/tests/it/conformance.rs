@@ -438,3 +438,15 @@ fn a_tool_without_required_arguments_passes() {
         .into_result()
         .unwrap();
 }
+
+#[test]
+fn an_output_becomes_the_answer_to_its_call() {
+    let call = ToolCall::new("call_1", "now", "{}");
+    let good = ToolOutput::text("noon").answer(&call);
+    assert_eq!(
+        (good.call_id.as_str(), good.name.as_str()),
+        ("call_1", "now")
+    );
+    assert!(good.text() == "noon" && !good.is_error);
+    assert!(ToolOutput::error("no clock").answer(&call).is_error);
+}
