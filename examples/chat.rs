@@ -108,7 +108,8 @@ fn example() -> Result<()> {
     chat.window = if shipped {
         448
     } else {
-        chat.model.model().context()
+        // An eighth is left for the reply.
+        chat.model.model().context() / 8 * 7
     };
     let mut failed = false;
     loop {

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo run --release --example train_tiny --features train            # about an hour on two cores
-//! cargo run --release --example train_tiny --features train -- --quick # two minutes
+//! cargo run --release --example train_tiny --features train -- --quick # a minute
 //! ```
 //!
 //! `--help` lists the options.

@@ -122,16 +122,14 @@ pub struct Transcript {
     /// The text word by word, when asked for.
     pub words: Vec<Segment>,
     /// The model that answered, as the provider names it.
-    #[serde(default)]
     pub model: String,
     /// Tokens used.
-    #[serde(default)]
     pub usage: Usage,
     /// What was not honoured.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
     /// The provider's reply, where it says more than the fields above.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub raw: Option<Value>,
 }
 

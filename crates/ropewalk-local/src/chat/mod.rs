@@ -5,7 +5,7 @@ mod run;
 
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 use futures_channel::{mpsc, oneshot};
@@ -52,11 +52,34 @@ pub struct LocalModel {
 struct Inner {
     model: Arc<Model>,
     tokenizer: Tokenizer,
-    template: Option<Arc<ChatTemplate>>,
+    template: Option<Arc<Template>>,
     name: String,
     sampler: SamplerOptions,
     now: Option<DateTime>,
     idle: Arc<Mutex<Vec<Cache>>>,
+}
+
+/// A chat template and what was found out about it.
+#[derive(Debug)]
+struct Template {
+    chat: ChatTemplate,
+    tools: OnceLock<bool>,
+}
+
+impl Template {
+    fn new(source: &str, context: impl FnOnce() -> String) -> crate::Result<Arc<Self>> {
+        let chat = ChatTemplate::new(source).map_err(|e| crate::Error::Tokenizer {
+            context: context(),
+            source: Box::new(e),
+        })?;
+        let tools = OnceLock::new();
+        Ok(Arc::new(Self { chat, tools }))
+    }
+
+    /// Returns whether tools reach the prompt; renders small conversations, the first time it is asked.
+    fn shows_tools(&self) -> bool {
+        *self.tools.get_or_init(|| self.chat.support().tools)
+    }
 }
 
 /// What [`LocalModel::respond`] returns.
@@ -114,16 +137,9 @@ impl LocalModel {
             .and_then(|g| g.metadata().str("general.name").ok()?);
         let stem = || path.file_stem().map(|s| s.to_string_lossy().into_owned());
         let name = named.map(str::to_owned).or_else(stem).unwrap_or_default();
-        let template = match tokenizer.chat_template() {
-            Some(source) => {
-                let template = ChatTemplate::new(source).map_err(|e| crate::Error::Tokenizer {
-                    context: format!("{}: the chat template cannot be read", path.display()),
-                    source: Box::new(e),
-                })?;
-                Some(Arc::new(template))
-            }
-            None => None,
-        };
+        let unread = || format!("{}: the chat template cannot be read", path.display());
+        let template = tokenizer.chat_template();
+        let template = template.map(|t| Template::new(t, unread)).transpose()?;
         let mut model = Model::assemble(path, files, options)?;
         model.add_stop_ids(tokenizer.end_ids().iter().copied());
         Ok(Self {
@@ -178,11 +194,8 @@ impl LocalModel {
     /// # Errors
     /// When the template cannot be read.
     pub fn with_template(self, source: &str) -> crate::Result<Self> {
-        let template = ChatTemplate::new(source).map_err(|e| crate::Error::Tokenizer {
-            context: "the chat template cannot be read".to_owned(),
-            source: Box::new(e),
-        })?;
-        Ok(self.with(|inner| inner.template = Some(Arc::new(template))))
+        let template = Template::new(source, || "the chat template cannot be read".to_owned())?;
+        Ok(self.with(|inner| inner.template = Some(template)))
     }
 
     /// Returns the name that responses carry.
@@ -279,7 +292,7 @@ impl ChatModel for LocalModel {
     fn capabilities(&self) -> Capabilities {
         let mut can = Capabilities::default();
         let template = self.inner.template.as_ref();
-        can.tools = template.is_some_and(|t| t.support().tools);
+        can.tools = template.is_some_and(|t| t.shows_tools());
         can.parallel_tools = can.tools;
         can.sampling = true;
         can.streaming = true;

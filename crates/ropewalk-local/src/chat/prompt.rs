@@ -28,7 +28,7 @@ impl Inner {
         if let Some(now) = self.now {
             input = input.with_now(now);
         }
-        template.render(&input).map_err(|e| {
+        template.chat.render(&input).map_err(|e| {
             let message = format!("the chat template refused the messages: {e}");
             Error::new(ErrorKind::InvalidRequest, message)
                 .with_provider(PROVIDER)

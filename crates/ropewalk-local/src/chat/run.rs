@@ -82,6 +82,10 @@ impl Inner {
                 "a local model decides how many calls it writes",
             )?;
         }
+        let tools = !request.tools.is_empty() && request.tool_choice != ToolChoice::None;
+        if tools && self.template.as_ref().is_some_and(|t| !t.shows_tools()) {
+            refuse("tools", "the chat template of this model shows it no tools")?;
+        }
         if request.response_format != ResponseFormat::Text {
             refuse(
                 "response_format",
@@ -122,7 +126,7 @@ impl Inner {
             ids,
             options,
             stop: StopStrings::new(stop.iter().cloned()),
-            tools: !request.tools.is_empty() && request.tool_choice != ToolChoice::None,
+            tools,
             warnings,
             deadline: request.timeout.map(|t| start + t),
             start,

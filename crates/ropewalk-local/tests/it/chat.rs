@@ -8,7 +8,7 @@ use futures_executor::block_on;
 use ropewalk_core::testing::{ChatSuite, chat};
 use ropewalk_core::{
     ChatModel, ChatRequest, ErrorKind, FinishReason, Message, OnUnsupported, ResponseFormat,
-    StreamEvent,
+    StreamEvent, ToolSpec,
 };
 use ropewalk_gguf::{Gguf, StringArray, TensorType, Writer};
 use ropewalk_local::sample::SamplerOptions;
@@ -265,4 +265,23 @@ fn requests_that_cannot_be_answered() {
         2
     );
     assert!(given.with_template("{% if %}").is_err());
+}
+
+#[test]
+fn a_template_without_tools_does_not_drop_them_silently() {
+    let model = model();
+    assert!(!model.capabilities().tools);
+    let schema = serde_json::json!({"type": "object"}).try_into().unwrap();
+    let tool = ToolSpec::new("now", "Says the time.", schema);
+    let request = ChatRequest::new().user("hi").tool(tool).max_tokens(2);
+    let reply = model.respond(&request, &mut go_on).unwrap().response;
+    assert!(reply.warnings.iter().any(|w| w.option == "tools"));
+    let strict = request.clone().on_unsupported(OnUnsupported::Error);
+    let e = model.respond(&strict, &mut go_on).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Unsupported);
+
+    let shown = format!("{{{{ tools | tojson if tools else '' }}}}{TEMPLATE}");
+    let model = model.with_template(&shown).unwrap();
+    assert!(model.capabilities().tools);
+    assert!(model.respond(&strict, &mut go_on).is_ok());
 }
