@@ -152,6 +152,13 @@ fn run() -> Result<()> {
             compute.threads()
         );
         let parts: Vec<usize> = (0..PARTS).filter(|&p| p == 0 || a.steps[p] > 0).collect();
+        // A later --resume must not find parts of an earlier run.
+        for dir in (0..PARTS)
+            .map(|p| a.checkpoint(p))
+            .filter(|d| !a.resume && d.exists())
+        {
+            std::fs::remove_dir_all(&dir).with_context(|| dir.display().to_string())?;
+        }
         // A resumed run goes on in the last part that it had begun.
         let begun = |&p: &usize| a.resume && Trainer::has_checkpoint(&a.checkpoint(p));
         let from = parts.iter().rposition(begun).unwrap_or(0);
