@@ -51,7 +51,7 @@
 //! | abilities of models | [`ChatModel`], [`EmbeddingModel`], [`ImageModel`], [`SpeechModel`], [`TranscriptionModel`], [`ModerationModel`], [`RerankModel`] |
 //! | typed replies | [`ChatModelExt::extract`], [`ExtractOptions`] |
 //! | tools | [`Tool`], [`tool_fn`], [`ToolContext`] |
-//! | where crates meet | [`TokenCounter`], [`Retriever`], [`ChatHistory`], [`Progress`] |
+//! | where crates meet | [`TokenCounter`], [`Pricing`], [`Retriever`], [`ChatHistory`], [`Progress`] |
 //!
 //! # Laws
 //!
@@ -86,6 +86,7 @@ mod media;
 mod message;
 mod moderate;
 mod part;
+mod pricing;
 mod progress;
 mod redact;
 mod reply;
@@ -120,6 +121,7 @@ pub use moderate::{
     DynModerationModel, ModerateRequest, ModerateResponse, Moderation, ModerationModel,
 };
 pub use part::{CacheHint, Part, Reasoning, ToolCall, ToolResult};
+pub use pricing::{DynPricing, Pricing};
 pub use progress::{DynProgress, NoProgress, Progress, ProgressEvent};
 pub use redact::{redact, redact_exact};
 pub use request::{ChatRequest, Effort, OnUnsupported, Options, ResponseFormat, ToolChoice};
@@ -129,7 +131,7 @@ pub use retriever::{DynRetriever, Passage, Retriever, Source, Trust};
 pub use speech::{DynSpeechModel, SpeechModel, SpeechRequest, SpeechResponse, SpeechStream};
 pub use stream::{ChatStream, StreamEvent};
 pub use tool::{
-    DynTool, Extensions, FnTool, Tool, ToolContext, ToolError, ToolOutput, ToolSpec,
+    DynTool, Effect, Extensions, FnTool, Tool, ToolContext, ToolError, ToolOutput, ToolSpec,
     parse_arguments, tool_fn,
 };
 pub use transcribe::{

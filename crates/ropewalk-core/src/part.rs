@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::json_text::JsonText;
 use crate::media::Media;
 use crate::message::Content;
+use crate::retriever::Trust;
 use crate::tool::{ToolError, parse_arguments};
 
 /// One piece of a message.
@@ -24,6 +25,10 @@ pub enum Part {
         /// Ask the provider to cache the prompt up to and including this part.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cache: Option<CacheHint>,
+        /// Whether the text may steer the model; trusted unless it says otherwise. Agents gate side
+        /// effects by it, providers never see it.
+        #[serde(default = "trusted", skip_serializing_if = "Trust::is_trusted")]
+        trust: Trust,
     },
     /// A picture.
     Image(Media),
@@ -57,6 +62,17 @@ impl Part {
         Self::Text {
             text: text.into(),
             cache: None,
+            trust: Trust::Trusted,
+        }
+    }
+
+    /// Creates a text part from outside (a web page, a mail, an upload) that may be quoted but not
+    /// obeyed.
+    pub fn untrusted_text(text: impl Into<String>) -> Self {
+        Self::Text {
+            text: text.into(),
+            cache: None,
+            trust: Trust::Untrusted,
         }
     }
 
@@ -65,6 +81,7 @@ impl Part {
         Self::Text {
             text: text.into(),
             cache: Some(cache),
+            trust: Trust::Trusted,
         }
     }
 
@@ -141,6 +158,10 @@ impl Part {
             Self::Opaque { .. } => "opaque",
         }
     }
+}
+
+fn trusted() -> Trust {
+    Trust::Trusted
 }
 
 impl From<ToolCall> for Part {
@@ -279,6 +300,9 @@ pub struct ToolResult {
     /// Whether the content describes a failure.
     #[serde(default)]
     pub is_error: bool,
+    /// Whether the content may steer the model; untrusted unless the tool says otherwise.
+    #[serde(default, skip_serializing_if = "Trust::is_untrusted")]
+    pub trust: Trust,
 }
 
 impl ToolResult {
@@ -293,12 +317,20 @@ impl ToolResult {
             name: name.into(),
             content: content.into().0,
             is_error: false,
+            trust: Trust::Untrusted,
         }
     }
 
     /// Creates the answer to `call`.
     pub fn to(call: &ToolCall, content: impl Into<Content>) -> Self {
         Self::new(call.id.clone(), call.name.clone(), content)
+    }
+
+    /// Sets whether the content may steer the model.
+    #[must_use]
+    pub fn with_trust(mut self, trust: Trust) -> Self {
+        self.trust = trust;
+        self
     }
 
     /// Marks the content as the description of a failure.

@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::error::BoxError;
 use crate::part::{Part, ToolCall, ToolResult};
+use crate::retriever::Trust;
 
 /// What a model is told about a tool.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,6 +61,28 @@ impl ToolSpec {
     }
 }
 
+/// What calling a tool may change, from harmless to costly.
+///
+/// Agents let a conversation that holds untrusted text call tools by this label.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Effect {
+    /// Nothing: the tool only looks something up or computes.
+    Read,
+    /// Its author did not say. The default.
+    #[default]
+    Unknown,
+    /// State of the application.
+    Write,
+    /// The world outside: mail, messages, requests that change something.
+    External,
+    /// Money.
+    Pay,
+}
+
 /// Why a tool did not return a result.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -92,13 +115,22 @@ pub struct ToolOutput {
     pub is_error: bool,
     /// The same result for programs; the model does not see it.
     pub structured: Option<Value>,
+    /// Whether the content may steer the model; untrusted unless set.
+    pub trust: Trust,
 }
 
 impl ToolOutput {
+    /// Marks the content as the application's own, reviewed material, which may steer the model.
+    #[must_use]
+    pub fn trusted(mut self) -> Self {
+        self.trust = Trust::Trusted;
+        self
+    }
+
     /// Makes this the answer to `call`, for [`Message::tool`](crate::Message::tool).
     #[must_use]
     pub fn answer(self, call: &ToolCall) -> ToolResult {
-        let mut result = ToolResult::to(call, self.content);
+        let mut result = ToolResult::to(call, self.content).with_trust(self.trust);
         result.is_error = self.is_error;
         result
     }
@@ -234,6 +266,11 @@ pub trait Tool: Send + Sync {
     /// Returns what the model is told about the tool.
     fn spec(&self) -> &ToolSpec;
 
+    /// Returns what a call may change.
+    fn effect(&self) -> Effect {
+        Effect::Unknown
+    }
+
     /// Runs the tool with the JSON text the model wrote. Empty text and `null` mean `{}`.
     ///
     /// # Errors
@@ -246,6 +283,8 @@ pub type DynTool = Arc<dyn Tool>;
 
 crate::forward::forward! { T: Tool =>
     fn spec(&self) -> &ToolSpec { (**self).spec() }
+
+    fn effect(&self) -> Effect { (**self).effect() }
 
     async fn call(&self, arguments: &str, context: &ToolContext) -> Result<ToolOutput, ToolError> {
         (**self).call(arguments, context).await
@@ -271,6 +310,7 @@ pub fn parse_arguments<A: DeserializeOwned>(arguments: &str) -> Result<A, ToolEr
 /// A [`Tool`] made from a closure by [`tool_fn`].
 pub struct FnTool<F, A> {
     spec: ToolSpec,
+    effect: Effect,
     function: F,
     arguments: PhantomData<fn(A)>,
 }
@@ -306,8 +346,25 @@ where
 {
     FnTool {
         spec: ToolSpec::of::<A>(name, description),
+        effect: Effect::Unknown,
         function,
         arguments: PhantomData,
+    }
+}
+
+impl<F, A> FnTool<F, A> {
+    /// Sets what a call may change.
+    #[must_use]
+    pub fn with_effect(mut self, effect: Effect) -> Self {
+        self.effect = effect;
+        self
+    }
+
+    /// Sets whether the provider must enforce the schema.
+    #[must_use]
+    pub fn with_strict(mut self, strict: bool) -> Self {
+        self.spec.strict = strict;
+        self
     }
 }
 
@@ -321,6 +378,10 @@ where
 {
     fn spec(&self) -> &ToolSpec {
         &self.spec
+    }
+
+    fn effect(&self) -> Effect {
+        self.effect
     }
 
     async fn call(&self, arguments: &str, _context: &ToolContext) -> Result<ToolOutput, ToolError> {

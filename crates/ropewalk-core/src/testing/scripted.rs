@@ -295,7 +295,9 @@ fn deltas_of(
             Part::Reasoning(r) if is_foreign(&r, provider) => {
                 deltas.push(WireDelta::Part(Part::Reasoning(r)));
             }
-            Part::Text { text, cache: None } => {
+            Part::Text {
+                text, cache: None, ..
+            } => {
                 let piece = |text| WireDelta::Text { slot, text };
                 deltas.extend(pieces(&text, chunk).map(piece));
             }

@@ -1,0 +1,1 @@
+//! Prompts, typed steps, memory and agents.

@@ -1,0 +1,1 @@
+//! The `#[tool]` attribute; use it through `ropewalk-tools`.

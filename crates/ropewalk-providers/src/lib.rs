@@ -1,0 +1,1 @@
+//! Language-model APIs behind the traits of `ropewalk-core`.
