@@ -1,1 +1,10 @@
 //! One binary for all integration tests of this crate.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod attribute;
+mod set;
