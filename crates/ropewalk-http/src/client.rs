@@ -1,0 +1,480 @@
+//! Time-outs, retry and size limits over any transport.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use futures_core::stream::BoxStream;
+use futures_util::StreamExt;
+use http::{HeaderMap, StatusCode};
+use ropewalk_core::{Error, ErrorKind, Result};
+use tokio::time::{Instant, timeout};
+
+use crate::failure::{self, request_id};
+use crate::frame::{Frame, Framing, MAX_LINE};
+use crate::request::Request;
+use crate::retry::RetryPolicy;
+use crate::transport::{ConnectOptions, Reply, ReqwestTransport, Transport};
+
+/// Most of a failed reply that is read, in bytes.
+const MAX_FAILURE: usize = 1 << 20;
+
+/// How a [`Client`] works.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct ClientOptions {
+    /// Limit on an attempt that is no stream, and on the wait for the headers of a stream; 600 s.
+    pub timeout: Duration,
+    /// Limit on the wait for the next piece of a stream; 120 s. A whole stream has no limit.
+    pub idle_timeout: Duration,
+    /// Largest whole reply, in bytes; 256 MiB.
+    pub max_body: usize,
+    /// Longest line of a stream, in bytes; 16 MiB.
+    pub max_line: usize,
+    /// When to send again.
+    pub retry: RetryPolicy,
+    /// Seed of the random part of waits; drawn by the system when `None`.
+    pub seed: Option<u64>,
+    /// How to connect; not used with a transport of one's own.
+    pub connect: ConnectOptions,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(600),
+            idle_timeout: Duration::from_secs(120),
+            max_body: 256 << 20,
+            max_line: MAX_LINE,
+            retry: RetryPolicy::default(),
+            seed: None,
+            connect: ConnectOptions::default(),
+        }
+    }
+}
+
+impl ClientOptions {
+    /// Creates the defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the limit on an attempt that is no stream.
+    #[must_use]
+    pub fn with_timeout(mut self, limit: Duration) -> Self {
+        self.timeout = limit;
+        self
+    }
+
+    /// Sets the limit on the wait for the next piece of a stream.
+    #[must_use]
+    pub fn with_idle_timeout(mut self, limit: Duration) -> Self {
+        self.idle_timeout = limit;
+        self
+    }
+
+    /// Sets the limit on making a connection.
+    #[must_use]
+    pub fn with_connect_timeout(mut self, limit: Duration) -> Self {
+        self.connect.connect_timeout = limit;
+        self
+    }
+
+    /// Sets when to send again.
+    #[must_use]
+    pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// Sets the address of a proxy.
+    #[must_use]
+    pub fn with_proxy(mut self, address: impl Into<String>) -> Self {
+        self.connect.proxy = Some(address.into());
+        self
+    }
+
+    /// Sets the largest whole reply, in bytes.
+    #[must_use]
+    pub fn with_max_body(mut self, bytes: usize) -> Self {
+        self.max_body = bytes;
+        self
+    }
+
+    /// Sets the longest line of a stream, in bytes.
+    #[must_use]
+    pub fn with_max_line(mut self, bytes: usize) -> Self {
+        self.max_line = bytes;
+        self
+    }
+
+    /// Sets the seed of the random part of waits.
+    #[must_use]
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+}
+
+/// Sends requests with time-outs, retry and size limits. Cheap to clone; clones share connections.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    transport: Arc<dyn Transport>,
+    options: ClientOptions,
+    random: Mutex<fastrand::Rng>,
+}
+
+/// A whole reply with a good status.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Response {
+    /// The status, 200 to 299.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+    /// How many times the request was sent.
+    pub attempts: u32,
+}
+
+impl Response {
+    /// Returns the provider's id of the request.
+    #[must_use]
+    pub fn request_id(&self) -> Option<String> {
+        request_id(&self.headers)
+    }
+
+    /// Parses the body as JSON.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Decode`] with the content type and the beginning of what came instead.
+    pub fn json(&self) -> Result<serde_json::Value> {
+        serde_json::from_slice(&self.body).map_err(|e| {
+            let kind = self.headers.get(http::header::CONTENT_TYPE);
+            let kind = kind
+                .and_then(|k| k.to_str().ok())
+                .unwrap_or("no content type");
+            let start = String::from_utf8_lossy(&self.body[..self.body.len().min(120)]);
+            let message = format!("the reply ({kind}) is no JSON ({e}): {start}");
+            Error::new(ErrorKind::Decode, message)
+        })
+    }
+}
+
+/// A reply with a good status whose body arrives piece by piece. Dropping it ends the exchange.
+pub struct Streaming {
+    /// The status, 200 to 299.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// How many times the request was sent.
+    pub attempts: u32,
+    body: BoxStream<'static, Result<Bytes>>,
+    max_line: usize,
+    max_body: usize,
+}
+
+impl fmt::Debug for Streaming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Streaming")
+            .field("status", &self.status)
+            .field("attempts", &self.attempts)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Streaming {
+    /// Returns the provider's id of the request.
+    #[must_use]
+    pub fn request_id(&self) -> Option<String> {
+        request_id(&self.headers)
+    }
+
+    /// Returns whether the content type begins with `kind`.
+    #[must_use]
+    pub fn is(&self, kind: &str) -> bool {
+        let found = self.headers.get(http::header::CONTENT_TYPE);
+        found.is_some_and(|v| {
+            v.as_bytes()
+                .to_ascii_lowercase()
+                .starts_with(kind.as_bytes())
+        })
+    }
+
+    /// Returns the pieces of the body as they arrive.
+    #[must_use]
+    pub fn bytes(self) -> BoxStream<'static, Result<Bytes>> {
+        self.body
+    }
+
+    /// Reads the whole body, for servers that do not stream although asked to.
+    ///
+    /// # Errors
+    /// As the pieces, and [`ErrorKind::Decode`] when it is too large.
+    pub async fn whole(self) -> Result<Bytes> {
+        collect(self.body, self.max_body).await
+    }
+
+    /// Cuts the body into frames.
+    #[must_use]
+    pub fn frames(self, framing: Framing) -> BoxStream<'static, Result<Frame>> {
+        let framer = framing.framer(self.max_line);
+        self.frames_by(framer)
+    }
+
+    /// Cuts the body into frames with a framer of one's own.
+    #[must_use]
+    pub fn frames_by(self, framer: Box<dyn crate::Framer>) -> BoxStream<'static, Result<Frame>> {
+        let state = (self.body, framer, false);
+        let batches =
+            futures_util::stream::unfold(state, |(mut body, mut framer, over)| async move {
+                if over {
+                    return None;
+                }
+                let mut frames = Vec::new();
+                let (result, over) = match body.next().await {
+                    Some(Ok(bytes)) => (framer.push(&bytes, &mut frames), false),
+                    Some(Err(error)) => (Err(error), true),
+                    None => (framer.finish(&mut frames), true),
+                };
+                let over = over || result.is_err();
+                let items = frames.into_iter().map(Ok).chain(result.err().map(Err));
+                Some((
+                    futures_util::stream::iter(items.collect::<Vec<_>>()),
+                    (body, framer, over),
+                ))
+            });
+        batches.flatten().boxed()
+    }
+}
+
+impl Client {
+    /// Creates a client that connects by itself.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`] for a bad proxy address or unreadable certificates.
+    pub fn new(options: ClientOptions) -> Result<Self> {
+        let transport = ReqwestTransport::new(&options.connect)?;
+        Ok(Self::with_transport(Arc::new(transport), options))
+    }
+
+    /// Creates a client over a transport of one's own.
+    #[must_use]
+    pub fn with_transport(transport: Arc<dyn Transport>, options: ClientOptions) -> Self {
+        let random = match options.seed {
+            Some(seed) => fastrand::Rng::with_seed(seed),
+            None => fastrand::Rng::new(),
+        };
+        let inner = Inner {
+            transport,
+            options,
+            random: Mutex::new(random),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Returns how this client works.
+    #[must_use]
+    pub fn options(&self) -> &ClientOptions {
+        &self.inner.options
+    }
+
+    /// Sends a request and reads the whole reply.
+    ///
+    /// # Errors
+    /// A status other than 200 to 299 as the kind that status and body call for, with
+    /// [`Error::http`]; [`ErrorKind::Timeout`], [`ErrorKind::Connection`]; [`ErrorKind::Decode`]
+    /// for a reply that is too large. Never anything with a secret of the request in it.
+    pub async fn send(&self, request: &Request) -> Result<Response> {
+        let limit = request.timeout.unwrap_or(self.inner.options.timeout);
+        self.attempts(request, async |attempts| {
+            let exchange = async {
+                let reply = self.start(request).await?;
+                let body = collect(reply.body, self.inner.options.max_body).await?;
+                Ok(Response {
+                    status: reply.status,
+                    headers: reply.headers,
+                    body,
+                    attempts,
+                })
+            };
+            within(limit, "no whole reply", exchange).await
+        })
+        .await
+    }
+
+    /// Sends a request and returns when the first piece of the body is there. Until then failures
+    /// are retried, afterwards never: what was seen cannot be unsaid.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn stream(&self, request: &Request) -> Result<Streaming> {
+        let options = &self.inner.options;
+        let limit = request.timeout.unwrap_or(options.timeout);
+        let idle = options.idle_timeout;
+        self.attempts(request, async |attempts| {
+            let reply = within(limit, "no reply", self.start(request)).await?;
+            let mut body = idle_limited(reply.body, idle);
+            let first = body.next().await.transpose()?;
+            let body = futures_util::stream::iter(first.map(Ok)).chain(body);
+            let about = request.clone();
+            let body = body.map(move |piece| piece.map_err(|e| named(e, &about)));
+            Ok(Streaming {
+                status: reply.status,
+                headers: reply.headers,
+                attempts,
+                body: body.boxed(),
+                max_line: options.max_line,
+                max_body: options.max_body,
+            })
+        })
+        .await
+    }
+
+    /// Sends once; a bad status is an error.
+    async fn start(&self, request: &Request) -> Result<Reply> {
+        let reply = self.inner.transport.send(request).await?;
+        if reply.status.is_success() {
+            return Ok(reply);
+        }
+        let body = collect_up_to(reply.body, MAX_FAILURE).await;
+        let now = SystemTime::now();
+        let provider = &request.provider;
+        Err(failure::of_reply(
+            provider,
+            reply.status,
+            reply.headers,
+            body,
+            now,
+        ))
+    }
+
+    async fn attempts<T>(
+        &self,
+        request: &Request,
+        once: impl AsyncFn(u32) -> Result<T>,
+    ) -> Result<T> {
+        let retry = &self.inner.options.retry;
+        let started = Instant::now();
+        let mut number = 0;
+        loop {
+            let error = match once(number + 1).await {
+                Ok(value) => return Ok(value),
+                Err(error) => named(error, request),
+            };
+            let random = {
+                let mut random = self
+                    .inner
+                    .random
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                random.f64()
+            };
+            let Some(wait) = retry.wait(number, &error, random) else {
+                return Err(counted(error, number + 1));
+            };
+            number += 1;
+            tracing::debug!(
+                provider = %request.provider,
+                attempt = number,
+                wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+                elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+                error.type = error.kind().as_str(),
+                "retrying"
+            );
+            tokio::time::sleep(wait).await;
+        }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("options", &self.inner.options)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Sets who was asked and masks the request's secrets.
+fn named(error: Error, request: &Request) -> Error {
+    error
+        .with_provider(request.provider.clone())
+        .mask(&request.secrets())
+}
+
+/// Says how many times the request was sent.
+fn counted(error: Error, attempts: u32) -> Error {
+    match error.http().cloned() {
+        Some(mut http) => {
+            http.attempts = attempts;
+            error.with_http(http)
+        }
+        None => error,
+    }
+}
+
+async fn within<T>(
+    limit: Duration,
+    what: &str,
+    exchange: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    match timeout(limit, exchange).await {
+        Ok(result) => result,
+        Err(_) => Err(Error::new(
+            ErrorKind::Timeout,
+            format!("{what} within {} s", limit.as_secs_f64()),
+        )),
+    }
+}
+
+fn idle_limited(
+    body: BoxStream<'static, Result<Bytes>>,
+    limit: Duration,
+) -> BoxStream<'static, Result<Bytes>> {
+    futures_util::stream::unfold(Some(body), move |body| async move {
+        let mut body = body?;
+        match timeout(limit, body.next()).await {
+            Ok(piece) => Some((piece?, Some(body))),
+            Err(_) => {
+                let message = format!("the stream stood still for {} s", limit.as_secs_f64());
+                Some((Err(Error::new(ErrorKind::Timeout, message)), None))
+            }
+        }
+    })
+    .boxed()
+}
+
+async fn collect(mut body: BoxStream<'static, Result<Bytes>>, limit: usize) -> Result<Bytes> {
+    let mut whole = BytesMut::new();
+    while let Some(piece) = body.next().await {
+        let piece = piece?;
+        if whole.len() + piece.len() > limit {
+            let message = format!("the reply is larger than {limit} bytes");
+            return Err(Error::new(ErrorKind::Decode, message));
+        }
+        whole.extend_from_slice(&piece);
+    }
+    Ok(whole.freeze())
+}
+
+/// The body of a failure is for the message only: what does not come is not missed.
+async fn collect_up_to(mut body: BoxStream<'static, Result<Bytes>>, limit: usize) -> Bytes {
+    let mut whole = BytesMut::new();
+    while let Some(Ok(piece)) = body.next().await {
+        let room = limit - whole.len();
+        whole.extend_from_slice(&piece[..piece.len().min(room)]);
+        if whole.len() == limit {
+            break;
+        }
+    }
+    whole.freeze()
+}
