@@ -1,1 +1,9 @@
-//! One binary for all integration tests of this crate.
+//! Integration tests of `ropewalk-agents`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod prompt;
