@@ -295,21 +295,13 @@ impl Client {
     /// [`Error::http`]; [`ErrorKind::Timeout`], [`ErrorKind::Connection`]; [`ErrorKind::Decode`]
     /// for a reply that is too large. Never anything with a secret of the request in it.
     pub async fn send(&self, request: &Request) -> Result<Response> {
-        let limit = request.timeout.unwrap_or(self.inner.options.timeout);
-        self.attempts(request, async |attempts| {
-            let exchange = async {
-                let reply = self.start(request).await?;
-                let body = collect(reply.body, self.inner.options.max_body).await?;
-                Ok(Response {
-                    status: reply.status,
-                    headers: reply.headers,
-                    body,
-                    attempts,
-                })
-            };
-            within(limit, "no whole reply", exchange).await
-        })
-        .await
+        let mut attempts = Attempts::of(request);
+        loop {
+            match self.send_once(request, attempts.number + 1).await {
+                Ok(response) => return Ok(response),
+                Err(error) => attempts.wait_after(error, &self.inner).await?,
+            }
+        }
     }
 
     /// Sends a request and returns when the first piece of the body is there. Until then failures
@@ -318,26 +310,48 @@ impl Client {
     /// # Errors
     /// As [`send`](Self::send).
     pub async fn stream(&self, request: &Request) -> Result<Streaming> {
+        let mut attempts = Attempts::of(request);
+        loop {
+            match self.stream_once(request, attempts.number + 1).await {
+                Ok(streaming) => return Ok(streaming),
+                Err(error) => attempts.wait_after(error, &self.inner).await?,
+            }
+        }
+    }
+
+    async fn send_once(&self, request: &Request, attempts: u32) -> Result<Response> {
         let options = &self.inner.options;
         let limit = request.timeout.unwrap_or(options.timeout);
-        let idle = options.idle_timeout;
-        self.attempts(request, async |attempts| {
-            let reply = within(limit, "no reply", self.start(request)).await?;
-            let mut body = idle_limited(reply.body, idle);
-            let first = body.next().await.transpose()?;
-            let body = futures_util::stream::iter(first.map(Ok)).chain(body);
-            let about = request.clone();
-            let body = body.map(move |piece| piece.map_err(|e| named(e, &about)));
-            Ok(Streaming {
+        let exchange = async {
+            let reply = self.start(request).await?;
+            let body = collect(reply.body, options.max_body).await?;
+            Ok(Response {
                 status: reply.status,
                 headers: reply.headers,
+                body,
                 attempts,
-                body: body.boxed(),
-                max_line: options.max_line,
-                max_body: options.max_body,
             })
+        };
+        within(limit, "no whole reply", exchange).await
+    }
+
+    async fn stream_once(&self, request: &Request, attempts: u32) -> Result<Streaming> {
+        let options = &self.inner.options;
+        let limit = request.timeout.unwrap_or(options.timeout);
+        let reply = within(limit, "no reply", self.start(request)).await?;
+        let mut body = idle_limited(reply.body, options.idle_timeout);
+        let first = body.next().await.transpose()?;
+        let body = futures_util::stream::iter(first.map(Ok)).chain(body);
+        let about = request.clone();
+        let body = body.map(move |piece| piece.map_err(|e| named(e, &about)));
+        Ok(Streaming {
+            status: reply.status,
+            headers: reply.headers,
+            attempts,
+            body: body.boxed(),
+            max_line: options.max_line,
+            max_body: options.max_body,
         })
-        .await
     }
 
     /// Sends once; a bad status is an error.
@@ -357,42 +371,48 @@ impl Client {
             now,
         ))
     }
+}
 
-    async fn attempts<T>(
-        &self,
-        request: &Request,
-        once: impl AsyncFn(u32) -> Result<T>,
-    ) -> Result<T> {
-        let retry = &self.inner.options.retry;
-        let started = Instant::now();
-        let mut number = 0;
-        loop {
-            let error = match once(number + 1).await {
-                Ok(value) => return Ok(value),
-                Err(error) => named(error, request),
-            };
-            let random = {
-                let mut random = self
-                    .inner
-                    .random
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
-                random.f64()
-            };
-            let Some(wait) = retry.wait(number, &error, random) else {
-                return Err(counted(error, number + 1));
-            };
-            number += 1;
-            tracing::debug!(
-                provider = %request.provider,
-                attempt = number,
-                wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-                elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-                error.type = error.kind().as_str(),
-                "retrying"
-            );
-            tokio::time::sleep(wait).await;
+/// The attempts at one request.
+struct Attempts<'r> {
+    request: &'r Request,
+    started: Instant,
+    /// How many have failed.
+    number: u32,
+}
+
+impl<'r> Attempts<'r> {
+    fn of(request: &'r Request) -> Self {
+        Self {
+            request,
+            started: Instant::now(),
+            number: 0,
         }
+    }
+
+    /// Waits until the request may be sent again, or gives the error back.
+    async fn wait_after(&mut self, error: Error, client: &Inner) -> Result<()> {
+        let error = named(error, self.request);
+        let random = {
+            let random = client.random.lock();
+            random.unwrap_or_else(PoisonError::into_inner).f64()
+        };
+        let wait = client.options.retry.wait(self.number, &error, random);
+        self.number += 1;
+        let Some(wait) = wait else {
+            return Err(counted(error, self.number));
+        };
+        let milliseconds = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+        tracing::debug!(
+            provider = %self.request.provider,
+            attempt = self.number,
+            wait_ms = milliseconds(wait),
+            elapsed_ms = milliseconds(self.started.elapsed()),
+            error.type = error.kind().as_str(),
+            "retrying"
+        );
+        tokio::time::sleep(wait).await;
+        Ok(())
     }
 }
 

@@ -28,9 +28,8 @@
 //!     }
 //! }
 //!
-//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true);
-//! # let runtime = { let mut r = runtime; r.build().unwrap() };
-//! # runtime.block_on(async {
+//! # let mut runtime = tokio::runtime::Builder::new_current_thread();
+//! # runtime.enable_time().start_paused(true).build().unwrap().block_on(async {
 //! let client = Client::with_transport(Arc::new(Moody(0.into())), ClientOptions::new());
 //! let response = client.send(&Request::get("https://api.test/v1/models")).await?;
 //! assert_eq!((response.attempts, response.json()?["ok"].as_bool()), (2, Some(true)));
@@ -55,7 +54,8 @@
 //! | --- | --- | --- |
 //! | `rustls` | yes | TLS by rustls with ring and the system's certificates |
 //! | `native-tls` | no | TLS by the platform's library |
-//! | `full` | no | `rustls` |
+//! | `testing` | no | `testing`: a transport that answers from a script |
+//! | `full` | no | `rustls`, `testing` |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod client;
@@ -66,6 +66,8 @@ mod guard;
 mod multipart;
 mod request;
 mod retry;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod transport;
 
 pub use client::{Client, ClientOptions, Response, Streaming};
