@@ -6,4 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod embedding;
 mod prompt;
+mod router;
+mod step;
