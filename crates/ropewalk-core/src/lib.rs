@@ -50,7 +50,7 @@
 //! | piece by piece | [`ChatStream`], [`StreamEvent`], [`StreamAssembler`], [`WireDelta`] |
 //! | abilities of models | [`ChatModel`], [`EmbeddingModel`], [`ImageModel`], [`SpeechModel`], [`TranscriptionModel`], [`ModerationModel`], [`RerankModel`] |
 //! | typed replies | [`ChatModelExt::extract`], [`ExtractOptions`] |
-//! | tools | [`Tool`], [`tool_fn`], [`ToolContext`] |
+//! | tools | [`Tool`], [`tool_fn`], [`ToolContext`], [`SchemaDialect`] |
 //! | where crates meet | [`TokenCounter`], [`Pricing`], [`Retriever`], [`ChatHistory`], [`Progress`] |
 //!
 //! # Laws
@@ -94,6 +94,7 @@ mod request;
 mod rerank;
 mod response;
 mod retriever;
+mod schema;
 mod source;
 mod speech;
 mod stream;
@@ -128,6 +129,7 @@ pub use request::{ChatRequest, Effort, OnUnsupported, Options, ResponseFormat, T
 pub use rerank::{DynRerankModel, Ranked, RerankModel, RerankRequest, RerankResponse};
 pub use response::{ChatResponse, FinishReason, Timing, TokenLogprob, Usage, Warning};
 pub use retriever::{DynRetriever, Passage, Retriever, Source, Trust};
+pub use schema::SchemaDialect;
 pub use speech::{DynSpeechModel, SpeechModel, SpeechRequest, SpeechResponse, SpeechStream};
 pub use stream::{ChatStream, StreamEvent};
 pub use tool::{

@@ -27,18 +27,10 @@ pub enum Trust {
 impl Trust {
     /// Returns whether a text of this label may steer the model.
     #[must_use]
-    #[expect(
-        clippy::trivially_copy_pass_by_ref,
-        reason = "serde passes fields by reference"
-    )]
     pub fn is_trusted(&self) -> bool {
         *self == Self::Trusted
     }
 
-    #[expect(
-        clippy::trivially_copy_pass_by_ref,
-        reason = "serde passes fields by reference"
-    )]
     pub(crate) fn is_untrusted(&self) -> bool {
         *self == Self::Untrusted
     }

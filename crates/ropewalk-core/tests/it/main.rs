@@ -13,4 +13,5 @@ mod embed;
 mod extract;
 mod forwards;
 mod redact;
+mod schema;
 mod stream;
