@@ -7,6 +7,8 @@
 )]
 
 mod embedding;
+mod history;
+mod memory;
 mod prompt;
 mod router;
 mod step;

@@ -1,0 +1,33 @@
+//! Labels of trust of messages.
+
+use ropewalk_core::{Message, Part, Trust};
+
+/// Returns the least trust of anything in a message.
+pub(crate) fn least_trust(message: &Message) -> Trust {
+    let least = message.content.iter().map(part_trust).min();
+    least.unwrap_or(Trust::Trusted)
+}
+
+fn part_trust(part: &Part) -> Trust {
+    match part {
+        Part::Text { trust, .. } => *trust,
+        Part::ToolResult(result) => {
+            // A trusted result cannot vouch for a part that says of itself that it is not.
+            let inside = result.content.iter().map(part_trust).min();
+            result.trust.min(inside.unwrap_or(Trust::Trusted))
+        }
+        // What the model made itself is judged by what it had read.
+        Part::Reasoning(_) | Part::ToolCall(_) => Trust::Trusted,
+        // A picture or document can hold text as well as any page can, and an item only the
+        // provider understands (hosted search) comes from outside.
+        _ => Trust::Untrusted,
+    }
+}
+
+/// Creates a text part with this label.
+pub(crate) fn text_with_trust(text: impl Into<String>, trust: Trust) -> Part {
+    match trust {
+        Trust::Trusted => Part::text(text),
+        Trust::Untrusted => Part::untrusted_text(text),
+    }
+}
