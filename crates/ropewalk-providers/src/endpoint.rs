@@ -35,6 +35,7 @@ pub struct Endpoint {
     key: Option<ApiKey>,
     headers: Vec<(String, String)>,
     query: Vec<(String, String)>,
+    idempotency: Option<&'static str>,
     client: Client,
 }
 
@@ -57,6 +58,7 @@ impl Endpoint {
             key,
             headers: Vec::new(),
             query: Vec::new(),
+            idempotency: None,
             client,
         };
         Ok(endpoint.with_base_url(base_url))
@@ -129,6 +131,14 @@ impl Endpoint {
         self
     }
 
+    /// Sends a new random key with every POST request, in a header of this name; the attempts of
+    /// one request share it, so that a repeated one is not carried out twice.
+    #[must_use]
+    pub fn with_idempotency_key(mut self, header: &'static str) -> Self {
+        self.idempotency = Some(header);
+        self
+    }
+
     /// Sets the HTTP client: time-outs, retry, proxy or a transport of one's own.
     #[must_use]
     pub fn with_client(mut self, client: Client) -> Self {
@@ -151,7 +161,11 @@ impl Endpoint {
     /// [`ErrorKind::Configuration`] when the key or a header cannot be sent.
     pub fn request(&self, method: Method, path: &str) -> Result<Request> {
         let url = format!("{}{path}", self.base_url);
+        let key = self.idempotency.filter(|_| method == Method::POST);
         let mut request = Request::new(method, url).with_provider(self.provider.clone());
+        if let Some(header) = key {
+            request = request.with_header(header, &unique())?;
+        }
         if let Some(key) = &self.key {
             key.check(&self.provider)?;
             let secret = key.expose();
@@ -227,6 +241,14 @@ impl Endpoint {
         let message = format!("no API key: set {variable} or hand one in");
         Error::new(ErrorKind::Authentication, message).with_provider(provider.to_owned())
     }
+}
+
+/// Returns 128 bits in hex that no other call returns: the standard library's random state comes
+/// from the system.
+fn unique() -> String {
+    use std::hash::{BuildHasher, RandomState};
+    let half = || RandomState::new().hash_one(());
+    format!("ropewalk-{:016x}{:016x}", half(), half())
 }
 
 impl fmt::Debug for Endpoint {

@@ -1,0 +1,145 @@
+//! OpenAI, and every server compatible with it.
+
+use std::fmt;
+
+use ropewalk_core::Result;
+use ropewalk_http::Client;
+
+use crate::dialect::Dialect;
+use crate::endpoint::Endpoint;
+use crate::key::ApiKey;
+use crate::presets;
+
+/// OpenAI, or a server that speaks its language.
+///
+/// Cheap to clone; the clones share one pool of connections.
+#[derive(Clone)]
+pub struct OpenAi {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) dialect: Dialect,
+}
+
+impl OpenAi {
+    /// Creates OpenAI itself.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`](ropewalk_core::ErrorKind::Configuration) when no HTTP client
+    /// can be made.
+    pub fn new(key: impl Into<ApiKey>) -> Result<Self> {
+        Self::compatible(presets::OPENAI, presets::OPENAI.base_url, key.into())
+    }
+
+    /// Creates OpenAI from the environment: `OPENAI_API_KEY`, and if they are set
+    /// `OPENAI_BASE_URL`, `OPENAI_ORG_ID` and `OPENAI_PROJECT_ID`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Authentication`](ropewalk_core::ErrorKind::Authentication) without a key,
+    /// otherwise as [`new`](Self::new).
+    pub fn from_env() -> Result<Self> {
+        let mut openai = Self::from_env_for(presets::OPENAI)?;
+        for (variable, header) in [
+            ("OPENAI_ORG_ID", "openai-organization"),
+            ("OPENAI_PROJECT_ID", "openai-project"),
+        ] {
+            if let Some(value) = variable_of(variable) {
+                openai = openai.with_endpoint(|e| e.with_header(header, value));
+            }
+        }
+        Ok(openai)
+    }
+
+    /// Creates a compatible server from the environment, by the variables its dialect names.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Authentication`](ropewalk_core::ErrorKind::Authentication) when the server
+    /// needs a key and there is none, otherwise as [`new`](Self::new).
+    pub fn from_env_for(dialect: Dialect) -> Result<Self> {
+        let key = variable_of(dialect.key_variable).map(ApiKey::new);
+        if dialect.needs_key && key.is_none() {
+            return Err(Endpoint::missing_key(dialect.name, dialect.key_variable));
+        }
+        let base_url = variable_of(dialect.base_url_variable);
+        let base_url = base_url.unwrap_or_else(|| dialect.base_url.to_owned());
+        Self::compatible(dialect, base_url, key)
+    }
+
+    /// Creates a compatible server. Servers on this machine often need no key: hand in `None`.
+    ///
+    /// ```
+    /// use ropewalk_core::ChatModel;
+    /// use ropewalk_providers::{OpenAi, presets};
+    ///
+    /// let server = OpenAi::compatible(presets::VLLM, "http://127.0.0.1:8000/v1", None)?;
+    /// assert_eq!(server.dialect().name, "vllm");
+    /// # Ok::<(), ropewalk_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn compatible(
+        dialect: Dialect,
+        base_url: impl Into<String>,
+        key: impl Into<Option<ApiKey>>,
+    ) -> Result<Self> {
+        let endpoint = Endpoint::new(dialect.name, base_url, dialect.auth(), key.into())?;
+        let endpoint = match dialect.idempotency {
+            true => endpoint.with_idempotency_key("idempotency-key"),
+            false => endpoint,
+        };
+        Ok(Self { endpoint, dialect })
+    }
+
+    /// Changes the endpoint: its headers, key, name or HTTP client.
+    #[must_use]
+    pub fn with_endpoint(mut self, change: impl FnOnce(Endpoint) -> Endpoint) -> Self {
+        self.endpoint = change(self.endpoint);
+        self
+    }
+
+    /// Changes the dialect, for a server or model that differs from its preset.
+    #[must_use]
+    pub fn with_dialect(mut self, change: impl FnOnce(&mut Dialect)) -> Self {
+        change(&mut self.dialect);
+        self
+    }
+
+    /// Sets another base URL.
+    #[must_use]
+    pub fn with_base_url(self, url: impl Into<String>) -> Self {
+        self.with_endpoint(|e| e.with_base_url(url))
+    }
+
+    /// Sets the HTTP client.
+    #[must_use]
+    pub fn with_client(self, client: Client) -> Self {
+        self.with_endpoint(|e| e.with_client(client))
+    }
+
+    /// Returns the endpoint.
+    #[must_use]
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Returns the dialect.
+    #[must_use]
+    pub fn dialect(&self) -> &Dialect {
+        &self.dialect
+    }
+}
+
+impl fmt::Debug for OpenAi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenAi")
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Returns an environment variable that is set and not empty.
+fn variable_of(name: &str) -> Option<String> {
+    if name.is_empty() {
+        return None;
+    }
+    std::env::var(name).ok().filter(|v| !v.trim().is_empty())
+}
