@@ -12,7 +12,9 @@ use ropewalk_core::{
 };
 use ropewalk_http::{Frame, Framing, Request};
 use serde_json::Value;
+use tracing::Instrument;
 
+use crate::decorate::{chat_span, followed, settled};
 use crate::endpoint::Endpoint;
 use crate::wire::{Decoder, Notes, Wire};
 
@@ -216,13 +218,23 @@ impl ChatModel for RemoteChat {
     }
 
     async fn chat(&self, request: &ChatRequest) -> Result<ChatResponse> {
-        let result = self.ask(request).await;
-        result.map_err(|e| self.endpoint.name(e))
+        let span = chat_span(self, request, self.endpoint.host());
+        let result = self.ask(request).instrument(span.clone()).await;
+        let result = result.map_err(|e| self.endpoint.name(e));
+        settled(&span, result.as_ref());
+        result
     }
 
     async fn stream(&self, request: &ChatRequest) -> Result<ChatStream> {
-        let result = self.open(request).await;
-        result.map_err(|e| self.endpoint.name(e))
+        let span = chat_span(self, request, self.endpoint.host());
+        let result = self.open(request).instrument(span.clone()).await;
+        match result.map_err(|e| self.endpoint.name(e)) {
+            Ok(stream) => Ok(followed(stream, self, span, false)),
+            Err(error) => {
+                settled(&span, Err(&error));
+                Err(error)
+            }
+        }
     }
 
     async fn count_tokens(&self, request: &ChatRequest) -> Result<Option<u64>> {

@@ -76,6 +76,13 @@ impl Endpoint {
         &self.base_url
     }
 
+    /// Returns the host of the base URL, for traces.
+    pub(crate) fn host(&self) -> &str {
+        let rest = self.base_url.split_once("://").map_or("", |(_, rest)| rest);
+        let authority = rest.split(['/', '?']).next().unwrap_or("");
+        authority.rsplit('@').next().unwrap_or("")
+    }
+
     /// Returns the HTTP client.
     #[must_use]
     pub fn client(&self) -> &Client {

@@ -1,6 +1,7 @@
 //! Language-model APIs behind the traits of `ropewalk-core`.
 
 mod chat;
+mod decorate;
 mod dialect;
 mod endpoint;
 mod key;
@@ -9,6 +10,10 @@ pub mod presets;
 pub mod wire;
 
 pub use chat::RemoteChat;
+pub use decorate::{
+    Cache, CacheStore, DirStore, Fallback, MemoryStore, Meter, Metered, RateLimit, Record, Replay,
+    Totals, Traced,
+};
 pub use dialect::{Dialect, EffortStyle, JsonSupport, SystemRole};
 pub use endpoint::{Auth, Endpoint};
 pub use key::{ApiKey, KeyDiagnosis};
