@@ -43,7 +43,7 @@
 //! | texts | [`train_bpe`] | this crate trains, `tokenizers` runs |
 //!
 //! [`PreTokenizer`] names the families of splitting rules, [`template`] renders chat templates,
-//! [`tool_calls`] takes tool calls out of an answer.
+//! [`tool_calls`] takes tool calls out of an answer, [`reasoning`] what a model thinks before it.
 //!
 //! # Features
 //!
@@ -59,6 +59,7 @@ mod json;
 mod metadata;
 mod native;
 mod pre;
+pub mod reasoning;
 mod stream;
 pub mod template;
 mod tokenizer;

@@ -17,6 +17,8 @@ const MAX_HELD: usize = 64;
 pub struct DecodeStream {
     tokenizer: Tokenizer,
     skip_special: bool,
+    /// Special tokens that are shown all the same.
+    shown: Vec<u32>,
     state: State,
 }
 
@@ -60,8 +62,22 @@ impl DecodeStream {
         Self {
             tokenizer,
             skip_special,
+            shown: Vec::new(),
             state,
         }
+    }
+
+    /// Shows these special tokens although special tokens are skipped; texts that are no special token of the
+    /// vocabulary are passed over. A parser that reads the text may need them, such as `[TOOL_CALLS]` (see
+    /// [`ToolCallFormat::marks`](crate::tool_calls::ToolCallFormat::marks)).
+    #[must_use]
+    pub fn showing<'a>(mut self, tokens: impl IntoIterator<Item = &'a str>) -> Self {
+        let ids = tokens
+            .into_iter()
+            .filter_map(|t| self.tokenizer.token_to_id(t));
+        let special: Vec<u32> = ids.filter(|&id| self.tokenizer.is_special(id)).collect();
+        self.shown.extend(special);
+        self
     }
 
     /// Takes the next id and returns the text that is now complete, if there is any.
@@ -70,7 +86,12 @@ impl DecodeStream {
     /// [`Error::Decode`](crate::Error::Decode) if the vocabulary's decoder fails.
     pub fn push(&mut self, id: u32) -> Result<Option<String>> {
         if self.skip_special && self.tokenizer.is_special(id) {
-            return Ok(None);
+            if !self.shown.contains(&id) {
+                return Ok(None);
+            }
+            let mut text = self.flush();
+            text.extend(self.tokenizer.piece(id));
+            return Ok((!text.is_empty()).then_some(text));
         }
         let Some(bytes) = self.tokenizer.decode_bytes(id) else {
             return Ok(None);
@@ -111,25 +132,34 @@ impl DecodeStream {
 
     /// Returns the text of what is still held back and starts anew.
     pub fn finish(&mut self) -> String {
+        let text = self.flush();
+        self.state = Self::new(self.tokenizer.clone(), self.skip_special).state;
+        text
+    }
+
+    /// Gives out what is held back; spaces are dropped only at the start of the whole text.
+    fn flush(&mut self) -> String {
         let mut text = String::new();
         match &mut self.state {
             State::Bytes { pending, strip } => {
                 text.push_str(&String::from_utf8_lossy(pending));
                 strip_spaces(&mut text, strip);
+                (*strip, *pending) = (0, Vec::new());
             }
             State::Fallback { run, strip } => {
                 flush_run(run, &mut text);
                 strip_spaces(&mut text, strip);
+                *strip = 0;
             }
-            State::Whole { ids, given, .. } => {
+            State::Whole { ids, read, given } => {
                 let all = self
                     .tokenizer
                     .decode(ids, self.skip_special)
                     .unwrap_or_default();
                 text.push_str(&all[common(given, &all)..]);
+                (*ids, *read, *given) = (Vec::new(), 0, String::new());
             }
         }
-        *self = Self::new(self.tokenizer.clone(), self.skip_special);
         text
     }
 }

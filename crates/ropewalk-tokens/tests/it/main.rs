@@ -14,5 +14,6 @@ mod stream;
 mod support;
 mod template;
 mod tool_calls;
+mod tool_formats;
 mod train;
 mod vectors;

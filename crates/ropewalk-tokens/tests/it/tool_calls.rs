@@ -114,7 +114,7 @@ fn answer() -> impl Strategy<Value = String> {
             "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": \"é\"}}\n</tool_call>"
                 .to_owned()
         ),
-        Just("{\"name\": \"g\"}".to_owned()),
+        Just("<tool_call>{\"name\": \"g\"}".to_owned()),
         Just("<tool_".to_owned()),
         "\\PC{0,8}",
     ];
