@@ -7,6 +7,7 @@ extern crate self as ropewalk_tools;
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
+pub mod builtin;
 mod error;
 mod set;
 mod telemetry;

@@ -7,4 +7,8 @@
 )]
 
 mod attribute;
+mod builtin_calculator;
+mod builtin_clock;
+mod partial;
+mod runner;
 mod set;
