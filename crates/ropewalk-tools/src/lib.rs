@@ -7,11 +7,19 @@ extern crate self as ropewalk_tools;
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
+mod bind;
 pub mod builtin;
 mod error;
+mod runner;
 mod set;
+mod structured;
 mod telemetry;
 
+pub use bind::{ChatModelTools, WithTools};
 pub use error::{ToolFailure, ToolSetError};
 pub use ropewalk_macros::tool;
+pub use runner::{Route, ToolRun, ToolRunner};
 pub use set::ToolSet;
+pub use structured::fence::FenceStripper;
+pub use structured::partial::{PartialJson, PartialJsonError};
+pub use structured::windows::windows;
