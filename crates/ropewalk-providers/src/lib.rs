@@ -1,14 +1,28 @@
 //! Language-model APIs behind the traits of `ropewalk-core`.
 
+pub mod abilities;
+mod anthropic;
 mod chat;
 mod decorate;
 mod dialect;
 mod endpoint;
 mod key;
+mod model_info;
+mod native;
 mod openai;
+mod price;
 pub mod presets;
+mod settings;
 pub mod wire;
 
+pub use abilities::{
+    RemoteEmbeddings, RemoteImages, RemoteModeration, RemoteRerank, RemoteSpeech,
+    RemoteTranscription,
+};
+pub use anthropic::{
+    Anthropic, AnthropicBatches, AnthropicWire, BatchCounts, BatchRow, BatchStatus, MessageBatch,
+    Thinking,
+};
 pub use chat::RemoteChat;
 pub use decorate::{
     Cache, CacheStore, DirStore, Fallback, MemoryStore, Meter, Metered, RateLimit, Record, Replay,
@@ -17,5 +31,8 @@ pub use decorate::{
 pub use dialect::{Dialect, EffortStyle, JsonSupport, SystemRole};
 pub use endpoint::{Auth, Endpoint};
 pub use key::{ApiKey, KeyDiagnosis};
+pub use model_info::ModelInfo;
 pub use openai::OpenAi;
+pub use price::{Price, PriceTable};
+pub use settings::Settings;
 pub use wire::{Call, Decoder, Notes, Wire};

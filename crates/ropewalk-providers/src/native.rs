@@ -1,0 +1,249 @@
+//! What the wires that are not OpenAI's have in common.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ropewalk_core::schemars::Schema;
+use ropewalk_core::{
+    Effort, Error, ErrorKind, Media, MediaSource, Message, Part, Result, SchemaDialect, ToolCall,
+};
+use ropewalk_http::ApiError;
+use serde_json::{Map, Value, json};
+
+use crate::wire::Notes;
+
+/// The methods every provider has that is one [`Endpoint`](crate::Endpoint) and a wire.
+macro_rules! endpoint_methods {
+    ($provider:ty) => {
+        impl $provider {
+            /// Returns where the API is and how it is told who asks.
+            #[must_use]
+            pub fn endpoint(&self) -> &$crate::Endpoint {
+                &self.endpoint
+            }
+
+            /// Sets another endpoint: headers, authentication and parameters of one's own.
+            #[must_use]
+            pub fn with_endpoint(mut self, endpoint: $crate::Endpoint) -> Self {
+                self.endpoint = endpoint;
+                self
+            }
+
+            /// Sets another base URL; a slash at its end does not matter.
+            #[must_use]
+            pub fn with_base_url(mut self, url: impl Into<String>) -> Self {
+                self.endpoint = self.endpoint.with_base_url(url);
+                self
+            }
+
+            /// Sets the HTTP client: time-outs, retry, proxy or a transport of one's own.
+            #[must_use]
+            pub fn with_client(mut self, client: ropewalk_http::Client) -> Self {
+                self.endpoint = self.endpoint.with_client(client);
+                self
+            }
+        }
+    };
+}
+pub(crate) use endpoint_methods;
+
+/// Reads an environment variable; unset and blank are the same.
+pub(crate) fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|v| !v.trim().is_empty())
+}
+
+/// Returns a `f32` as the shortest JSON number that reads back as it (0.7, not 0.699999988).
+pub(crate) fn number(x: f32) -> Value {
+    x.to_string()
+        .parse::<f64>()
+        .map_or(Value::Null, Value::from)
+}
+
+/// Returns the arguments of a call as an object. Text that is none (cut or malformed JSON) becomes
+/// `{"invalid_arguments": TEXT}`, so that the model sees what it wrote.
+pub(crate) fn arguments(call: &ToolCall) -> Map<String, Value> {
+    match call.args() {
+        Ok(arguments) => arguments,
+        Err(_) => [("invalid_arguments".to_owned(), json!(call.arguments))]
+            .into_iter()
+            .collect(),
+    }
+}
+
+/// Returns whether a part is a text that APIs refuse as blank.
+pub(crate) fn is_blank(part: &Part) -> bool {
+    part.as_text().is_some_and(|t| t.trim().is_empty())
+}
+
+/// Finds the name of the tool that a result answers, when the result does not say.
+pub(crate) fn tool_name<'a>(name: &'a str, call_id: &str, messages: &'a [Message]) -> &'a str {
+    if !name.is_empty() {
+        return name;
+    }
+    let mut calls = messages.iter().rev().flat_map(Message::tool_calls);
+    calls.find(|c| c.id == call_id).map_or("", |c| &c.name)
+}
+
+/// Returns MIME type and base64 of media whose bytes are at hand: given, or in a `data:` URL.
+pub(crate) fn inline(media: &Media, default_mime: &str) -> Option<(String, String)> {
+    let mime = |found: &str| match &media.mime {
+        Some(mime) => mime.clone(),
+        None if found.is_empty() => default_mime.to_owned(),
+        None => found.to_owned(),
+    };
+    match &media.source {
+        MediaSource::Bytes(bytes) => Some((mime(sniff(bytes)), STANDARD.encode(bytes))),
+        MediaSource::Url(url) => {
+            let (head, data) = url.strip_prefix("data:")?.split_once(',')?;
+            let kind = head.strip_suffix(";base64")?;
+            Some((mime(kind), data.to_owned()))
+        }
+        _ => None,
+    }
+}
+
+/// Tells a type by its first bytes (the signatures of the file formats); empty when unknown.
+fn sniff(bytes: &[u8]) -> &'static str {
+    match bytes {
+        [0x89, b'P', b'N', b'G', ..] => "image/png",
+        [0xff, 0xd8, 0xff, ..] => "image/jpeg",
+        [b'G', b'I', b'F', b'8', ..] => "image/gif",
+        [
+            b'R',
+            b'I',
+            b'F',
+            b'F',
+            _,
+            _,
+            _,
+            _,
+            b'W',
+            b'E',
+            b'B',
+            b'P',
+            ..,
+        ] => "image/webp",
+        [
+            b'R',
+            b'I',
+            b'F',
+            b'F',
+            _,
+            _,
+            _,
+            _,
+            b'W',
+            b'A',
+            b'V',
+            b'E',
+            ..,
+        ] => "audio/wav",
+        [b'%', b'P', b'D', b'F', ..] => "application/pdf",
+        _ => "",
+    }
+}
+
+/// Returns the bytes of a base64 text; whatever is no base64 gives nothing.
+pub(crate) fn unbase64(text: &str) -> Vec<u8> {
+    STANDARD.decode(text).unwrap_or_default()
+}
+
+/// Notes that a wire has no place for the resolution hint of a picture.
+pub(crate) fn no_detail(media: &Media, notes: &mut Notes) -> Result<()> {
+    let reason = "the API has no resolution hint";
+    notes.unsupported("detail", media.detail.as_ref(), reason)
+}
+
+/// Notes a part that the wire cannot send.
+pub(crate) fn leave_part_out(part: &Part, reason: &'static str, notes: &mut Notes) -> Result<()> {
+    notes.leave_out(format!("{} part", part.kind()), reason)
+}
+
+/// Returns a schema in a dialect and notes what was changed.
+pub(crate) fn schema(dialect: SchemaDialect, schema: &Schema, notes: &mut Notes) -> Result<Value> {
+    let (schema, warnings) = dialect.apply(schema)?;
+    for warning in warnings {
+        notes.leave_out(warning.option, warning.reason)?;
+    }
+    Ok(schema)
+}
+
+/// Returns a budget of tokens for an amount of thinking, for models that take no amounts: 1,024,
+/// 2,048, 8,192, 16,384 and 24,576, which every model with budgets allows.
+pub(crate) fn budget(effort: Effort) -> Option<u32> {
+    match effort {
+        Effort::Minimal => Some(1024),
+        Effort::Low => Some(2048),
+        Effort::Medium => Some(8192),
+        Effort::High => Some(16_384),
+        Effort::Max => Some(24_576),
+        Effort::Budget(tokens) => Some(tokens),
+        _ => None,
+    }
+}
+
+/// Returns an unsigned number of an object.
+pub(crate) fn count(value: &Value, key: &str) -> Option<u64> {
+    value.get(key)?.as_u64()
+}
+
+/// Returns a text of an object that is not empty.
+pub(crate) fn text(value: &Value, key: &str) -> Option<String> {
+    let text = value.get(key)?.as_str()?;
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// Fails with the error that a body holds instead of a reply.
+pub(crate) fn no_error(body: &Value, provider: &str) -> Result<()> {
+    let has = body.get("error").is_some_and(|e| !e.is_null());
+    match ApiError::of(body).filter(|_| has) {
+        Some(error) => Err(error.into_error(provider)),
+        None => Ok(()),
+    }
+}
+
+/// Creates the error for a body that is no reply of this API.
+pub(crate) fn no_reply(body: &Value, missing: &str) -> Error {
+    let shown: String = body.to_string().chars().take(120).collect();
+    let message = format!("the reply has no `{missing}`: {shown}");
+    Error::new(ErrorKind::Decode, message)
+}
+
+/// Inserts a value if there is one.
+pub(crate) fn set(body: &mut Map<String, Value>, key: &str, value: Option<impl Into<Value>>) {
+    if let Some(value) = value {
+        body.insert(key.to_owned(), value.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_stay_short() {
+        for (x, shown) in [(0.7, "0.7"), (1.0, "1.0"), (0.95, "0.95"), (-0.5, "-0.5")] {
+            assert_eq!(number(x).to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn arguments_are_objects() {
+        let of = |text: &str| Value::from(arguments(&ToolCall::new("a", "f", text)));
+        assert_eq!(of(""), json!({}));
+        assert_eq!(of("null"), json!({}));
+        assert_eq!(of(r#"{"x": 1}"#), json!({"x": 1}));
+        assert_eq!(of(r#"{"x": "#), json!({"invalid_arguments": "{\"x\": "}));
+        assert_eq!(of("[1]"), json!({"invalid_arguments": "[1]"}));
+    }
+
+    #[test]
+    fn media_is_inlined() {
+        let png = Media::new(MediaSource::Bytes(vec![0x89, b'P', b'N', b'G'].into()));
+        let inlined = |m: &Media| inline(m, "x/y");
+        assert_eq!(inlined(&png), Some(("image/png".into(), "iVBORw==".into())));
+        let url = Media::url("data:image/gif;base64,AAE=");
+        assert_eq!(inlined(&url), Some(("image/gif".into(), "AAE=".into())));
+        assert_eq!(inlined(&Media::url("https://x.test/a.png")), None);
+        assert_eq!(inlined(&Media::file_id("f")), None);
+    }
+}
