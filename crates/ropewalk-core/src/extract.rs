@@ -91,6 +91,93 @@ pub struct Extracted<T> {
     pub response: ChatResponse,
 }
 
+/// How a typed reply is asked for and read: what [`extract_with`] is made of, for those who talk to
+/// the model in another way, for example streaming.
+///
+/// [`extract_with`]: crate::ChatModelExt::extract_with
+///
+/// ```
+/// use ropewalk_core::testing::ScriptedModel;
+/// use ropewalk_core::{ChatModel, ChatRequest, ExtractMode, ExtractPlan};
+/// use serde_json::json;
+///
+/// # futures_executor::block_on(async {
+/// let model = ScriptedModel::new().tool_call("final_result", json!({"value": ["a", "b"]}));
+/// let mut request = ChatRequest::from("Name two letters.");
+/// let plan = ExtractPlan::of::<Vec<char>, _>(&model, &request, ExtractMode::Auto);
+/// plan.prepare(&mut request);
+/// assert_eq!((plan.mode(), plan.tool()), (ExtractMode::Tool, Some("final_result")));
+/// let letters: Vec<char> = plan.read(&model.chat(&request).await?)?;
+/// assert_eq!(letters, ['a', 'b']);
+/// # Ok::<(), ropewalk_core::Error>(()) }).unwrap();
+/// ```
+#[derive(Debug, Clone)]
+pub struct ExtractPlan {
+    mode: ExtractMode,
+    target: Target,
+    /// Names of the request's own tools.
+    tools: Vec<String>,
+}
+
+impl ExtractPlan {
+    /// Plans to get a `T` from a model by a request.
+    pub fn of<T: JsonSchema, M: ChatModel + ?Sized>(
+        model: &M,
+        request: &ChatRequest,
+        mode: ExtractMode,
+    ) -> Self {
+        Self {
+            mode: resolve(mode, model, request),
+            target: Target::of::<T>(request),
+            tools: request.tools.iter().map(|t| t.name.clone()).collect(),
+        }
+    }
+
+    /// Makes the request ask for the value.
+    pub fn prepare(&self, request: &mut ChatRequest) {
+        self.target.ask(self.mode, request);
+    }
+
+    /// Returns how the value is asked for; not `Auto`.
+    #[must_use]
+    pub fn mode(&self) -> ExtractMode {
+        self.mode
+    }
+
+    /// Returns the name of the tool whose arguments are the value, in [`ExtractMode::Tool`].
+    #[must_use]
+    pub fn tool(&self) -> Option<&str> {
+        (self.mode == ExtractMode::Tool).then_some(self.target.tool.as_str())
+    }
+
+    /// Returns the name of the field that holds the value, when `T` is not an object itself.
+    #[must_use]
+    pub fn field(&self) -> Option<&'static str> {
+        self.target.wrapped.then_some(WRAPPED)
+    }
+
+    /// Reads the value from a whole reply.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Schema`] when the reply does not fit; [`ErrorKind::Truncated`] and
+    /// [`ErrorKind::ContentFiltered`] when it was cut, [`ErrorKind::Tool`] when the model called a
+    /// tool of the request instead. All of them carry the reply in [`Error::partial`].
+    pub fn read<T: DeserializeOwned>(&self, response: &ChatResponse) -> Result<T> {
+        refuse_incomplete(response)?;
+        self.target.read(self.mode, response).or_else(|problem| {
+            refuse_calls(response, &self.tools)?;
+            let message = format!("{} did not fit: {problem}", self.target.name);
+            Err(failed(ErrorKind::Schema, message, response))
+        })
+    }
+}
+
+fn failed(kind: ErrorKind, message: impl Into<String>, response: &ChatResponse) -> Error {
+    Error::new(kind, message)
+        .with_provider(response.provider.clone())
+        .with_partial(response.clone())
+}
+
 pub(crate) async fn extract<T, M>(
     model: &M,
     mut request: ChatRequest,
@@ -100,9 +187,11 @@ where
     T: DeserializeOwned + JsonSchema + Send,
     M: ChatModel + ?Sized,
 {
-    let mode = resolve(options.mode, model, &request);
-    let target = Target::of::<T>(&request);
-    let tools: Vec<String> = request.tools.iter().map(|t| t.name.clone()).collect();
+    let ExtractPlan {
+        mode,
+        target,
+        tools,
+    } = ExtractPlan::of::<T, M>(model, &request, options.mode);
     target.ask(mode, &mut request);
     let mut usage = Usage::default();
     let mut attempts = 0;
@@ -110,7 +199,7 @@ where
         let response = model.chat(&request).await?;
         attempts += 1;
         usage += response.usage;
-        let response = refuse_incomplete(response)?;
+        refuse_incomplete(&response)?;
         let problem = match target.read::<T>(mode, &response) {
             Ok(value) => {
                 return Ok(Extracted {
@@ -122,15 +211,13 @@ where
             }
             Err(problem) => problem,
         };
-        let response = refuse_calls(response, &tools)?;
+        refuse_calls(&response, &tools)?;
         if attempts > options.retries {
             let message = format!(
                 "{} did not fit after {attempts} attempts: {problem}",
                 target.name
             );
-            return Err(Error::new(ErrorKind::Schema, message)
-                .with_provider(response.provider.clone())
-                .with_partial(response));
+            return Err(failed(ErrorKind::Schema, message, &response));
         }
         ask_again(&mut request, response, &problem);
     }
@@ -152,7 +239,7 @@ fn resolve<M: ChatModel + ?Sized>(
 }
 
 /// A cut or filtered reply is an error of its own: repairing it would ask for the impossible.
-fn refuse_incomplete(response: ChatResponse) -> Result<ChatResponse> {
+fn refuse_incomplete(response: &ChatResponse) -> Result<()> {
     let (kind, message) = match &response.finish_reason {
         FinishReason::Length => (
             ErrorKind::Truncated,
@@ -166,27 +253,23 @@ fn refuse_incomplete(response: ChatResponse) -> Result<ChatResponse> {
             ErrorKind::ContentFiltered,
             format!("the model refused: {}", response.text()),
         ),
-        _ => return Ok(response),
+        _ => return Ok(()),
     };
-    Err(Error::new(kind, message)
-        .with_provider(response.provider.clone())
-        .with_partial(response))
+    Err(failed(kind, message, response))
 }
 
 /// Nobody here can run the tools of the request, and telling the model that its call is no JSON
 /// would teach it not to use them.
-fn refuse_calls(response: ChatResponse, tools: &[String]) -> Result<ChatResponse> {
+fn refuse_calls(response: &ChatResponse, tools: &[String]) -> Result<()> {
     let is_called = |name: &&String| response.message.tool_calls().any(|c| c.name == **name);
     let Some(name) = tools.iter().find(is_called) else {
-        return Ok(response);
+        return Ok(());
     };
     let message = format!(
         "the model called the tool `{name}`; extract does not run tools: leave them out of the \
          request, or run them first and extract from the conversation"
     );
-    Err(Error::new(ErrorKind::Tool, message)
-        .with_provider(response.provider.clone())
-        .with_partial(response))
+    Err(failed(ErrorKind::Tool, message, response))
 }
 
 /// Appends the reply and what is wrong with it, in the form the reply calls for: providers refuse
@@ -208,6 +291,7 @@ fn ask_again(request: &mut ChatRequest, response: ChatResponse, problem: &str) {
 }
 
 /// The schema of a type, always of type `object` as tools and strict output require.
+#[derive(Debug, Clone)]
 struct Target {
     name: String,
     /// Name of the tool in [`ExtractMode::Tool`].

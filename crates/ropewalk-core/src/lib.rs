@@ -112,7 +112,7 @@ pub use embed::{
     DynEmbeddingModel, EmbedKind, EmbedRequest, EmbedResponse, EmbeddingModel, EmbeddingModelExt,
 };
 pub use error::{BoxError, Error, ErrorKind, Result};
-pub use extract::{ExtractMode, ExtractOptions, Extracted};
+pub use extract::{ExtractMode, ExtractOptions, ExtractPlan, Extracted};
 pub use failure::HttpFailure;
 pub use history::{ChatHistory, DynChatHistory};
 pub use image::{DynImageModel, ImageModel, ImageRequest, ImageResponse};
