@@ -24,8 +24,9 @@ pub enum EffortStyle {
     Level(&'static [&'static str]),
     /// `"reasoning": {"effort": LEVEL}` or `{"max_tokens": BUDGET}` (OpenRouter).
     Object,
-    /// `"thinking": {"type": "enabled" | "disabled"}` (DeepSeek); a level only says yes.
-    Switch,
+    /// `"thinking": {"type": "enabled" | "disabled"}`, and of these levels the `reasoning_effort`
+    /// (DeepSeek).
+    Switch(&'static [&'static str]),
     /// Not at all.
     None,
 }
@@ -111,11 +112,13 @@ pub struct Dialect {
     pub effort: EffortStyle,
     /// Whether streams give usage only when `stream_options` ask for it.
     pub stream_usage: bool,
+    /// Whether `completion_tokens` leaves the reasoning out, which only `total_tokens` holds.
+    pub reasoning_apart: bool,
 
     /// Whether tools can be called.
     pub tools: bool,
-    /// Whether `strict` on tools is honoured.
-    pub strict_tools: bool,
+    /// Whether `strict` on tools and formats is honoured, by OpenAI's rules for schemas.
+    pub strict: bool,
     /// Whether `parallel_tool_calls` is honoured.
     pub parallel_tool_calls: bool,
     /// Whether `tool_choice` is honoured.
@@ -183,8 +186,9 @@ impl Dialect {
             cache_control: false,
             effort: EffortStyle::Level(LEVELS),
             stream_usage: true,
+            reasoning_apart: false,
             tools: true,
-            strict_tools: false,
+            strict: false,
             parallel_tool_calls: true,
             tool_choice: true,
             required_tool: "required",

@@ -14,7 +14,7 @@ pub const OPENAI: Dialect = Dialect {
     user: Some("safety_identifier"),
     cache_key: true,
     effort: EffortStyle::Level(&["none", "minimal", "low", "medium", "high", "xhigh"]),
-    strict_tools: true,
+    strict: true,
     json_with_tools: true,
     json_word: true,
     system: SystemRole::Developer,

@@ -1,13 +1,22 @@
 //! OpenAI, and every server compatible with it.
 
+mod chat;
+mod effort;
+mod responses;
+mod shared;
+
 use std::fmt;
 
 use ropewalk_core::Result;
 use ropewalk_http::Client;
 
+use self::chat::ChatWire;
+use self::responses::ResponsesWire;
+use crate::chat::RemoteChat;
 use crate::dialect::Dialect;
 use crate::endpoint::Endpoint;
 use crate::key::ApiKey;
+use crate::native::env;
 use crate::presets;
 
 /// OpenAI, or a server that speaks its language.
@@ -41,7 +50,7 @@ impl OpenAi {
             ("OPENAI_ORG_ID", "openai-organization"),
             ("OPENAI_PROJECT_ID", "openai-project"),
         ] {
-            if let Some(value) = variable_of(variable) {
+            if let Some(value) = env(variable) {
                 openai = openai.with_endpoint(|e| e.with_header(header, value));
             }
         }
@@ -54,11 +63,11 @@ impl OpenAi {
     /// [`ErrorKind::Authentication`](ropewalk_core::ErrorKind::Authentication) when the server
     /// needs a key and there is none, otherwise as [`new`](Self::new).
     pub fn from_env_for(dialect: Dialect) -> Result<Self> {
-        let key = variable_of(dialect.key_variable).map(ApiKey::new);
+        let key = env(dialect.key_variable).map(ApiKey::new);
         if dialect.needs_key && key.is_none() {
             return Err(Endpoint::missing_key(dialect.name, dialect.key_variable));
         }
-        let base_url = variable_of(dialect.base_url_variable);
+        let base_url = env(dialect.base_url_variable);
         let base_url = base_url.unwrap_or_else(|| dialect.base_url.to_owned());
         Self::compatible(dialect, base_url, key)
     }
@@ -87,6 +96,38 @@ impl OpenAi {
             false => endpoint,
         };
         Ok(Self { endpoint, dialect })
+    }
+
+    /// Returns a chat model over Chat Completions.
+    ///
+    /// ```
+    /// use ropewalk_core::ChatModel;
+    /// use ropewalk_providers::OpenAi;
+    ///
+    /// let model = OpenAi::new("sk-…")?.chat("gpt-4o-mini");
+    /// assert_eq!((model.provider(), model.model()), ("openai", "gpt-4o-mini"));
+    /// # Ok::<(), ropewalk_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn chat(&self, model: impl Into<String>) -> RemoteChat {
+        let dialect = self.dialect;
+        let wire = ChatWire { dialect };
+        RemoteChat::new(wire, self.endpoint.clone(), model, dialect.capabilities())
+    }
+
+    /// Returns a chat model over Responses.
+    ///
+    /// Nothing is stored at the provider (`store: false`): reasoning travels encrypted with the
+    /// conversation. It is asked for when the request sets an effort, holds earlier reasoning, or
+    /// the dialect says that the model takes no [`sampling`](Dialect::sampling) options, since
+    /// models without reasoning refuse to be asked.
+    #[must_use]
+    pub fn responses(&self, model: impl Into<String>) -> RemoteChat {
+        let dialect = self.dialect;
+        let wire = ResponsesWire { dialect };
+        let mut capabilities = dialect.capabilities();
+        capabilities.audio_in = false;
+        RemoteChat::new(wire, self.endpoint.clone(), model, capabilities)
     }
 
     /// Changes the endpoint: its headers, key, name or HTTP client.
@@ -134,12 +175,4 @@ impl fmt::Debug for OpenAi {
             .field("endpoint", &self.endpoint)
             .finish_non_exhaustive()
     }
-}
-
-/// Returns an environment variable that is set and not empty.
-fn variable_of(name: &str) -> Option<String> {
-    if name.is_empty() {
-        return None;
-    }
-    std::env::var(name).ok().filter(|v| !v.trim().is_empty())
 }

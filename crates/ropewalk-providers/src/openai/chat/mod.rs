@@ -1,0 +1,60 @@
+//! Chat Completions: what OpenAI and most other servers speak.
+
+mod messages;
+mod options;
+mod reply;
+
+use ropewalk_core::{ChatRequest, Result, WireDelta};
+use serde_json::Value;
+
+use super::shared::Body;
+use crate::dialect::Dialect;
+use crate::native::{no_error, no_reply};
+use crate::wire::{Call, Decoder, Wire, merge_extra};
+use reply::ChatDecoder;
+
+/// The wire of Chat Completions in one dialect.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ChatWire {
+    pub(super) dialect: Dialect,
+}
+
+impl Wire for ChatWire {
+    fn provider(&self) -> &str {
+        self.dialect.name
+    }
+
+    fn encode(&self, model: &str, request: &ChatRequest, stream: bool) -> Result<Call> {
+        let mut body = Body::new(&self.dialect, model, request);
+        messages::encode(&mut body, request)?;
+        options::encode(&mut body, request)?;
+        if stream {
+            body.set("stream", true);
+            if self.dialect.stream_usage {
+                body.set("stream_options", serde_json::json!({"include_usage": true}));
+            }
+        }
+        let Body {
+            mut fields, notes, ..
+        } = body;
+        merge_extra(&mut fields, request, self.dialect.name);
+        let path = self.dialect.chat_path.replace("{model}", model);
+        Ok(Call::new(path, fields, notes))
+    }
+
+    fn decode(&self, body: Value) -> Result<Vec<WireDelta>> {
+        no_error(&body, self.dialect.name)?;
+        let choices = body.get("choices").and_then(Value::as_array);
+        if choices.is_none_or(Vec::is_empty) {
+            return Err(no_reply(&body, "choices"));
+        }
+        let mut deltas = Vec::new();
+        ChatDecoder::new(&self.dialect).chunk(&body, &mut deltas)?;
+        deltas.push(WireDelta::End);
+        Ok(deltas)
+    }
+
+    fn decoder(&self) -> Box<dyn Decoder> {
+        Box::new(ChatDecoder::new(&self.dialect))
+    }
+}
