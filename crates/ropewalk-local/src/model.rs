@@ -9,6 +9,8 @@ use ropewalk_gguf::Gguf;
 use ropewalk_kernels::{Isa, Pool};
 use ropewalk_spec::{Footprint, ModelSpec, RopeScaling};
 
+use ropewalk_tokens::tool_calls::ToolCallFormat;
+
 use crate::decoder::{Decoder, Scratch, Span};
 use crate::generate::refuse_empty;
 use crate::rope::length_class;
@@ -31,6 +33,9 @@ pub struct LoadOptions {
     pub isa: Option<Isa>,
     /// Called after each layer and after the output head.
     pub progress: Option<LoadProgress>,
+    /// How the model writes tool calls; `None` means as its chat template does, or in any known format if the template
+    /// does not show one. Only chats use it.
+    pub tool_calls: Option<ToolCallFormat>,
 }
 
 impl std::fmt::Debug for LoadOptions {
@@ -40,6 +45,7 @@ impl std::fmt::Debug for LoadOptions {
             .field("context", &self.context)
             .field("cache", &self.cache)
             .field("isa", &self.isa)
+            .field("tool_calls", &self.tool_calls)
             .finish_non_exhaustive()
     }
 }
@@ -70,6 +76,13 @@ impl LoadOptions {
     #[must_use]
     pub fn with_isa(mut self, isa: Isa) -> Self {
         self.isa = Some(isa);
+        self
+    }
+
+    /// Sets how the model writes tool calls.
+    #[must_use]
+    pub fn with_tool_calls(mut self, format: ToolCallFormat) -> Self {
+        self.tool_calls = Some(format);
         self
     }
 

@@ -1,5 +1,6 @@
 //! Messages in, messages out.
 
+mod output;
 mod prompt;
 mod run;
 
@@ -14,7 +15,9 @@ use ropewalk_core::{
 };
 use ropewalk_gguf::Gguf;
 use ropewalk_tokens::Tokenizer;
+use ropewalk_tokens::reasoning::ReasoningTags;
 use ropewalk_tokens::template::{ChatTemplate, DateTime};
+use ropewalk_tokens::tool_calls::ToolCallFormat;
 
 use crate::sample::SamplerOptions;
 use crate::{Cache, LoadOptions, Model, Timings, load, vocab};
@@ -55,6 +58,7 @@ struct Inner {
     template: Option<Arc<Template>>,
     name: String,
     sampler: SamplerOptions,
+    tool_calls: Option<ToolCallFormat>,
     now: Option<DateTime>,
     idle: Arc<Mutex<Vec<Cache>>>,
 }
@@ -64,6 +68,9 @@ struct Inner {
 struct Template {
     chat: ChatTemplate,
     tools: OnceLock<bool>,
+    /// How it writes tool calls, and what stands around reasoning.
+    tool_calls: Option<ToolCallFormat>,
+    reasoning: Option<ReasoningTags>,
 }
 
 impl Template {
@@ -73,7 +80,12 @@ impl Template {
             source: Box::new(e),
         })?;
         let tools = OnceLock::new();
-        Ok(Arc::new(Self { chat, tools }))
+        Ok(Arc::new(Self {
+            chat,
+            tools,
+            tool_calls: ToolCallFormat::detect(source),
+            reasoning: ReasoningTags::detect(source),
+        }))
     }
 
     /// Returns whether tools reach the prompt; renders small conversations, the first time it is asked.
@@ -149,6 +161,7 @@ impl LocalModel {
                 template,
                 name,
                 sampler: SamplerOptions::default(),
+                tool_calls: options.tool_calls,
                 now: None,
                 idle: Arc::default(),
             }),
@@ -163,6 +176,7 @@ impl LocalModel {
             template: old.template.clone(),
             name: old.name.clone(),
             sampler: old.sampler.clone(),
+            tool_calls: old.tool_calls,
             now: old.now,
             idle: Arc::clone(&old.idle),
         };
@@ -196,6 +210,12 @@ impl LocalModel {
     pub fn with_template(self, source: &str) -> crate::Result<Self> {
         let template = Template::new(source, || "the chat template cannot be read".to_owned())?;
         Ok(self.with(|inner| inner.template = Some(template)))
+    }
+
+    /// Returns how tool calls are read: as [`LoadOptions::tool_calls`] says, else as the chat template writes them,
+    /// else [`ToolCallFormat::Auto`].
+    pub fn tool_calls(&self) -> ToolCallFormat {
+        self.inner.tool_calls()
     }
 
     /// Returns the name that responses carry.
@@ -251,6 +271,17 @@ pub(crate) fn tokenizer_error<E: std::error::Error + Send + Sync + 'static>(
 }
 
 impl Inner {
+    fn tool_calls(&self) -> ToolCallFormat {
+        let shown = || self.template.as_ref()?.tool_calls;
+        self.tool_calls
+            .or_else(shown)
+            .unwrap_or(ToolCallFormat::Auto)
+    }
+
+    fn reasoning(&self) -> Option<ReasoningTags> {
+        self.template.as_ref()?.reasoning
+    }
+
     /// Takes the idle cache that shares the longest beginning with a prompt.
     fn take_cache(&self, ids: &[u32]) -> Cache {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);

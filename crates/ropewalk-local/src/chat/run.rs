@@ -5,10 +5,12 @@ use std::time::Instant;
 
 use ropewalk_core::{
     ChatRequest, Error, ErrorKind, FinishReason, OnUnsupported, Options, ResponseFormat, Result,
-    StreamAssembler, StreamEvent, TokenLogprob, ToolChoice, Usage, Warning, WireDelta,
+    StreamAssembler, StreamEvent, TokenLogprob, ToolChoice, Warning, WireDelta,
 };
-use ropewalk_tokens::tool_calls::{Piece, ToolCallParser};
+use ropewalk_tokens::reasoning::ReasoningSplitter;
+use ropewalk_tokens::tool_calls::{ToolCallFormat, ToolCallParser};
 
+use super::output::{Filter, Output};
 use super::{Inner, PROVIDER, Reply};
 use crate::{Finish, GenerateOptions, Generation, StopStrings, Timings, sample::Sampled};
 
@@ -17,11 +19,14 @@ pub(super) struct Job {
     ids: Vec<u32>,
     options: GenerateOptions,
     stop: StopStrings,
-    tools: bool,
+    filter: Filter,
+    /// Special tokens that the filter reads.
+    marks: Vec<&'static str>,
+    /// What the prompt has written of the reply already: the beginning of a call that must come.
+    opening: String,
     warnings: Vec<Warning>,
     deadline: Option<Instant>,
     start: Instant,
-    turns: usize,
 }
 
 impl From<crate::Error> for Error {
@@ -76,26 +81,32 @@ impl Inner {
         if reasoning.is_some() {
             refuse("reasoning", "local models think as their template says")?;
         }
-        if parallel_tool_calls.is_some() {
-            refuse(
-                "parallel_tool_calls",
-                "a local model decides how many calls it writes",
-            )?;
-        }
         let tools = !request.tools.is_empty() && request.tool_choice != ToolChoice::None;
-        if tools && self.template.as_ref().is_some_and(|t| !t.shows_tools()) {
+        let shown = self.template.as_ref().is_some_and(|t| t.shows_tools());
+        if tools && self.template.is_some() && !shown {
             refuse("tools", "the chat template of this model shows it no tools")?;
         }
+        let format = self.tool_calls();
+        let opening = match opening(format, &request.tool_choice).filter(|_| tools && shown) {
+            Some((opening, true)) => opening,
+            Some((opening, false)) => {
+                refuse(
+                    "tool_choice",
+                    "this model can be made to call a tool, but not which one",
+                )?;
+                opening
+            }
+            None => {
+                if !matches!(request.tool_choice, ToolChoice::Auto | ToolChoice::None) {
+                    refuse("tool_choice", "this model cannot be made to call a tool")?;
+                }
+                String::new()
+            }
+        };
         if request.response_format != ResponseFormat::Text {
             refuse(
                 "response_format",
                 "the output of local models is not constrained",
-            )?;
-        }
-        if !matches!(request.tool_choice, ToolChoice::Auto | ToolChoice::None) {
-            refuse(
-                "tool_choice",
-                "a local model cannot be forced to call a tool",
             )?;
         }
         let mut sampler = self.sampler.clone();
@@ -106,7 +117,7 @@ impl Inner {
         let penalties = &mut sampler.penalties;
         penalties.frequency = frequency_penalty.unwrap_or(penalties.frequency);
         penalties.presence = presence_penalty.unwrap_or(penalties.presence);
-        let options = GenerateOptions {
+        let mut options = GenerateOptions {
             max_tokens: max_tokens.map(|n| n as usize),
             sampler,
             stop_ids: None,
@@ -114,7 +125,25 @@ impl Inner {
         };
         // A bad value is found before the prompt has run.
         crate::sample::Sampler::new(&options.sampler)?;
-        let ids = self.encode(&self.render(request)?)?;
+        let mut prompt = self.render(request)?;
+        let reasoning = self.reasoning();
+        if let Some(tags) = reasoning.filter(|t| !opening.is_empty() && t.opened_by(&prompt)) {
+            prompt.push_str(tags.close());
+            prompt.push_str("\n\n");
+        }
+        prompt.push_str(&opening);
+        let mut filter = Filter::new(*parallel_tool_calls == Some(false));
+        let mut marks = Vec::new();
+        if let Some(tags) = reasoning {
+            marks.extend(tags.marks());
+            filter.reasoning = Some(ReasoningSplitter::after_prompt(tags, &prompt));
+        }
+        if tools {
+            marks.extend(format.marks());
+            filter.calls = Some(parser(format, request));
+            options.stop_ids = self.waiting_ids(format);
+        }
+        let ids = self.encode(&prompt)?;
         let limit = self.model.context();
         if ids.len() >= limit {
             return Err(Error::from(crate::Error::Context {
@@ -126,12 +155,23 @@ impl Inner {
             ids,
             options,
             stop: StopStrings::new(stop.iter().cloned()),
-            tools,
+            filter,
+            marks,
+            opening,
             warnings,
             deadline: request.timeout.map(|t| start + t),
             start,
-            turns: request.messages.len(),
         })
+    }
+
+    /// Returns the ids that end a reply with tools, if there are more than those of the model.
+    fn waiting_ids(&self, format: ToolCallFormat) -> Option<Vec<u32>> {
+        let marks = format.end_marks().iter();
+        let more: Vec<u32> = marks
+            .filter_map(|mark| self.tokenizer.token_to_id(mark))
+            .filter(|&id| self.tokenizer.is_special(id))
+            .collect();
+        (!more.is_empty()).then(|| [self.model.stop_ids(), &more].concat())
     }
 
     pub(super) fn run(
@@ -175,16 +215,9 @@ impl Inner {
         on_event: &'a mut dyn FnMut(&StreamEvent) -> ControlFlow<()>,
     ) -> Output<'a> {
         let assembler = StreamAssembler::new(PROVIDER, self.name.clone())
-            .with_call_prefix(format!("call_{}_", job.turns))
             .with_warnings(job.warnings.clone())
             .with_start(job.start, 1);
-        let mut out = Output {
-            assembler,
-            calls: job.tools.then(ToolCallParser::new),
-            slot: 0,
-            on_event,
-            cancelled: false,
-        };
+        let mut out = Output::new(assembler, job.filter.clone(), on_event);
         out.push(WireDelta::Started {
             id: None,
             model: Some(self.name.clone()),
@@ -200,8 +233,10 @@ impl Inner {
     ) -> Result<Reply> {
         let mut out = self.output(&job, on_event);
         let mut stop = job.stop;
-        let mut text = self.tokenizer.decode_stream(true);
-        while !out.cancelled && stop.hit().is_none() {
+        let text = self.tokenizer.decode_stream(true);
+        let mut text = text.showing(job.marks.iter().copied());
+        out.text(&job.opening);
+        while !out.ended() && stop.hit().is_none() {
             let Some(token) = generation.next() else {
                 break;
             };
@@ -210,7 +245,7 @@ impl Inner {
                 out.push(WireDelta::Logprobs(vec![entry]));
             }
             if let Some(piece) = text.push(token.id).map_err(decoding)? {
-                out.text(stop.push(&piece));
+                out.text(&stop.push(&piece));
             }
             if job.deadline.is_some_and(|at| Instant::now() >= at) {
                 return Err(timed_out().with_partial(out.assembler.partial()));
@@ -218,9 +253,9 @@ impl Inner {
         }
         if stop.hit().is_none() {
             let rest = stop.push(&text.finish()) + &stop.finish();
-            out.text(rest);
+            out.text(&rest);
         }
-        out.finish_calls();
+        out.finish_text();
         let timings = generation.timings();
         let reason = match generation.finish() {
             _ if out.cancelled => FinishReason::Other("cancelled".into()),
@@ -254,76 +289,24 @@ fn decoding(e: ropewalk_tokens::Error) -> Error {
         .with_source(e)
 }
 
-fn usage(t: &Timings) -> Usage {
-    let mut usage = Usage::new(t.prompt_tokens as u64, t.generated_tokens as u64);
-    usage.cached_input_tokens = Some(t.cached_tokens as u64);
-    usage
+/// Returns what a reply must begin with so that it honours the choice, and whether it does so fully.
+fn opening(format: ToolCallFormat, choice: &ToolChoice) -> Option<(String, bool)> {
+    match choice {
+        ToolChoice::Required => Some((format.opening(None)?, true)),
+        ToolChoice::Tool(name) => match format.opening(Some(name)) {
+            Some(opening) => Some((opening, true)),
+            None => Some((format.opening(None)?, false)),
+        },
+        _ => None,
+    }
 }
 
-/// Where text goes: through the tool-call parser to the assembler to the caller.
-struct Output<'a> {
-    assembler: StreamAssembler,
-    calls: Option<ToolCallParser>,
-    /// Number of the next tool call.
-    slot: u32,
-    on_event: &'a mut dyn FnMut(&StreamEvent) -> ControlFlow<()>,
-    cancelled: bool,
-}
-
-impl Output<'_> {
-    fn push(&mut self, delta: WireDelta) {
-        for event in self.assembler.push(delta) {
-            if !self.cancelled && (self.on_event)(&event).is_break() {
-                self.cancelled = true;
-            }
-        }
-    }
-
-    fn finish(&mut self, reason: FinishReason, timings: &Timings) {
-        self.push(WireDelta::FinishReason(reason));
-        self.push(WireDelta::Usage(usage(timings)));
-        self.push(WireDelta::End);
-    }
-
-    fn text(&mut self, text: String) {
-        match &mut self.calls {
-            None => self.push(WireDelta::text(text)),
-            Some(calls) => {
-                let events = calls.push(&text);
-                self.parsed(events);
-            }
-        }
-    }
-
-    fn finish_calls(&mut self) {
-        if let Some(calls) = &mut self.calls {
-            let events = calls.finish();
-            self.parsed(events);
-        }
-    }
-
-    fn parsed(&mut self, pieces: Vec<Piece>) {
-        for piece in pieces {
-            match piece {
-                Piece::Text(text) => self.push(WireDelta::text(text)),
-                Piece::Call(call) => {
-                    let slot = self.slot;
-                    self.slot += 1;
-                    self.push(WireDelta::ToolCall {
-                        slot,
-                        // Ids are minted by the assembler, unique within the conversation.
-                        id: None,
-                        name: Some(call.name),
-                        arguments: call.arguments,
-                    });
-                    self.push(WireDelta::PartDone { slot });
-                }
-                Piece::Malformed { text, problem } => {
-                    self.push(WireDelta::text(text));
-                    self.push(WireDelta::Warning(Warning::new("tools", problem)));
-                }
-                _ => {}
-            }
-        }
-    }
+/// Returns a parser whose ids no earlier call of the conversation has.
+fn parser(format: ToolCallFormat, request: &ChatRequest) -> ToolCallParser {
+    let calls = request.messages.iter().flat_map(|m| m.tool_calls());
+    let taken: Vec<&str> = calls.map(|call| call.id.as_str()).collect();
+    ToolCallParser::numbered_from(taken.len())
+        .with_format(format)
+        .with_tools(&request.tools)
+        .with_taken_ids(taken)
 }

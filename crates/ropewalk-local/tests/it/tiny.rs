@@ -9,10 +9,14 @@ use std::sync::Arc;
 
 use futures_executor::block_on;
 use ropewalk_core::testing::{ChatSuite, chat};
-use ropewalk_core::{ChatRequest, FinishReason, Message, ToolResult, ToolSpec};
+use ropewalk_core::{
+    ChatModel, ChatRequest, ErrorKind, FinishReason, Message, OnUnsupported, ToolChoice,
+    ToolResult, ToolSpec,
+};
 use ropewalk_gguf::Gguf;
 use ropewalk_local::{GenerateOptions, Generation, LoadOptions, LocalModel};
 use ropewalk_tokens::template::{ChatTemplate, TemplateInput, Value as TemplateValue};
+use ropewalk_tokens::tool_calls::ToolCallFormat;
 use serde_json::Value;
 
 fn data(name: &str) -> std::path::PathBuf {
@@ -122,6 +126,70 @@ fn calls_the_tool_and_states_its_answer() {
     let reply = model.respond(&request, &mut go_on).unwrap().response;
     assert_eq!(reply.finish_reason, FinishReason::Stop);
     assert!(reply.text().contains("$899"), "{}", reply.text());
+}
+
+/// The ticket tool, and a question that it is not for.
+fn greeting() -> ChatRequest {
+    let schema = serde_json::json!({
+        "type": "object", "properties": {"destination_city": {"type": "string"}}
+    });
+    let tool = ToolSpec::new("get_ticket_price", "Price.", schema.try_into().unwrap());
+    ChatRequest::new()
+        .user("Hello!")
+        .tool(tool)
+        .on_unsupported(OnUnsupported::Error)
+        .max_tokens(40)
+}
+
+#[test]
+fn a_call_can_be_required() {
+    let model = model();
+    assert_eq!(model.tool_calls(), ToolCallFormat::Hermes);
+    let mut go_on = |_: &_| ControlFlow::Continue(());
+    let free = model.respond(&greeting(), &mut go_on).unwrap().response;
+    assert_eq!(free.message.tool_calls().count(), 0, "{}", free.text());
+    for (choice, name) in [
+        (ToolChoice::Required, None),
+        (
+            ToolChoice::Tool("get_ticket_price".into()),
+            Some("get_ticket_price"),
+        ),
+    ] {
+        let request = greeting().tool_choice(choice);
+        let reply = model.respond(&request, &mut go_on).unwrap().response;
+        let calls: Vec<_> = reply.message.tool_calls().collect();
+        assert!(!calls.is_empty(), "{reply:?}");
+        assert!(name.is_none_or(|name| calls[0].name == name), "{reply:?}");
+        assert!(reply.warnings.is_empty(), "{:?}", reply.warnings);
+        // The stream says the same.
+        let streamed = block_on(async { model.stream(&request).await?.collect().await }).unwrap();
+        assert_eq!(streamed.message, reply.message);
+    }
+    // A format whose models differ in how a call begins.
+    let options = LoadOptions::default().with_tool_calls(ToolCallFormat::Gemma);
+    let gguf = Gguf::open(data("ropewalk-tiny.gguf")).unwrap();
+    let model = LocalModel::from_gguf(Arc::new(gguf), &options).unwrap();
+    assert_eq!(model.tool_calls(), ToolCallFormat::Gemma);
+    let request = greeting().tool_choice(ToolChoice::Required);
+    let e = model.respond(&request, &mut go_on).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Unsupported);
+    assert!(e.message().starts_with("tool_choice"), "{e}");
+}
+
+#[test]
+fn parallel_calls_may_be_forbidden() {
+    let model = model();
+    let mut request = greeting();
+    request.messages = vec![Message::user("How much is a ticket to Paris?")];
+    request.options.parallel_tool_calls = Some(false);
+    let mut go_on = |_: &_| ControlFlow::Continue(());
+    let reply = model.respond(&request, &mut go_on).unwrap();
+    assert_eq!(reply.response.finish_reason, FinishReason::ToolCalls);
+    assert_eq!(reply.response.message.tool_calls().count(), 1);
+    request.options.parallel_tool_calls = Some(true);
+    let free = model.respond(&request, &mut go_on).unwrap();
+    let first = |reply: &ropewalk_local::Reply| reply.response.message.tool_calls().next().cloned();
+    assert_eq!(first(&reply), first(&free));
 }
 
 #[test]

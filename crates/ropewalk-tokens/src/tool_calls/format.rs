@@ -148,7 +148,7 @@ impl ToolCallFormat {
     pub fn opening(self, tool: Option<&str>) -> Option<String> {
         let json = |before: &str, arguments: &str| match tool {
             None => format!("{before}{{\"name\": \""),
-            Some(tool) => format!("{before}{{\"name\": \"{tool}\", \"{arguments}\": "),
+            Some(tool) => format!("{before}{{\"name\": \"{tool}\", \"{arguments}\":"),
         };
         Some(match (self, tool) {
             (Self::Hermes, _) => json("<tool_call>\n", "arguments"),
