@@ -339,7 +339,8 @@ impl Client {
         let options = &self.inner.options;
         let limit = request.timeout.unwrap_or(options.timeout);
         let reply = within(limit, "no reply", self.start(request)).await?;
-        let mut body = idle_limited(reply.body, options.idle_timeout);
+        // Fused: an empty body is asked again after its end.
+        let mut body = idle_limited(reply.body, options.idle_timeout).fuse();
         let first = body.next().await.transpose()?;
         let body = futures_util::stream::iter(first.map(Ok)).chain(body);
         let about = request.clone();

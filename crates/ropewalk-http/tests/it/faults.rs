@@ -342,6 +342,13 @@ async fn a_whole_reply_has_a_total_limit_per_attempt() {
     assert!(error.to_string().contains("within 1 s"), "{error}");
 }
 
+#[tokio::test]
+async fn an_empty_stream_just_ends() {
+    let double = Double::new([Canned::new(200, "audio/mpeg", "")]);
+    let streaming = client(&double).stream(&request()).await.unwrap();
+    assert_eq!(streaming.bytes().count().await, 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn replies_have_a_size() {
     let double = Double::new([Canned::new(200, "text/plain", vec![b'x'; 11])]);
