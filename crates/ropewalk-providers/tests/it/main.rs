@@ -1,7 +1,13 @@
 //! One binary for all integration tests of this crate.
-mod anthropic;
-mod native;
-mod decorate;
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod abilities;
+mod anthropic;
+mod decorate;
 mod embeddings;
 mod golden;
+mod native;
