@@ -7,6 +7,9 @@
 //! | --- | --- | --- |
 //! | *(always)* | [`core`] | messages, requests, streams, errors, the model and tool traits |
 //! | `tokens` (default) | `tokens` | tokenizers, chat templates, tool-call parsing |
+//! | `providers` | `providers`, `http` | APIs: OpenAI, Anthropic, Gemini, Ollama and compatible servers |
+//! | `tools` | `tools` | tool sets, `#[tool]`, typed replies |
+//! | `agents` | `agents` | prompts, typed steps, memory, the agent loop |
 //! | `gguf` | `gguf` | GGUF files, read and written |
 //! | `kernels` | `kernels` | CPU kernels and the thread pool |
 //! | `local` | `local`, `spec` | language models in this process |
@@ -24,16 +27,24 @@
 //! ```
 
 pub use ropewalk_core as core;
+#[cfg(feature = "agents")]
+pub use ropewalk_agents as agents;
 #[cfg(feature = "gguf")]
 pub use ropewalk_gguf as gguf;
+#[cfg(feature = "http")]
+pub use ropewalk_http as http;
 #[cfg(feature = "kernels")]
 pub use ropewalk_kernels as kernels;
 #[cfg(feature = "local")]
 pub use ropewalk_local as local;
+#[cfg(feature = "providers")]
+pub use ropewalk_providers as providers;
 #[cfg(feature = "local")]
 pub use ropewalk_spec as spec;
 #[cfg(feature = "tokens")]
 pub use ropewalk_tokens as tokens;
+#[cfg(feature = "tools")]
+pub use ropewalk_tools as tools;
 #[cfg(feature = "train")]
 pub use ropewalk_train as train;
 
