@@ -146,6 +146,12 @@ fn check(function: &ItemFn) -> Result<()> {
     if let Some(variadic) = &signature.variadic {
         return Err(Error::new(variadic.span(), "a tool cannot be variadic"));
     }
+    if let syn::Safety::Unsafe(keyword) = &signature.safety {
+        return Err(Error::new(
+            keyword.span(),
+            "a tool cannot be unsafe: a model calls it",
+        ));
+    }
     if let Some(receiver) = signature.receiver() {
         let message = "a method cannot be a tool; take what it needs as `#[tool(context)] x: &X`";
         return Err(Error::new(receiver.span(), message));
@@ -192,6 +198,7 @@ impl Parameter {
                 return Err(Error::new(other.span(), message));
             }
         };
+        check_type(ty)?;
         let options = ParameterOptions::of(attrs)?;
         let taken = |a: &Attribute| {
             ["tool", "doc", "serde", "schemars"]
@@ -290,6 +297,20 @@ impl Parameter {
     }
 }
 
+fn check_type(kind: &Type) -> Result<()> {
+    let message = match kind {
+        Type::Reference(TypeReference {
+            mutability: Some(_),
+            ..
+        }) => "a tool cannot change its parameters for the caller; take a value or a `&`",
+        Type::ImplTrait(_) => {
+            "a parameter of a tool needs a type of its own: its schema is told to the model"
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::new(kind.span(), message))
+}
+
 /// Returns whether a type is `&ToolContext`, however it is spelled.
 fn is_context(kind: &Type) -> bool {
     let Type::Reference(TypeReference {
@@ -320,5 +341,84 @@ fn owned(kind: &Type) -> TokenStream {
         }
         Type::Path(TypePath { path, .. }) if path.is_ident("str") => quote!(::std::string::String),
         other => quote!(#other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expand(options: &str, function: &str) -> Result<String> {
+        let options = syn::parse_str(options)?;
+        tool(&options, syn::parse_str(function)?).map(|tokens| tokens.to_string())
+    }
+
+    #[test]
+    fn says_what_is_wrong() {
+        let cases = [
+            ("", "fn f() {}", "a tool needs a doc comment"),
+            (
+                "",
+                "/// # Errors\n/// Never.\nfn f() {}",
+                "a tool needs a doc comment",
+            ),
+            (
+                "",
+                "/// F.\nfn f<T>(x: T) {}",
+                "cannot have generic parameters",
+            ),
+            ("", "/// F.\nfn f(&self) {}", "a method cannot be a tool"),
+            ("", "/// F.\nunsafe fn f() {}", "cannot be unsafe"),
+            ("", "/// F.\nfn f((a, b): (u8, u8)) {}", "must be a name"),
+            ("", "/// F.\nfn f(x: &mut u8) {}", "take a value or a `&`"),
+            (
+                "",
+                "/// F.\nfn f(x: impl Into<u8>) {}",
+                "needs a type of its own",
+            ),
+            (
+                "",
+                "/// F.\nfn f(#[tool(hidden)] x: u8) {}",
+                "parameters have `context` and `default`",
+            ),
+            (
+                "",
+                "/// F.\nfn f(#[tool(context, default)] x: u8) {}",
+                "cannot have a default",
+            ),
+            (
+                "name = \"a b\"",
+                "/// F.\nfn f() {}",
+                "1 to 64 letters, digits",
+            ),
+            (
+                "effect = delete",
+                "/// F.\nfn f() {}",
+                "`read`, `write`, `external` and `pay`",
+            ),
+            (
+                "retries = 3",
+                "/// F.\nfn f() {}",
+                "there are `name`, `description`",
+            ),
+            ("strict trusted", "/// F.\nfn f() {}", "expected `,`"),
+        ];
+        for (options, function, expected) in cases {
+            let error = expand(options, function).unwrap_err().to_string();
+            assert!(error.contains(expected), "{function}: {error}");
+        }
+    }
+
+    #[test]
+    fn uses_the_path_it_is_given() {
+        let tokens = expand("crate = my::tools, description = \"F\"", "fn f() {}").unwrap();
+        assert!(
+            tokens.contains("my :: tools :: __private :: Tool for f"),
+            "{tokens}"
+        );
+        assert!(
+            tokens.contains("\"my::tools::__private::serde\""),
+            "{tokens}"
+        );
     }
 }

@@ -21,5 +21,11 @@ pub use ropewalk_macros::tool;
 pub use runner::{Route, ToolRun, ToolRunner};
 pub use set::ToolSet;
 pub use structured::fence::FenceStripper;
+pub use structured::list::{ExtractedList, Extractor};
+pub use structured::parsers::{
+    EnumParser, JsonParser, ListParser, OutputParser, Parsed, ask_parsed,
+};
 pub use structured::partial::{PartialJson, PartialJsonError};
+pub use structured::stream::{ExtractStream, Growing, extract_stream};
+pub use structured::tag::{Tagger, classify, classify_with, labels};
 pub use structured::windows::windows;

@@ -25,10 +25,41 @@
 //!     model.ask(format!("A headline of six words for:\n{text}")).await
 //! }
 //! ```
+#![cfg_attr(
+    feature = "tools",
+    doc = r#"
+A function becomes a tool by an attribute, and nothing but this crate is needed for that:
 
-pub use ropewalk_core as core;
+```
+use ropewalk::core::{Tool, ToolContext};
+use ropewalk::tools::{ToolSet, tool};
+
+/// Price of a return ticket in dollars.
+#[tool(effect = read)]
+fn ticket_price(
+    /// Where to.
+    city: String,
+    #[tool(default = 1)] travellers: u32,
+    _context: &ToolContext,
+) -> Result<u32, String> {
+    match city.as_str() {
+        "Oslo" => Ok(499 * travellers),
+        _ => Err(format!("we do not fly to {city}")),
+    }
+}
+
+let tools = ToolSet::new().with(ticket_price)?;
+let schema = tools.specs()[0].parameters.as_value().clone();
+assert_eq!(schema["properties"]["city"]["description"], "Where to.");
+assert_eq!(ticket_price::run("Oslo".into(), 2, &ToolContext::default()), Ok(998));
+# Ok::<(), ropewalk::tools::ToolSetError>(())
+```
+"#
+)]
+
 #[cfg(feature = "agents")]
 pub use ropewalk_agents as agents;
+pub use ropewalk_core as core;
 #[cfg(feature = "gguf")]
 pub use ropewalk_gguf as gguf;
 #[cfg(feature = "http")]

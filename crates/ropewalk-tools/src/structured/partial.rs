@@ -139,6 +139,12 @@ impl PartialJson {
         matches!(self.state, State::Done)
     }
 
+    /// Returns how many bytes were read, up to the error if there was one.
+    #[must_use]
+    pub fn offset(&self) -> usize {
+        self.offset
+    }
+
     /// Returns the whole value; the text is over.
     ///
     /// # Errors

@@ -9,6 +9,9 @@
 mod attribute;
 mod builtin_calculator;
 mod builtin_clock;
+#[cfg(feature = "web")]
+mod builtin_web;
 mod partial;
 mod runner;
 mod set;
+mod structured;
