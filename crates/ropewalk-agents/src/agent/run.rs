@@ -1,0 +1,467 @@
+//! The loop.
+
+use std::collections::hash_map::RandomState;
+use std::future::Future;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+
+use futures_util::{FutureExt, StreamExt};
+use ropewalk_core::{
+    ChatRequest, ChatResponse, Error, Extensions, Message, Part, Role, StreamEvent, ToolCall, Trust,
+};
+use tokio::time::Instant;
+use tracing::{Instrument, Span};
+
+use super::event::{AgentEvent, RunResult};
+use super::hooks::OnError;
+use super::input::{Approvals, Input};
+use super::limits::{Exhausted, Limit, Meter};
+use super::nested::Parent;
+use super::react::{self, AgentStep};
+use super::state::{PendingCall, RunState};
+use super::{Agent, AgentError, AgentStream};
+use crate::driven::{Sink, driven};
+use crate::safety::{Stage, TaintScope, moderate};
+use crate::telemetry;
+use crate::trust::{least_trust, text_with_trust};
+
+/// A run under way.
+pub(super) struct Run {
+    /// The agent that was run; its limits, memory and moderation count.
+    pub(super) root: Agent,
+    /// The agent whose turn it is.
+    pub(super) agent: Agent,
+    pub(super) state: RunState,
+    pub(super) meter: Arc<Meter>,
+    pub(super) extensions: Extensions,
+    pub(super) sink: Sink<AgentEvent>,
+    parent: Option<Parent>,
+    begun: Instant,
+    /// Of the state, when this part of the run began.
+    elapsed: std::time::Duration,
+}
+
+pub(super) fn start(agent: Agent, input: Input) -> AgentStream {
+    stream(move |sink| async move {
+        agent.check().map_err(configuration)?;
+        let run_id = input.run_id.unwrap_or_else(random_id);
+        let mut state = RunState::new(run_id, agent.inner.name.clone());
+        state.conversation = input.conversation;
+        let mut run = Run::new(&agent, &agent, state, input.extensions, input.parent, sink);
+        let span = telemetry::invoke_agent(&agent.inner.name, &*agent.inner.model, &run.state);
+        async {
+            let done = run.begin(input.messages).await;
+            run.finish(done).await
+        }
+        .instrument(span)
+        .await
+    })
+}
+
+pub(super) fn resume(root: Agent, state: RunState, approvals: Approvals) -> AgentStream {
+    stream(move |sink| async move {
+        root.check().map_err(configuration)?;
+        let Some(agent) = root.find(&state.agent) else {
+            let (wanted, name) = (&state.agent, &root.inner.name);
+            let message =
+                format!("the state belongs to agent `{wanted}`, which `{name}` does not know");
+            return Err(configuration(message));
+        };
+        let mut run = Run::new(
+            &root,
+            agent,
+            state,
+            approvals.extensions.clone(),
+            None,
+            sink,
+        );
+        let span = telemetry::invoke_agent(&agent.inner.name, &*agent.inner.model, &run.state);
+        async {
+            let decided = run.decide(&approvals).await;
+            run.finish(decided).await
+        }
+        .instrument(span)
+        .await
+    })
+}
+
+fn stream<F, Fut>(work: F) -> AgentStream
+where
+    F: FnOnce(Sink<AgentEvent>) -> Fut,
+    Fut: Future<Output = Result<(), AgentError>> + Send + 'static,
+{
+    driven(move |sink| work(sink).boxed())
+}
+
+fn configuration(message: String) -> AgentError {
+    AgentError::Configuration { message }
+}
+
+fn random_id() -> String {
+    // The only use of this randomness is that two runs do not share a name.
+    format!("run_{:016x}", RandomState::new().build_hasher().finish())
+}
+
+/// The answer of the model, or its calls, which are in the state then.
+type Answer = Option<ChatResponse>;
+
+impl Run {
+    fn new(
+        root: &Agent,
+        agent: &Agent,
+        state: RunState,
+        extensions: Extensions,
+        parent: Option<Parent>,
+        sink: Sink<AgentEvent>,
+    ) -> Self {
+        let above = parent.as_ref().map(|p| Arc::clone(&p.meter));
+        let limits = root.inner.limits;
+        Self {
+            root: root.clone(),
+            agent: agent.clone(),
+            meter: Arc::new(Meter::new(limits, state.spent, state.elapsed, above)),
+            elapsed: state.elapsed,
+            state,
+            extensions,
+            sink,
+            parent,
+            begun: Instant::now(),
+        }
+    }
+
+    /// Returns a copy of the state with what was spent until now.
+    pub(super) fn snapshot(&mut self) -> Box<RunState> {
+        self.state.spent = self.meter.spent();
+        self.state.elapsed = self.elapsed + self.begun.elapsed();
+        Box::new(self.state.clone())
+    }
+
+    pub(super) fn failed(&mut self, source: Error) -> AgentError {
+        AgentError::Failed {
+            source: Box::new(source),
+            state: self.snapshot(),
+        }
+    }
+
+    pub(super) fn limit(&mut self, limit: Limit) -> AgentError {
+        AgentError::Limit {
+            limit,
+            state: self.snapshot(),
+        }
+    }
+
+    /// Takes up memory and input.
+    async fn begin(&mut self, input: Vec<Message>) -> Result<(), AgentError> {
+        let root = Arc::clone(&self.root.inner);
+        if let Some(conversation) = self.state.conversation.clone() {
+            let Some(memory) = &root.memory else {
+                let name = &root.name;
+                let message = format!(
+                    "agent `{name}` has no memory to keep {conversation:?}; set Agent::memory"
+                );
+                return Err(configuration(message));
+            };
+            let query: Vec<String> = input.iter().map(Message::text).collect();
+            match memory.load(&conversation, &query.join("\n")).await {
+                Ok(messages) => self.state.messages = messages,
+                Err(error) => return Err(self.memory_failed(error)),
+            }
+        }
+        self.state.remembered = self.state.messages.len();
+        self.state.messages.extend(input);
+        let new = &self.state.messages[self.state.remembered..];
+        let said: Vec<Part> = new
+            .iter()
+            .flat_map(|m| &m.content)
+            .filter(|p| !matches!(p, Part::ToolCall(_) | Part::ToolResult(_)))
+            .cloned()
+            .collect();
+        self.judge(Stage::Input, said).await
+    }
+
+    fn memory_failed(&mut self, source: Error) -> AgentError {
+        AgentError::Memory {
+            source: Box::new(source),
+            state: self.snapshot(),
+        }
+    }
+
+    async fn judge(&mut self, stage: Stage, said: Vec<Part>) -> Result<(), AgentError> {
+        let Some(model) = self.root.inner.moderation.clone() else {
+            return Ok(());
+        };
+        match moderate(&*model, said).await {
+            Err(error) => Err(self.failed(error)),
+            Ok(None) => Ok(()),
+            Ok(Some(moderation)) => Err(AgentError::Flagged {
+                stage,
+                moderation: Box::new(moderation),
+                state: self.snapshot(),
+            }),
+        }
+    }
+
+    /// Runs to the end, after what came before it.
+    async fn finish(&mut self, before: Result<(), AgentError>) -> Result<(), AgentError> {
+        let end = match before {
+            Ok(()) => self.until_answer().boxed().await,
+            Err(error) => Err(error),
+        };
+        let spent = self.meter.spent();
+        telemetry::finish(&Span::current(), &spent, end.as_ref().err());
+        if self.root.inner.trace_content {
+            telemetry::content(&Span::current(), &self.state);
+        }
+        if let Some(last) = end? {
+            self.sink.send(last).await;
+        }
+        Ok(())
+    }
+
+    /// Calls model and tools in turn; returns the last event.
+    async fn until_answer(&mut self) -> Result<Option<AgentEvent>, AgentError> {
+        loop {
+            if !self.state.pending.is_empty() && !self.call_tools().await? {
+                return Ok(Some(AgentEvent::NeedsApproval(self.snapshot())));
+            }
+            if let Some(response) = self.turn().await? {
+                return self.answer(response).await.map(Some);
+            }
+        }
+    }
+
+    /// Returns an error when nothing may be begun.
+    pub(super) fn check_limits(&mut self) -> Result<(), AgentError> {
+        let turns = self.root.inner.limits.turns;
+        if self.state.turns >= turns {
+            return Err(self.limit(Limit::Turns(turns)));
+        }
+        match self.meter.exhausted() {
+            None => Ok(()),
+            Some(Exhausted::Limit(limit)) => Err(self.limit(limit)),
+            Some(Exhausted::Unmetered(what)) => Err(AgentError::Unmetered {
+                what,
+                state: self.snapshot(),
+            }),
+        }
+    }
+
+    /// Waits for something until the deadline.
+    pub(super) async fn in_time<F: Future>(&mut self, work: F) -> Result<F::Output, AgentError> {
+        let Some(deadline) = self.meter.deadline() else {
+            return Ok(work.await);
+        };
+        match tokio::time::timeout_at(deadline, work).await {
+            Ok(output) => Ok(output),
+            Err(_) => {
+                let limit = self.meter.time_limit();
+                Err(self.limit(limit))
+            }
+        }
+    }
+
+    /// Calls the model once.
+    async fn turn(&mut self) -> Result<Answer, AgentError> {
+        self.check_limits()?;
+        let agent = Arc::clone(&self.agent.inner);
+        let mut request = self.agent.request(&self.state);
+        for hooks in &agent.hooks {
+            let seen = hooks.before_model(&self.state, &mut request).await;
+            seen.map_err(|e| self.failed(e))?;
+        }
+        self.state.turns += 1;
+        let (name, turn) = (agent.name.clone(), self.state.turns);
+        let span = telemetry::turn(&name, &*agent.model, turn);
+        self.sink.send(AgentEvent::Turn { agent: name, turn }).await;
+        let asked = self.ask(&request).instrument(span.clone()).await?;
+        let mut response = match asked {
+            Ok(response) => response,
+            Err(error) => {
+                telemetry::turn_failed(&span, &error);
+                for hooks in &agent.hooks {
+                    if hooks.on_error(&self.state, &error).await == OnError::Retry {
+                        tracing::debug!(%error, "calling the model again");
+                        return Ok(None);
+                    }
+                }
+                return Err(self.failed(error));
+            }
+        };
+        telemetry::turn_done(&span, &response);
+        let pricing = agent.pricing.clone().or(self.root.inner.pricing.clone());
+        let pricing = pricing.or(self.parent.as_ref().and_then(|p| p.pricing.clone()));
+        let cost = pricing.and_then(|prices| prices.cost_of(&response));
+        self.meter.add(&response.usage, cost);
+        for hooks in &agent.hooks {
+            let seen = hooks.after_model(&self.state, &mut response).await;
+            seen.map_err(|e| self.failed(e))?;
+        }
+        self.take_up(response)
+    }
+
+    /// Streams the reply of the model; the outer error is a limit.
+    async fn ask(
+        &mut self,
+        request: &ChatRequest,
+    ) -> Result<Result<ChatResponse, Error>, AgentError> {
+        let model = Arc::clone(&self.agent.inner.model);
+        let mut events = match self.in_time(model.stream(request)).await? {
+            Ok(events) => events,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut response = None;
+        while let Some(event) = self.in_time(events.next()).await? {
+            match event {
+                Ok(event) => {
+                    if let StreamEvent::Finished(whole) = &event {
+                        response = Some((**whole).clone());
+                    }
+                    self.sink.send(AgentEvent::Model(event)).await;
+                }
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        let cut = || Error::new(ropewalk_core::ErrorKind::Truncated, "the reply did not end");
+        Ok(response.ok_or_else(cut))
+    }
+
+    /// Makes the reply part of the conversation.
+    fn take_up(&mut self, mut response: ChatResponse) -> Result<Answer, AgentError> {
+        if self.agent.reacts() && !self.read_react(&mut response) {
+            return Ok(None);
+        }
+        self.state.scratch.clear();
+        if !self.taint().is_trusted() {
+            // What was written under the influence of a text is no more trusted than the text.
+            for part in &mut response.message.content {
+                if let Part::Text { trust, .. } = part {
+                    *trust = Trust::Untrusted;
+                }
+            }
+        }
+        let calls: Vec<ToolCall> = response.message.tool_calls().cloned().collect();
+        self.state.messages.push(response.message.clone());
+        if calls.is_empty() {
+            return Ok(Some(response));
+        }
+        self.state.pending = calls.into_iter().map(PendingCall::new).collect();
+        self.count_repeats()?;
+        Ok(None)
+    }
+
+    /// Turns text into a call or an answer. Returns false when it is neither, which the model is
+    /// then told.
+    fn read_react(&mut self, response: &mut ChatResponse) -> bool {
+        if response.message.tool_calls().next().is_some() {
+            return true;
+        }
+        let text = response.text();
+        match react::parse_react(&text) {
+            Ok(AgentStep::Finish(finish)) => {
+                response.message.content = vec![Part::text(finish.answer)];
+                true
+            }
+            Ok(AgentStep::Action(action)) => {
+                let tool = self.agent.inner.tools.get(&action.tool);
+                let arguments = react::arguments(&action.input, tool.map(|t| t.spec()));
+                let id = format!("react_{}_{}", self.state.turns, self.state.messages.len());
+                let call = ToolCall::new(id, action.tool, arguments);
+                let thought = Some(action.thought).filter(|t| !t.is_empty());
+                let parts = thought.map(Part::text).into_iter();
+                response.message.content = parts.chain([Part::ToolCall(call)]).collect();
+                true
+            }
+            Err(error) => {
+                let reply = text_with_trust(text, self.taint());
+                // An empty reply has nothing to be corrected in.
+                if !response.text().trim().is_empty() {
+                    self.state.scratch.push(Message::assistant(reply));
+                }
+                self.state.scratch.push(react::complaint(error));
+                false
+            }
+        }
+    }
+
+    /// Returns the least trust of what the model has read.
+    pub(super) fn taint(&self) -> Trust {
+        let messages = &self.state.messages;
+        let start = match self.agent.inner.taint_scope {
+            TaintScope::Context => 0,
+            TaintScope::SinceUser => {
+                let last = messages.iter().rposition(|m| m.role == Role::User);
+                last.unwrap_or(0)
+            }
+        };
+        let instructions = Message::system(self.agent.inner.instructions.clone());
+        let read = messages[start..].iter().chain([&instructions]);
+        read.map(least_trust).min().unwrap_or(Trust::Trusted)
+    }
+
+    /// Refuses a call that was made too often.
+    fn count_repeats(&mut self) -> Result<(), AgentError> {
+        let Some(times) = self.root.inner.repeats else {
+            return Ok(());
+        };
+        for i in 0..self.state.pending.len() {
+            let call = &self.state.pending[i].call;
+            let tool = call.name.clone();
+            let arguments = serde_json::from_str::<serde_json::Value>(&call.arguments);
+            let arguments = arguments.map_or_else(|_| call.arguments.clone(), |v| v.to_string());
+            let count = self
+                .state
+                .repeats
+                .entry(format!("{tool} {arguments}"))
+                .or_default();
+            *count += 1;
+            if *count > times {
+                let state = self.snapshot();
+                return Err(AgentError::Repeated { tool, times, state });
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the run with an answer.
+    async fn answer(&mut self, response: ChatResponse) -> Result<AgentEvent, AgentError> {
+        let output = response.text();
+        let said = response.message.content.iter();
+        let said = said.filter(|p| p.as_text().is_some()).cloned().collect();
+        self.judge(Stage::Output, said).await?;
+        let state = *self.snapshot();
+        let result = RunResult {
+            output,
+            messages: state.messages[state.remembered..].to_vec(),
+            finish_reason: response.finish_reason,
+            usage: state.spent.usage,
+            cost: state.spent.known_cost(),
+            turns: state.turns,
+            tool_calls: state.tool_calls,
+            agent: state.agent.clone(),
+            state,
+        };
+        let agent = Arc::clone(&self.agent.inner);
+        for hooks in &agent.hooks {
+            let seen = hooks.on_done(&self.state, &result).await;
+            seen.map_err(|e| self.failed(e))?;
+        }
+        let memory = self.root.inner.memory.clone();
+        if let (Some(memory), Some(id)) = (memory, self.state.conversation.clone()) {
+            let kept = memory.append(&id, &result.messages).await;
+            kept.map_err(|e| self.memory_failed(e))?;
+        }
+        Ok(AgentEvent::Done(Box::new(result)))
+    }
+}
+
+impl Run {
+    /// Returns what a run inside of this one must know.
+    pub(super) fn as_parent(&self) -> Parent {
+        let inherited = self.parent.as_ref().and_then(|p| p.pricing.clone());
+        Parent {
+            meter: Arc::clone(&self.meter),
+            pricing: self.root.inner.pricing.clone().or(inherited),
+            taint: self.taint(),
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Answers as values.
+
+use ropewalk_core::schemars::JsonSchema;
+use ropewalk_core::{ChatModelExt, ExtractOptions, Message};
+use serde::de::DeserializeOwned;
+
+use super::event::RunResult;
+use super::input::Input;
+use super::limits::Limit;
+use super::{Agent, AgentError};
+
+/// A value and the run it comes from.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Typed<T> {
+    /// The value.
+    pub value: T,
+    /// The run; its usage, cost and turns include the reading of the value.
+    pub run: RunResult,
+}
+
+impl Agent {
+    /// Runs until the model answers, then reads a `T` out of the answer: directly when it is the
+    /// JSON of one, else by asking the model for it without tools. Asking counts as turns.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run); [`AgentError::Failed`] with
+    /// [`ErrorKind::Schema`](ropewalk_core::ErrorKind::Schema) when no `T` comes.
+    pub async fn run_typed<T: DeserializeOwned + JsonSchema + Send>(
+        &self,
+        input: impl Into<Input>,
+    ) -> Result<Typed<T>, AgentError> {
+        let mut run = self.run(input).await?;
+        if let Ok(value) = serde_json::from_str(run.output.trim()) {
+            return Ok(Typed { value, run });
+        }
+        let turns = self.inner.limits.turns;
+        let left = turns.saturating_sub(run.turns);
+        if left == 0 {
+            return Err(AgentError::Limit {
+                limit: Limit::Turns(turns),
+                state: Box::new(run.state),
+            });
+        }
+        let agent = self.find(&run.agent).unwrap_or(self);
+        let mut request = agent.request(&run.state);
+        request.tools.clear();
+        let ask = "Give your answer again, in the form asked for.";
+        request.messages.push(Message::user(ask));
+        let options = ExtractOptions::new().with_retries((left - 1).min(2));
+        match agent.inner.model.extract_with::<T>(request, &options).await {
+            Ok(extracted) => {
+                let prices = agent.inner.pricing.as_ref().or(self.inner.pricing.as_ref());
+                let (provider, model) = (&extracted.response.provider, &extracted.response.model);
+                let cost = prices.and_then(|p| p.cost(provider, model, &extracted.usage));
+                run.usage += extracted.usage;
+                run.cost = run.cost.zip(cost).map(|(a, b)| a + b);
+                run.turns += extracted.attempts;
+                Ok(Typed {
+                    value: extracted.value,
+                    run,
+                })
+            }
+            Err(source) => Err(AgentError::Failed {
+                source: Box::new(source),
+                state: Box::new(run.state),
+            }),
+        }
+    }
+}
