@@ -65,6 +65,20 @@
 //! # Ok(()) }
 //! ```
 //!
+//! # Tool calls and reasoning
+//!
+//! Calls are read in the format that the chat template writes
+//! ([`ToolCallFormat`](ropewalk_tokens::tool_calls::ToolCallFormat)), or in the one of [`LoadOptions::tool_calls`]. What a
+//! model thinks between the tags its template names becomes a reasoning part.
+//!
+//! | option | how it is honoured |
+//! | --- | --- |
+//! | `tool_choice` `Required`, `Tool` | the prompt begins the call, for formats in which all models begin it alike |
+//! | `parallel_tool_calls` `false` | the first call ends the reply |
+//! | `reasoning` `Off`, `Medium` | the switch of the template, if it has one |
+//!
+//! What cannot be honoured follows `on_unsupported` of the request.
+//!
 //! # Defaults
 //!
 //! Replies take the most likely token unless a temperature is given, draws begin from seed 0 unless a seed is given

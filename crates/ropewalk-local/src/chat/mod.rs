@@ -16,7 +16,7 @@ use ropewalk_core::{
 use ropewalk_gguf::Gguf;
 use ropewalk_tokens::Tokenizer;
 use ropewalk_tokens::reasoning::ReasoningTags;
-use ropewalk_tokens::template::{ChatTemplate, DateTime};
+use ropewalk_tokens::template::{ChatTemplate, DateTime, TemplateSupport};
 use ropewalk_tokens::tool_calls::ToolCallFormat;
 
 use crate::sample::SamplerOptions;
@@ -67,7 +67,7 @@ struct Inner {
 #[derive(Debug)]
 struct Template {
     chat: ChatTemplate,
-    tools: OnceLock<bool>,
+    support: OnceLock<TemplateSupport>,
     /// How it writes tool calls, and what stands around reasoning.
     tool_calls: Option<ToolCallFormat>,
     reasoning: Option<ReasoningTags>,
@@ -79,18 +79,23 @@ impl Template {
             context: context(),
             source: Box::new(e),
         })?;
-        let tools = OnceLock::new();
+        let support = OnceLock::new();
         Ok(Arc::new(Self {
             chat,
-            tools,
+            support,
             tool_calls: ToolCallFormat::detect(source),
             reasoning: ReasoningTags::detect(source),
         }))
     }
 
-    /// Returns whether tools reach the prompt; renders small conversations, the first time it is asked.
+    /// Returns what reaches the prompt; renders small conversations, the first time it is asked.
+    fn support(&self) -> &TemplateSupport {
+        self.support.get_or_init(|| self.chat.support())
+    }
+
+    /// Returns whether tools reach the prompt.
     fn shows_tools(&self) -> bool {
-        *self.tools.get_or_init(|| self.chat.support().tools)
+        self.support().tools
     }
 }
 
@@ -325,6 +330,7 @@ impl ChatModel for LocalModel {
         let template = self.inner.template.as_ref();
         can.tools = template.is_some_and(|t| t.shows_tools());
         can.parallel_tools = can.tools;
+        can.reasoning = template.is_some_and(|t| t.reasoning.is_some());
         can.sampling = true;
         can.streaming = true;
         can.context_window = Some(self.inner.model.context() as u64);

@@ -1,6 +1,6 @@
 //! From messages to token ids.
 
-use ropewalk_core::{ChatRequest, Error, ErrorKind, Result, ToolChoice};
+use ropewalk_core::{ChatRequest, Effort, Error, ErrorKind, Result, ToolChoice};
 use ropewalk_tokens::template::TemplateInput;
 
 use super::{Inner, PROVIDER};
@@ -25,6 +25,9 @@ impl Inner {
         if !request.tools.is_empty() && request.tool_choice != ToolChoice::None {
             input = input.with_tool_specs(&request.tools);
         }
+        if let Some(effort) = request.options.reasoning.filter(|_| self.thinking_switch()) {
+            input = input.with_extra("enable_thinking", effort != Effort::Off);
+        }
         if let Some(now) = self.now {
             input = input.with_now(now);
         }
@@ -34,6 +37,12 @@ impl Inner {
                 .with_provider(PROVIDER)
                 .with_source(e)
         })
+    }
+
+    /// Returns whether the template can switch reasoning on and off.
+    pub(super) fn thinking_switch(&self) -> bool {
+        let template = self.template.as_ref();
+        template.is_some_and(|t| t.support().thinking_switch)
     }
 
     pub(super) fn encode(&self, prompt: &str) -> Result<Vec<u32>> {

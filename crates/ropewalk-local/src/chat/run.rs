@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use ropewalk_core::{
-    ChatRequest, Error, ErrorKind, FinishReason, OnUnsupported, Options, ResponseFormat, Result,
-    StreamAssembler, StreamEvent, TokenLogprob, ToolChoice, Warning, WireDelta,
+    ChatRequest, Effort, Error, ErrorKind, FinishReason, OnUnsupported, Options, ResponseFormat,
+    Result, StreamAssembler, StreamEvent, TokenLogprob, ToolChoice, Warning, WireDelta,
 };
 use ropewalk_tokens::reasoning::ReasoningSplitter;
 use ropewalk_tokens::tool_calls::{ToolCallFormat, ToolCallParser};
@@ -78,8 +78,16 @@ impl Inner {
             // There is no provider to tell users apart.
             user: _,
         } = &request.options;
-        if reasoning.is_some() {
-            refuse("reasoning", "local models think as their template says")?;
+        match reasoning {
+            None => {}
+            Some(_) if !self.thinking_switch() => {
+                refuse(
+                    "reasoning",
+                    "the chat template of this model has no switch for it",
+                )?;
+            }
+            Some(Effort::Off | Effort::Medium) => {}
+            Some(_) => refuse("reasoning", "it can only be switched on and off")?,
         }
         let tools = !request.tools.is_empty() && request.tool_choice != ToolChoice::None;
         let shown = self.template.as_ref().is_some_and(|t| t.shows_tools());

@@ -7,12 +7,14 @@ use std::time::Duration;
 use futures_executor::block_on;
 use ropewalk_core::testing::{ChatSuite, chat};
 use ropewalk_core::{
-    ChatModel, ChatRequest, ErrorKind, FinishReason, Message, OnUnsupported, ResponseFormat,
-    StreamEvent, ToolSpec,
+    ChatModel, ChatRequest, Effort, ErrorKind, FinishReason, Message, OnUnsupported,
+    ResponseFormat, StreamEvent, ToolSpec,
 };
 use ropewalk_gguf::{Gguf, StringArray, TensorType, Writer};
 use ropewalk_local::sample::SamplerOptions;
 use ropewalk_local::{LoadOptions, LocalModel};
+
+use ropewalk_tokens::tool_calls::ToolCallFormat;
 
 use crate::golden::cases;
 
@@ -284,4 +286,47 @@ fn a_template_without_tools_does_not_drop_them_silently() {
     let model = model.with_template(&shown).unwrap();
     assert!(model.capabilities().tools);
     assert!(model.respond(&strict, &mut go_on).is_ok());
+}
+
+#[test]
+fn reasoning_follows_the_template() {
+    let mut request = ChatRequest::new()
+        .user("hi")
+        .max_tokens(12)
+        .on_unsupported(OnUnsupported::Error);
+    request.options.reasoning = Some(Effort::Off);
+    let plain = model();
+    assert!(!plain.capabilities().reasoning);
+    let e = plain.respond(&request, &mut go_on).unwrap_err();
+    assert!(e.message().starts_with("reasoning"), "{e}");
+
+    // As Qwen 3 does, but with the opening tag in the prompt.
+    let end = "{%- if add_generation_prompt -%}{{ '<think>\\n' }}\
+               {%- if enable_thinking is defined and not enable_thinking -%}{{ '</think>\\n' }}{%- endif -%}{%- endif -%}";
+    let model = plain.with_template(&format!("{TEMPLATE}{end}")).unwrap();
+    assert!(model.capabilities().reasoning);
+    let off = model.respond(&request, &mut go_on).unwrap().response;
+    assert_eq!(off.message.reasoning(), "");
+    assert!(!off.text().is_empty());
+    request.options.reasoning = Some(Effort::Medium);
+    let on = model.respond(&request, &mut go_on).unwrap().response;
+    // Noise does not close the tag.
+    assert_eq!(on.text(), "");
+    assert!(!on.message.reasoning().is_empty());
+    request.options.reasoning = Some(Effort::High);
+    let e = model.respond(&request, &mut go_on).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Unsupported);
+}
+
+#[test]
+fn the_format_of_tool_calls_is_that_of_the_template() {
+    let model = model();
+    assert_eq!(model.tool_calls(), ToolCallFormat::Auto);
+    let mistral = format!("{TEMPLATE}{{# [TOOL_CALLS] #}}");
+    let found = model.clone().with_template(&mistral).unwrap();
+    assert_eq!(found.tool_calls(), ToolCallFormat::Mistral);
+    let options = LoadOptions::default().with_tool_calls(ToolCallFormat::Phi4);
+    let told = LocalModel::from_gguf(Arc::new(noise(true)), &options).unwrap();
+    let told = told.with_template(&mistral).unwrap();
+    assert_eq!(told.tool_calls(), ToolCallFormat::Phi4);
 }

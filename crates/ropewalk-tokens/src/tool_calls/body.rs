@@ -8,9 +8,7 @@ use serde_json::value::RawValue;
 
 use super::literal::{Reader, compact, string};
 use super::python;
-use super::rules::{
-    Body, FUNCTION, FUNCTION_END, NAMED_ARGS, NAMED_ID, PARAMETER, PARAMETER_END, SEPARATOR,
-};
+use super::rules::{Body, Markup, NAMED_ARGS, NAMED_ID, SEPARATOR};
 
 /// A call as the model wrote it.
 #[derive(Debug, PartialEq, Eq)]
@@ -91,7 +89,9 @@ fn is_string(schema: &serde_json::Value) -> bool {
             kinds.iter().any(|k| k == "string")
                 && kinds.iter().all(|k| k == "string" || k == "null")
         }
-        (_, Some(serde_json::Value::Array(values))) => values.iter().all(|v| v.is_string()),
+        (_, Some(serde_json::Value::Array(values))) => {
+            values.iter().all(serde_json::Value::is_string)
+        }
         _ => false,
     }
 }
@@ -106,7 +106,7 @@ pub(super) fn read(
     let calls = match body {
         Body::Json => json(text, strict)?,
         Body::Python => python::calls(text)?,
-        Body::Xml => xml(text, types)?,
+        Body::Xml(markup) => xml(text, markup, types)?,
         Body::Named => vec![named(text)?],
         Body::Separated => vec![separated(text)?],
         Body::Marked(mark) => vec![marked(text, mark)?],
@@ -257,44 +257,60 @@ fn marked(text: &str, mark: &'static str) -> Result<Written, Problem> {
     Ok(Written::new(name.trim(), arguments))
 }
 
-fn xml(text: &str, types: &Types) -> Result<Vec<Written>, Problem> {
+fn xml(text: &str, markup: &Markup, types: &Types) -> Result<Vec<Written>, Problem> {
+    let missing = |what: &str| Problem::malformed(format!("`{what}` is missing"));
+    // The name in a tag, the rest of its text, and what follows the tag.
+    let tag = |text| match str::split_once(text, '>') {
+        Some((tag, after)) => Ok((name(tag), after)),
+        None => Err(missing(">")),
+    };
     let mut calls = Vec::new();
     let mut rest = text.trim();
     while !rest.is_empty() {
-        let missing = |what: &str| Problem::malformed(format!("`{what}` is missing"));
-        let tag = rest
-            .strip_prefix(FUNCTION)
-            .ok_or_else(|| missing(FUNCTION))?;
-        let (name, after) = tag.split_once('>').ok_or_else(|| missing(">"))?;
-        let name = name.trim().trim_matches('"');
+        let after = rest.strip_prefix(markup.function);
+        let ((function, _), after) = tag(after.ok_or_else(|| missing(markup.function))?)?;
         rest = after.trim_start();
         if rest.starts_with('{') {
             let mut values = serde_json::Deserializer::from_str(rest).into_iter::<&RawValue>();
             let value = values.next().transpose().map_err(Problem::malformed)?;
-            calls.push(Written::new(name, value.map_or("{}", RawValue::get)));
+            calls.push(Written::new(function, value.map_or("{}", RawValue::get)));
             rest = rest[values.byte_offset()..].trim_start();
         } else {
             let mut arguments = String::from("{");
-            while let Some(tag) = rest.strip_prefix(PARAMETER) {
-                let (key, after) = tag.split_once('>').ok_or_else(|| missing(">"))?;
+            while let Some(after) = rest.strip_prefix(markup.parameter) {
+                let ((key, attributes), after) = tag(after)?;
                 let (value, after) = after
-                    .split_once(PARAMETER_END)
-                    .ok_or_else(|| missing(PARAMETER_END))?;
+                    .split_once(markup.parameter_end)
+                    .ok_or_else(|| missing(markup.parameter_end))?;
                 if arguments.len() > 1 {
                     arguments.push(',');
                 }
-                let key = key.trim().trim_matches('"');
                 string(&mut arguments, key);
                 arguments.push(':');
-                xml_value(&mut arguments, value, types.is_string(name, key));
+                let is_string = match attributes.trim() {
+                    "string=\"true\"" => true,
+                    "string=\"false\"" => false,
+                    _ => types.is_string(function, key),
+                };
+                xml_value(&mut arguments, value, is_string);
                 rest = after.trim_start();
             }
             arguments.push('}');
-            calls.push(Written::new(name, arguments));
+            calls.push(Written::new(function, arguments));
         }
-        rest = rest.strip_prefix(FUNCTION_END).unwrap_or(rest).trim_start();
+        rest = rest.strip_prefix(markup.function_end).unwrap_or(rest);
+        rest = rest.trim_start();
     }
     Ok(calls)
+}
+
+/// Splits the text of a tag into its name, which may stand in quotes, and the rest.
+fn name(tag: &str) -> (&str, &str) {
+    let tag = tag.trim();
+    match tag.strip_prefix('"').and_then(|tag| tag.split_once('"')) {
+        Some((name, rest)) => (name, rest),
+        None => (tag, ""),
+    }
 }
 
 /// Appends the text of a parameter as JSON.

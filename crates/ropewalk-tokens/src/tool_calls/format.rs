@@ -15,7 +15,7 @@ use super::rules::{Body, NAMED_ARGS, NAMED_ID, SEPARATOR};
 /// | `Phi4` | Phi-4-mini, Granite 3, firefunction | `<\|tool_call\|>[{…}]<\|/tool_call\|>`, `functools[{…}]` |
 /// | `Mistral` | Mistral, Ministral, Devstral | `[TOOL_CALLS][{…}]`, `[TOOL_CALLS]f[CALL_ID]…[ARGS]{…}` |
 /// | `Gemma` | Gemma 2 to 4, FunctionGemma | ` ```tool_code `, `<start_function_call>call:f{a:1}<end_function_call>` |
-/// | `DeepSeek` | DeepSeek V3, R1, V3.1 | `<｜tool▁call▁begin｜>function<｜tool▁sep｜>f …<｜tool▁call▁end｜>` |
+/// | `DeepSeek` | DeepSeek V3 to V4, R1 | `<｜tool▁call▁begin｜>function<｜tool▁sep｜>f …<｜tool▁call▁end｜>` |
 /// | `JsonList` | Nemotron Nano 2, Apriel 1.6 | `<TOOLCALL>[{…}]</TOOLCALL>`, `<tool_calls>[{…}]</tool_calls>` |
 /// | `Auto` | unknown | any of these |
 ///
@@ -47,7 +47,7 @@ pub enum ToolCallFormat {
     /// Python or JSON in a code block named `tool_code` or `tool_call`, or as the whole answer; `call:name{…}` in the
     /// tags of FunctionGemma and Gemma 4.
     Gemma,
-    /// Between `<｜tool▁call▁begin｜>` and `<｜tool▁call▁end｜>`.
+    /// Between `<｜tool▁call▁begin｜>` and `<｜tool▁call▁end｜>`; in V3.2 and V4 in `<｜DSML｜invoke name="f">` tags.
     DeepSeek,
     /// A JSON list between `<tool_calls>` or `<TOOLCALL>` tags.
     JsonList,
@@ -56,6 +56,7 @@ pub enum ToolCallFormat {
 /// Texts of chat templates that tell the format; the first row with all of its texts counts.
 const MARKS: &[(&[&str], ToolCallFormat)] = &[
     (&["<｜tool▁call▁begin｜>"], ToolCallFormat::DeepSeek),
+    (&["｜DSML｜"], ToolCallFormat::DeepSeek),
     (&["[TOOL_CALLS]"], ToolCallFormat::Mistral),
     (&["<start_function_call>"], ToolCallFormat::Gemma),
     (&["<|tool_call>call:"], ToolCallFormat::Gemma),
@@ -121,6 +122,7 @@ impl ToolCallFormat {
             marks.extend(rule.close);
             match rule.body {
                 Body::Marked(mark) => marks.push(mark),
+                Body::Xml(markup) => marks.push(markup.token),
                 Body::Named => marks.extend([NAMED_ID, NAMED_ARGS]),
                 Body::Separated => marks.push(SEPARATOR),
                 _ => {}
@@ -155,7 +157,6 @@ impl ToolCallFormat {
             (Self::Llama3, _) => json("", "parameters"),
             (Self::QwenCoder, None) => "<tool_call>\n<function=".to_owned(),
             (Self::QwenCoder, Some(tool)) => format!("<tool_call>\n<function={tool}>\n"),
-            (Self::DeepSeek, None) => "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>".to_owned(),
             (Self::Mistral, None) => "[TOOL_CALLS]".to_owned(),
             _ => return None,
         })

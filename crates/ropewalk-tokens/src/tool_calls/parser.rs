@@ -482,6 +482,10 @@ mod tests {
             ("<tool_call><function=f>", "<parameter=a>1</parameter>"),
             ("", "<tool_call><function=f><parameter=a>"),
             ("<function=f>", "<parameter=a></function>"),
+            (
+                "<｜DSML｜invoke name=\"f\">",
+                "<｜DSML｜parameter name=\"a\">",
+            ),
         ];
         for (head, unit) in units {
             for part in [7, usize::MAX >> 1] {

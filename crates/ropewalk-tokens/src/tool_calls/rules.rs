@@ -23,8 +23,8 @@ pub(super) struct Rule {
 pub(super) enum Body {
     /// Objects with `name` and `arguments` or `parameters`: one, several, or a list of them.
     Json,
-    /// `<function=name>` with `<parameter=key>value</parameter>` or a JSON object.
-    Xml,
+    /// `<function=name>` with `<parameter=key>value</parameter>` or a JSON object, in these tags.
+    Xml(&'static Markup),
     JsonOrXml,
     /// `name(key="value")`: one, several, or a list of them.
     Python,
@@ -44,10 +44,34 @@ pub(super) enum Body {
 pub(super) const NAMED_ID: &str = "[CALL_ID]";
 pub(super) const NAMED_ARGS: &str = "[ARGS]";
 pub(super) const SEPARATOR: &str = "<｜tool▁sep｜>";
-pub(super) const FUNCTION: &str = "<function=";
-pub(super) const FUNCTION_END: &str = "</function>";
-pub(super) const PARAMETER: &str = "<parameter=";
-pub(super) const PARAMETER_END: &str = "</parameter>";
+
+/// Tags around a call and its parameters. Names stand after the openings, up to `>`, possibly in quotes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Markup {
+    pub(super) function: &'static str,
+    pub(super) function_end: &'static str,
+    pub(super) parameter: &'static str,
+    pub(super) parameter_end: &'static str,
+    /// A token inside the tags.
+    pub(super) token: &'static str,
+}
+
+pub(super) const QWEN: &Markup = &Markup {
+    function: "<function=",
+    function_end: "</function>",
+    parameter: "<parameter=",
+    parameter_end: "</parameter>",
+    token: "",
+};
+
+/// DeepSeek V3.2 and V4; parameters say `string="true"` or `string="false"`.
+const DSML: &Markup = &Markup {
+    function: "<｜DSML｜invoke name=",
+    function_end: "</｜DSML｜invoke>",
+    parameter: "<｜DSML｜parameter name=",
+    parameter_end: "</｜DSML｜parameter>",
+    token: "｜DSML｜",
+};
 
 const fn tagged(open: &'static str, body: Body, close: &'static [&'static str]) -> Rule {
     Rule {
@@ -72,10 +96,10 @@ const fn soft(mut rule: Rule) -> Rule {
 }
 
 const HERMES: Rule = tagged("<tool_call>", Body::JsonOrXml, &["</tool_call>"]);
-const SEED: Rule = tagged("<seed:tool_call>", Body::Xml, &["</seed:tool_call>"]);
+const SEED: Rule = tagged("<seed:tool_call>", Body::Xml(QWEN), &["</seed:tool_call>"]);
 const FUNCTION_TAG: Rule = Rule {
     keep: true,
-    ..tagged(FUNCTION, Body::Xml, &[FUNCTION_END])
+    ..tagged(QWEN.function, Body::Xml(QWEN), &["</function>"])
 };
 const AFTER_FUNCTION: Rule = tagged("</tool_call>", Body::SkipAfterCall, &[]);
 const LIST: Rule = tagged("<tool_calls>", Body::Json, &["</tool_calls>"]);
@@ -107,6 +131,14 @@ const DEEPSEEK: Rule = tagged(
     Body::Separated,
     &["<｜tool▁call▁end｜>"],
 );
+const DSML_BEGIN: Rule = tagged("<｜DSML｜function_calls>", Body::Skip, &[]);
+const DSML_END: Rule = tagged("</｜DSML｜function_calls>", Body::SkipAfterCall, &[]);
+const DSML_4_BEGIN: Rule = tagged("<｜DSML｜tool_calls>", Body::Skip, &[]);
+const DSML_4_END: Rule = tagged("</｜DSML｜tool_calls>", Body::SkipAfterCall, &[]);
+const INVOKE: Rule = Rule {
+    keep: true,
+    ..tagged(DSML.function, Body::Xml(DSML), &["</｜DSML｜invoke>"])
+};
 const BARE_JSON: Rule = soft(balanced("", Body::Json, &[]));
 const BARE_PYTHON: Rule = soft(balanced("", Body::Python, &[]));
 
@@ -135,6 +167,11 @@ impl ToolCallFormat {
                 CALLS_BEGIN,
                 CALLS_END,
                 DEEPSEEK,
+                DSML_BEGIN,
+                DSML_END,
+                DSML_4_BEGIN,
+                DSML_4_END,
+                INVOKE,
                 BARE_JSON,
                 BARE_PYTHON,
             ],
@@ -153,7 +190,16 @@ impl ToolCallFormat {
                 BARE_JSON,
                 BARE_PYTHON,
             ],
-            Self::DeepSeek => &[CALLS_BEGIN, CALLS_END, DEEPSEEK],
+            Self::DeepSeek => &[
+                CALLS_BEGIN,
+                CALLS_END,
+                DEEPSEEK,
+                DSML_BEGIN,
+                DSML_END,
+                DSML_4_BEGIN,
+                DSML_4_END,
+                INVOKE,
+            ],
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Where the body of a call ends.
 
-use super::rules::{Body, FUNCTION, NAMED_ARGS, NAMED_ID, PARAMETER, PARAMETER_END, Rule};
+use super::rules::{Body, Markup, NAMED_ARGS, NAMED_ID, QWEN, Rule};
 
 /// Bytes that may pass before it is clear how a body is to be read.
 const LONGEST_HEAD: usize = 512;
@@ -39,9 +39,9 @@ pub(super) fn head(rule: &Rule, text: &str) -> Head {
         _ if text.is_empty() => Head::More,
         Body::Marked(mark) => Head::Go(rule.body, Quotes::Marks(mark, mark), 0),
         Body::Separated => Head::Go(rule.body, Quotes::Json, 0),
-        Body::Xml => xml(),
-        Body::JsonOrXml => match FUNCTION {
-            tag if text.starts_with(tag) => xml(),
+        Body::Xml(markup) => xml(markup),
+        Body::JsonOrXml => match QWEN.function {
+            tag if text.starts_with(tag) => xml(QWEN),
             tag if tag.starts_with(text) => Head::More,
             _ => Head::Go(Body::Json, Quotes::Json, 0),
         },
@@ -58,8 +58,9 @@ pub(super) fn head(rule: &Rule, text: &str) -> Head {
     found
 }
 
-fn xml() -> Head {
-    Head::Go(Body::Xml, Quotes::Marks(PARAMETER, PARAMETER_END), 0)
+fn xml(markup: &'static Markup) -> Head {
+    let quotes = Quotes::Marks(markup.parameter, markup.parameter_end);
+    Head::Go(Body::Xml(markup), quotes, 0)
 }
 
 fn json(from: usize) -> Head {

@@ -206,7 +206,6 @@ fn an_opening_makes_the_answer_a_call() {
                 (ToolCallFormat::QwenCoder, None) => "get_time>\n</function>\n</tool_call>",
                 (ToolCallFormat::QwenCoder, Some(_)) => "</function>\n</tool_call>",
                 (ToolCallFormat::Mistral, _) => "get_time[ARGS]{}",
-                (ToolCallFormat::DeepSeek, _) => "get_time<｜tool▁sep｜>{}<｜tool▁call▁end｜>",
                 (ToolCallFormat::Llama3, None) => "get_time\", \"parameters\": {}}",
                 (_, None) => "get_time\", \"arguments\": {}}\n</tool_call>",
                 (_, Some(_)) => "{}}",
@@ -287,6 +286,10 @@ fn formats_are_found_by_what_templates_write() {
             Some(ToolCallFormat::JsonList),
         ),
         ("'<tool_call>' + name + '<arg_key>'", None),
+        (
+            "{%- set dsml_token = '｜DSML｜' -%}",
+            Some(ToolCallFormat::DeepSeek),
+        ),
         ("{{ messages[0].content }}", None),
     ] {
         assert_eq!(ToolCallFormat::detect(template), format, "{template}");
@@ -322,6 +325,19 @@ fn what_real_templates_write_is_read_back() {
         }
     }
     println!("{counts:?}");
+    // One template of each format that the data holds is enough to see that something was compared.
+    for format in [
+        "deepseek",
+        "gemma",
+        "hermes",
+        "json-list",
+        "llama3",
+        "mistral",
+        "pythonic",
+        "qwen-coder",
+    ] {
+        assert!(counts.contains_key(format), "no template writes {format}");
+    }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
