@@ -37,10 +37,20 @@ pub enum EffortStyle {
 pub enum JsonSupport {
     /// A schema (`json_schema`), or any JSON (`json_object`).
     Schema,
+    /// A schema only (LM Studio).
+    SchemaOnly,
     /// Any JSON object.
     Object,
     /// Nothing.
     None,
+}
+
+impl JsonSupport {
+    /// Returns whether a schema is enforced.
+    #[must_use]
+    pub const fn has_schema(self) -> bool {
+        matches!(self, Self::Schema | Self::SchemaOnly)
+    }
 }
 
 /// What a server speaks, as data: OpenAI itself and the servers compatible with it.
@@ -70,6 +80,11 @@ pub struct Dialect {
     pub base_url: &'static str,
     /// Environment variable of the base URL; empty for none.
     pub base_url_variable: &'static str,
+    /// Path that base URLs end with; it is appended where it is missing (Azure's portal gives
+    /// addresses without).
+    pub base_path: &'static str,
+    /// Value of the parameter `api-version` of every address; empty for none.
+    pub api_version: &'static str,
     /// Environment variable of the key; empty for none.
     pub key_variable: &'static str,
     /// Whether the server refuses requests without a key.
@@ -128,6 +143,9 @@ pub struct Dialect {
     /// Whether ids of calls must be nine letters and digits (Mistral); others are then replaced,
     /// the same id by the same.
     pub nine_letter_ids: bool,
+    /// Whether calls carry a signature that must come back with them
+    /// (`extra_content.google.thought_signature`).
+    pub call_signatures: bool,
     /// What is enforced on JSON replies.
     pub json: JsonSupport,
     /// Whether a schema is enforced while tools are offered.
@@ -166,6 +184,8 @@ impl Dialect {
             name,
             base_url,
             base_url_variable: "",
+            base_path: "",
+            api_version: "",
             key_variable: "",
             needs_key: false,
             key_prefixes: &[],
@@ -193,6 +213,7 @@ impl Dialect {
             tool_choice: true,
             required_tool: "required",
             nine_letter_ids: false,
+            call_signatures: false,
             json: JsonSupport::Schema,
             json_with_tools: false,
             json_word: false,
@@ -223,7 +244,7 @@ impl Dialect {
         let mut capabilities = Capabilities::default();
         capabilities.tools = self.tools;
         capabilities.parallel_tools = self.tools;
-        capabilities.json_schema = self.json == JsonSupport::Schema;
+        capabilities.json_schema = self.json.has_schema();
         capabilities.json_schema_with_tools = capabilities.json_schema && self.json_with_tools;
         capabilities.vision = self.images;
         capabilities.audio_in = self.audio;

@@ -7,7 +7,7 @@ mod shared;
 
 use std::fmt;
 
-use ropewalk_core::Result;
+use ropewalk_core::{Error, ErrorKind, Result};
 use ropewalk_http::Client;
 
 use self::chat::ChatWire;
@@ -16,8 +16,8 @@ use crate::chat::RemoteChat;
 use crate::dialect::Dialect;
 use crate::endpoint::Endpoint;
 use crate::key::ApiKey;
-use crate::native::env;
 use crate::presets;
+use crate::settings::Settings;
 
 /// OpenAI, or a server that speaks its language.
 ///
@@ -32,7 +32,7 @@ impl OpenAi {
     /// Creates OpenAI itself.
     ///
     /// # Errors
-    /// [`ErrorKind::Configuration`](ropewalk_core::ErrorKind::Configuration) when no HTTP client
+    /// [`ErrorKind::Configuration`] when no HTTP client
     /// can be made.
     pub fn new(key: impl Into<ApiKey>) -> Result<Self> {
         Self::compatible(presets::OPENAI, presets::OPENAI.base_url, key.into())
@@ -42,34 +42,47 @@ impl OpenAi {
     /// `OPENAI_BASE_URL`, `OPENAI_ORG_ID` and `OPENAI_PROJECT_ID`.
     ///
     /// # Errors
-    /// [`ErrorKind::Authentication`](ropewalk_core::ErrorKind::Authentication) without a key,
+    /// [`ErrorKind::Authentication`] without a key,
     /// otherwise as [`new`](Self::new).
     pub fn from_env() -> Result<Self> {
-        let mut openai = Self::from_env_for(presets::OPENAI)?;
-        for (variable, header) in [
-            ("OPENAI_ORG_ID", "openai-organization"),
-            ("OPENAI_PROJECT_ID", "openai-project"),
-        ] {
-            if let Some(value) = env(variable) {
-                openai = openai.with_endpoint(|e| e.with_header(header, value));
-            }
-        }
-        Ok(openai)
+        Self::from_env_for(presets::OPENAI)
     }
 
     /// Creates a compatible server from the environment, by the variables its dialect names.
     ///
     /// # Errors
-    /// [`ErrorKind::Authentication`](ropewalk_core::ErrorKind::Authentication) when the server
-    /// needs a key and there is none, otherwise as [`new`](Self::new).
+    /// As [`from_settings`](Self::from_settings).
     pub fn from_env_for(dialect: Dialect) -> Result<Self> {
-        let key = env(dialect.key_variable).map(ApiKey::new);
+        Self::from_settings(dialect, &Settings::from_env())
+    }
+
+    /// Creates OpenAI or a compatible server from settings, by the names its dialect has for them;
+    /// of OpenAI itself also `OPENAI_ORG_ID` and `OPENAI_PROJECT_ID`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Authentication`] when the server needs a key and there is none,
+    /// [`ErrorKind::Configuration`] when it has no address of its own and none is set.
+    pub fn from_settings(dialect: Dialect, settings: &Settings) -> Result<Self> {
+        let key = settings.get(dialect.key_variable).map(ApiKey::new);
         if dialect.needs_key && key.is_none() {
             return Err(Endpoint::missing_key(dialect.name, dialect.key_variable));
         }
-        let base_url = env(dialect.base_url_variable);
-        let base_url = base_url.unwrap_or_else(|| dialect.base_url.to_owned());
-        Self::compatible(dialect, base_url, key)
+        let base_url = settings.get(dialect.base_url_variable);
+        let base_url = base_url.unwrap_or(dialect.base_url);
+        if base_url.is_empty() {
+            let message = format!("no address: set {}", dialect.base_url_variable);
+            return Err(Error::new(ErrorKind::Configuration, message).with_provider(dialect.name));
+        }
+        let mut openai = Self::compatible(dialect, base_url, key)?;
+        for (variable, header) in [
+            ("OPENAI_ORG_ID", "openai-organization"),
+            ("OPENAI_PROJECT_ID", "openai-project"),
+        ] {
+            if let (Some(value), "openai") = (settings.get(variable), dialect.name) {
+                openai = openai.with_endpoint(|e| e.with_header(header, value));
+            }
+        }
+        Ok(openai)
     }
 
     /// Creates a compatible server. Servers on this machine often need no key: hand in `None`.
@@ -90,7 +103,15 @@ impl OpenAi {
         base_url: impl Into<String>,
         key: impl Into<Option<ApiKey>>,
     ) -> Result<Self> {
-        let endpoint = Endpoint::new(dialect.name, base_url, dialect.auth(), key.into())?;
+        let mut base_url: String = base_url.into();
+        base_url.truncate(base_url.trim_end_matches('/').len());
+        if !base_url.ends_with(dialect.base_path) {
+            base_url.push_str(dialect.base_path);
+        }
+        let mut endpoint = Endpoint::new(dialect.name, base_url, dialect.auth(), key.into())?;
+        if !dialect.api_version.is_empty() {
+            endpoint = endpoint.with_query("api-version", dialect.api_version);
+        }
         let endpoint = match dialect.idempotency {
             true => endpoint.with_idempotency_key("idempotency-key"),
             false => endpoint,

@@ -204,11 +204,17 @@ fn call(dialect: &Dialect, call: &ToolCall) -> Value {
         true => "{}",
         false => &call.arguments,
     };
-    json!({
+    let signature = call
+        .signature
+        .as_deref()
+        .filter(|_| dialect.call_signatures);
+    let extra = signature.map(|s| json!({"google": {"thought_signature": s}}));
+    let json = json!({
         "id": call_id(dialect, &call.id),
         "type": "function",
         "function": {"name": call.name, "arguments": arguments},
-    })
+    });
+    with(json, "extra_content", extra)
 }
 
 /// The result of a tool is text; whatever else it holds is left out.

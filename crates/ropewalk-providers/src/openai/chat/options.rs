@@ -146,14 +146,14 @@ fn format(body: &mut Body<'_>, request: &ChatRequest) -> Result<()> {
             name,
             schema,
             strict,
-        } if dialect.json == JsonSupport::Schema => (name, schema, *strict),
+        } if dialect.json.has_schema() => (name, schema, *strict),
         other => {
             if matches!(other, ResponseFormat::JsonSchema { .. }) {
                 let reason = "the server enforces no schema";
                 body.notes.leave_out("response_format.schema", reason)?;
             }
-            if dialect.json == JsonSupport::None {
-                let reason = "the server has no JSON mode";
+            if dialect.json != JsonSupport::Schema && dialect.json != JsonSupport::Object {
+                let reason = "the server has no mode for JSON without a schema";
                 return body.notes.leave_out("response_format", reason);
             }
             if dialect.json_word {

@@ -108,7 +108,17 @@ impl ChatDecoder {
                 .get("index")
                 .and_then(Value::as_u64)
                 .unwrap_or(at as u64);
-            deltas.push(tool_call(at, text(call, "id"), call.get("function")));
+            let slot = u32::try_from(at).unwrap_or(u32::MAX);
+            deltas.push(tool_call(slot, text(call, "id"), call.get("function")));
+            let google = call.get("extra_content").and_then(|e| e.get("google"));
+            let signature = google.and_then(|g| text(g, "thought_signature"));
+            if signature.is_some() {
+                deltas.push(WireDelta::ToolCallMeta {
+                    slot,
+                    item_id: None,
+                    signature,
+                });
+            }
         }
         if let Some(function) = message.get("function_call").filter(|f| f.is_object()) {
             deltas.push(tool_call(0, None, Some(function)));
@@ -134,7 +144,7 @@ fn part(part: &Value, deltas: &mut Vec<WireDelta>) {
     }
 }
 
-fn tool_call(slot: u64, id: Option<String>, function: Option<&Value>) -> WireDelta {
+fn tool_call(slot: u32, id: Option<String>, function: Option<&Value>) -> WireDelta {
     let arguments = match function.and_then(|f| f.get("arguments")) {
         Some(Value::String(json)) => json.clone(),
         // Some servers give the object itself.
@@ -142,7 +152,7 @@ fn tool_call(slot: u64, id: Option<String>, function: Option<&Value>) -> WireDel
         _ => String::new(),
     };
     WireDelta::ToolCall {
-        slot: u32::try_from(slot).unwrap_or(u32::MAX),
+        slot,
         id,
         name: function.and_then(|f| text(f, "name")),
         arguments,

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::effort::level;
 use super::super::shared::{Body, asks_for_json, tool_choice, with};
-use crate::dialect::{EffortStyle, JsonSupport, LEVELS};
+use crate::dialect::{EffortStyle, LEVELS};
 use crate::native::number;
 
 /// Puts everything but the input into the body.
@@ -129,7 +129,7 @@ fn format(body: &mut Body<'_>, request: &ChatRequest) -> Result<()> {
             name,
             schema,
             strict,
-        } if body.dialect.json == JsonSupport::Schema => {
+        } if body.dialect.json.has_schema() => {
             let generic = SchemaDialect::Generic;
             let (schema, enforced) = body.schema("response_format", schema, *strict, generic)?;
             let strict = if body.dialect.strict {
