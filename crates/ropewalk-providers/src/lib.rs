@@ -3,9 +3,11 @@
 pub mod abilities;
 mod anthropic;
 mod chat;
+mod connect;
 mod decorate;
 mod dialect;
 mod endpoint;
+mod gemini;
 mod key;
 mod model_info;
 mod native;
@@ -24,15 +26,17 @@ pub use anthropic::{
     Thinking,
 };
 pub use chat::RemoteChat;
+pub use connect::{ProviderStatus, Registry, connect};
 pub use decorate::{
     Cache, CacheStore, DirStore, Fallback, MemoryStore, Meter, Metered, RateLimit, Record, Replay,
     Totals, Traced,
 };
 pub use dialect::{Dialect, EffortStyle, JsonSupport, SystemRole};
 pub use endpoint::{Auth, Endpoint};
+pub use gemini::{Gemini, GeminiEmbeddings, GeminiThinking, GeminiWire};
 pub use key::{ApiKey, KeyDiagnosis};
 pub use model_info::ModelInfo;
-pub use openai::OpenAi;
+pub use openai::{ChatWire, OpenAi, ResponsesWire};
 pub use price::{Price, PriceTable};
 pub use settings::Settings;
 pub use wire::{Call, Decoder, Notes, Wire};

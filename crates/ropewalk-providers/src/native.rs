@@ -4,12 +4,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ropewalk_core::schemars::Schema;
 use ropewalk_core::{
-    Effort, Error, ErrorKind, Media, MediaSource, Message, Part, Result, SchemaDialect, ToolCall,
+    ChatRequest, Effort, Error, ErrorKind, Media, MediaSource, Message, Part, Result,
+    SchemaDialect, ToolCall,
 };
 use ropewalk_http::ApiError;
 use serde_json::{Map, Value, json};
 
-use crate::wire::Notes;
+use crate::wire::{Notes, merge_extra};
 
 /// The methods every provider has that is one [`Endpoint`](crate::Endpoint) and a wire.
 macro_rules! endpoint_methods {
@@ -45,11 +46,6 @@ macro_rules! endpoint_methods {
     };
 }
 pub(crate) use endpoint_methods;
-
-/// Reads an environment variable; unset and blank are the same.
-pub(crate) fn env(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|v| !v.trim().is_empty())
-}
 
 /// Returns a `f32` as the shortest JSON number that reads back as it (0.7, not 0.699999988).
 pub(crate) fn number(x: f32) -> Value {
@@ -194,7 +190,9 @@ pub(crate) fn text(value: &Value, key: &str) -> Option<String> {
 
 /// Fails with the error that a body holds instead of a reply.
 pub(crate) fn no_error(body: &Value, provider: &str) -> Result<()> {
-    let has = body.get("error").is_some_and(|e| !e.is_null());
+    // Google's streams may give it in a list.
+    let holder = body.get(0).unwrap_or(body);
+    let has = holder.get("error").is_some_and(|e| !e.is_null());
     match ApiError::of(body).filter(|_| has) {
         Some(error) => Err(error.into_error(provider)),
         None => Ok(()),
@@ -206,6 +204,22 @@ pub(crate) fn no_reply(body: &Value, missing: &str) -> Error {
     let shown: String = body.to_string().chars().take(120).collect();
     let message = format!("the reply has no `{missing}`: {shown}");
     Error::new(ErrorKind::Decode, message)
+}
+
+/// As [`merge_extra`], but the fields of the object `key` are merged one by one.
+pub(crate) fn merge_nested(
+    body: &mut Map<String, Value>,
+    request: &ChatRequest,
+    provider: &str,
+    key: &str,
+) {
+    let ours = body.get(key).cloned();
+    merge_extra(body, request, provider);
+    if let (Some(Value::Object(ours)), Some(Value::Object(now))) = (ours, body.get_mut(key)) {
+        for (name, value) in ours {
+            now.entry(name).or_insert(value);
+        }
+    }
 }
 
 /// Inserts a value if there is one.

@@ -16,7 +16,8 @@ use crate::chat::RemoteChat;
 use crate::endpoint::{Auth, Endpoint};
 use crate::key::ApiKey;
 use crate::model_info::ModelInfo;
-use crate::native::{count, endpoint_methods, env, no_reply, text};
+use crate::native::{count, endpoint_methods, no_reply, text};
+use crate::settings::Settings;
 
 pub use batches::{AnthropicBatches, BatchCounts, BatchRow, BatchStatus, MessageBatch};
 pub use wire::{AnthropicWire, Thinking};
@@ -63,18 +64,27 @@ impl Anthropic {
         Self::with_auth(Auth::Header("x-api-key".into()), key.into())
     }
 
+    /// Creates the API from the environment; see [`from_settings`](Self::from_settings).
+    ///
+    /// # Errors
+    /// As `from_settings`.
+    pub fn from_env() -> Result<Self> {
+        Self::from_settings(&Settings::from_env())
+    }
+
     /// Creates the API from `ANTHROPIC_API_KEY`, or the token in `ANTHROPIC_AUTH_TOKEN`, and, if
     /// set, `ANTHROPIC_BASE_URL`.
     ///
     /// # Errors
     /// [`ErrorKind::Authentication`](ropewalk_core::ErrorKind::Authentication) when neither is set.
-    pub fn from_env() -> Result<Self> {
-        let this = match (env("ANTHROPIC_API_KEY"), env("ANTHROPIC_AUTH_TOKEN")) {
+    pub fn from_settings(settings: &Settings) -> Result<Self> {
+        let [key, token] = ["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"].map(|n| settings.get(n));
+        let this = match (key, token) {
             (Some(key), _) => Self::new(key)?,
             (None, Some(token)) => Self::with_auth(Auth::Bearer, token.into())?,
             (None, None) => return Err(Endpoint::missing_key("anthropic", "ANTHROPIC_API_KEY")),
         };
-        Ok(match env("ANTHROPIC_BASE_URL") {
+        Ok(match settings.get("ANTHROPIC_BASE_URL") {
             Some(url) => this.with_base_url(url),
             None => this,
         })

@@ -7,6 +7,7 @@
 
 mod abilities;
 mod anthropic;
+mod gemini;
 mod decorate;
 mod embeddings;
 mod golden;
