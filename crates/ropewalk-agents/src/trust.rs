@@ -4,8 +4,12 @@ use ropewalk_core::{Message, Part, Trust};
 
 /// Returns the least trust of anything in a message.
 pub(crate) fn least_trust(message: &Message) -> Trust {
-    let least = message.content.iter().map(part_trust).min();
-    least.unwrap_or(Trust::Trusted)
+    least_of(&message.content)
+}
+
+/// Returns the least trust of any of these parts.
+pub(crate) fn least_of(parts: &[Part]) -> Trust {
+    parts.iter().map(part_trust).min().unwrap_or(Trust::Trusted)
 }
 
 fn part_trust(part: &Part) -> Trust {
@@ -13,8 +17,7 @@ fn part_trust(part: &Part) -> Trust {
         Part::Text { trust, .. } => *trust,
         Part::ToolResult(result) => {
             // A trusted result cannot vouch for a part that says of itself that it is not.
-            let inside = result.content.iter().map(part_trust).min();
-            result.trust.min(inside.unwrap_or(Trust::Trusted))
+            result.trust.min(least_of(&result.content))
         }
         // What the model made itself is judged by what it had read.
         Part::Reasoning(_) | Part::ToolCall(_) => Trust::Trusted,

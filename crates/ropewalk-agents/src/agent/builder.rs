@@ -64,7 +64,13 @@ impl Agent {
     /// Sets the tools.
     #[must_use]
     pub fn tools(self, tools: ToolSet) -> Self {
-        self.set(|a| a.tools = tools)
+        self.set(|a| {
+            a.tools = if a.trace_content {
+                tools.with_captured_content(true)
+            } else {
+                tools
+            };
+        })
     }
 
     /// Adds a tool. A name that is taken is told when the agent runs.
@@ -181,6 +187,9 @@ impl Agent {
     /// Sets whether traces hold what was said. Off unless set, as it may be private.
     #[must_use]
     pub fn trace_content(self, content: bool) -> Self {
-        self.set(|a| a.trace_content = content)
+        self.set(|a| {
+            a.trace_content = content;
+            a.tools = std::mem::take(&mut a.tools).with_captured_content(content);
+        })
     }
 }

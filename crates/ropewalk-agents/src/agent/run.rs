@@ -23,7 +23,7 @@ use super::{Agent, AgentError, AgentStream};
 use crate::driven::{Sink, driven};
 use crate::safety::{Stage, TaintScope, moderate};
 use crate::telemetry;
-use crate::trust::{least_trust, text_with_trust};
+use crate::trust::{least_of, least_trust, text_with_trust};
 
 /// A run under way.
 pub(super) struct Run {
@@ -278,6 +278,9 @@ impl Run {
             Ok(response) => response,
             Err(error) => {
                 telemetry::turn_failed(&span, &error);
+                if let Some(partial) = error.partial() {
+                    self.account(partial);
+                }
                 for hooks in &agent.hooks {
                     if hooks.on_error(&self.state, &error).await == OnError::Retry {
                         tracing::debug!(%error, "calling the model again");
@@ -288,15 +291,21 @@ impl Run {
             }
         };
         telemetry::turn_done(&span, &response);
-        let pricing = agent.pricing.clone().or(self.root.inner.pricing.clone());
-        let pricing = pricing.or(self.parent.as_ref().and_then(|p| p.pricing.clone()));
-        let cost = pricing.and_then(|prices| prices.cost_of(&response));
-        self.meter.add(&response.usage, cost);
+        self.account(&response);
         for hooks in &agent.hooks {
             let seen = hooks.after_model(&self.state, &mut response).await;
             seen.map_err(|e| self.failed(e))?;
         }
         self.take_up(response)
+    }
+
+    /// Adds up what a reply took.
+    fn account(&self, response: &ChatResponse) {
+        let own = self.agent.inner.pricing.as_ref();
+        let outer = || self.parent.as_ref()?.pricing.as_ref();
+        let prices = own.or(self.root.inner.pricing.as_ref()).or_else(outer);
+        let cost = prices.and_then(|prices| prices.cost_of(response));
+        self.meter.add(&response.usage, cost);
     }
 
     /// Streams the reply of the model; the outer error is a limit.
@@ -393,9 +402,10 @@ impl Run {
                 last.unwrap_or(0)
             }
         };
-        let instructions = Message::system(self.agent.inner.instructions.clone());
-        let read = messages[start..].iter().chain([&instructions]);
-        read.map(least_trust).min().unwrap_or(Trust::Trusted)
+        let read = messages[start..].iter().map(least_trust);
+        let instructions = least_of(&self.agent.inner.instructions.0);
+        read.min()
+            .map_or(instructions, |least| least.min(instructions))
     }
 
     /// Refuses a call that was made too often.

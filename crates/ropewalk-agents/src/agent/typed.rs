@@ -1,13 +1,14 @@
 //! Answers as values.
 
 use ropewalk_core::schemars::JsonSchema;
-use ropewalk_core::{ChatModelExt, ExtractOptions, Message};
+use ropewalk_core::{ChatModelExt, ChatResponse, ExtractOptions, Message};
 use serde::de::DeserializeOwned;
 
 use super::event::RunResult;
 use super::input::Input;
-use super::limits::Limit;
+use super::limits::{Exhausted, Limit, Meter};
 use super::{Agent, AgentError};
+use crate::safety::{Stage, moderate};
 
 /// A value and the run it comes from.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,14 +35,7 @@ impl Agent {
         if let Ok(value) = serde_json::from_str(run.output.trim()) {
             return Ok(Typed { value, run });
         }
-        let turns = self.inner.limits.turns;
-        let left = turns.saturating_sub(run.turns);
-        if left == 0 {
-            return Err(AgentError::Limit {
-                limit: Limit::Turns(turns),
-                state: Box::new(run.state),
-            });
-        }
+        let left = self.turns_left(&mut run)?;
         let agent = self.find(&run.agent).unwrap_or(self);
         let mut request = agent.request(&run.state);
         request.tools.clear();
@@ -50,6 +44,7 @@ impl Agent {
         let options = ExtractOptions::new().with_retries((left - 1).min(2));
         match agent.inner.model.extract_with::<T>(request, &options).await {
             Ok(extracted) => {
+                self.judge_reply(&run, &extracted.response).await?;
                 let prices = agent.inner.pricing.as_ref().or(self.inner.pricing.as_ref());
                 let (provider, model) = (&extracted.response.provider, &extracted.response.model);
                 let cost = prices.and_then(|p| p.cost(provider, model, &extracted.usage));
@@ -64,6 +59,50 @@ impl Agent {
             Err(source) => Err(AgentError::Failed {
                 source: Box::new(source),
                 state: Box::new(run.state),
+            }),
+        }
+    }
+
+    /// Returns how many more turns a run may take, at least one.
+    fn turns_left(&self, run: &mut RunResult) -> Result<u32, AgentError> {
+        let limits = self.inner.limits;
+        let meter = Meter::new(limits, run.state.spent, run.state.elapsed, None);
+        let limit = match (limits.turns.saturating_sub(run.turns), meter.exhausted()) {
+            (0, _) => Limit::Turns(limits.turns),
+            (_, Some(Exhausted::Limit(limit))) => limit,
+            (_, Some(Exhausted::Unmetered(what))) => {
+                let state = Box::new(run.state.clone());
+                return Err(AgentError::Unmetered { what, state });
+            }
+            (left, None) => return Ok(left),
+        };
+        Err(AgentError::Limit {
+            limit,
+            state: Box::new(run.state.clone()),
+        })
+    }
+
+    /// The value may say what the answer did not.
+    async fn judge_reply(&self, run: &RunResult, reply: &ChatResponse) -> Result<(), AgentError> {
+        let Some(model) = &self.inner.moderation else {
+            return Ok(());
+        };
+        let calls = reply.message.tool_calls().map(|c| c.arguments.clone());
+        let said = [reply.text()]
+            .into_iter()
+            .chain(calls)
+            .filter(|t| !t.is_empty());
+        let state = || Box::new(run.state.clone());
+        match moderate(&**model, said).await {
+            Ok(None) => Ok(()),
+            Ok(Some(moderation)) => Err(AgentError::Flagged {
+                stage: Stage::Output,
+                moderation: Box::new(moderation),
+                state: state(),
+            }),
+            Err(source) => Err(AgentError::Failed {
+                source: Box::new(source),
+                state: state(),
             }),
         }
     }
