@@ -44,6 +44,11 @@ pub fn answer(call: &ToolCall) -> String {
     let Some(city) = arguments["destination_city"].as_str() else {
         return json!({ "error": "destination_city is missing" }).to_string();
     };
+    price_of(city)
+}
+
+/// Returns the price of a return ticket as the JSON text that the tool answers with.
+pub fn price_of(city: &str) -> String {
     match PRICES.iter().find(|(name, _)| *name == city.to_lowercase()) {
         Some((_, price)) => json!({ "city": city, "price": format!("${price}") }).to_string(),
         None => json!({ "error": format!("no price for {city}") }).to_string(),

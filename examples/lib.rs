@@ -1,6 +1,8 @@
 //! What the examples share: arguments and the model that ships with the repository.
 
 pub mod desk;
+pub mod models;
+pub mod serve;
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
