@@ -36,6 +36,7 @@ pub(super) struct Run {
     pub(super) extensions: Extensions,
     pub(super) sink: Sink<AgentEvent>,
     parent: Option<Parent>,
+    span: Span,
     begun: Instant,
     /// Of the state, when this part of the run began.
     elapsed: std::time::Duration,
@@ -48,13 +49,12 @@ pub(super) fn start(agent: Agent, input: Input) -> AgentStream {
         let mut state = RunState::new(run_id, agent.inner.name.clone());
         state.conversation = input.conversation;
         let mut run = Run::new(&agent, &agent, state, input.extensions, input.parent, sink);
-        let span = telemetry::invoke_agent(&agent.inner.name, &*agent.inner.model, &run.state);
-        async {
-            let done = run.begin(input.messages).await;
-            run.finish(done).await
-        }
-        .instrument(span)
-        .await
+        let span = run.span.clone();
+        let work = async {
+            let begun = run.begin(input.messages).await;
+            run.finish(begun).await
+        };
+        work.instrument(span).await
     })
 }
 
@@ -75,13 +75,12 @@ pub(super) fn resume(root: Agent, state: RunState, approvals: Approvals) -> Agen
             None,
             sink,
         );
-        let span = telemetry::invoke_agent(&agent.inner.name, &*agent.inner.model, &run.state);
-        async {
+        let span = run.span.clone();
+        let work = async {
             let decided = run.decide(&approvals).await;
             run.finish(decided).await
-        }
-        .instrument(span)
-        .await
+        };
+        work.instrument(span).await
     })
 }
 
@@ -121,6 +120,7 @@ impl Run {
             agent: agent.clone(),
             meter: Arc::new(Meter::new(limits, state.spent, state.elapsed, above)),
             elapsed: state.elapsed,
+            span: telemetry::invoke_agent(&agent.inner.name, &*agent.inner.model, &state),
             state,
             extensions,
             sink,
@@ -208,9 +208,9 @@ impl Run {
             Err(error) => Err(error),
         };
         let spent = self.meter.spent();
-        telemetry::finish(&Span::current(), &spent, end.as_ref().err());
+        telemetry::finish(&self.span, &spent, end.as_ref().err());
         if self.root.inner.trace_content {
-            telemetry::content(&Span::current(), &self.state);
+            telemetry::content(&self.span, &self.state);
         }
         if let Some(last) = end? {
             self.sink.send(last).await;

@@ -6,9 +6,19 @@
     reason = "a test fails by panicking"
 )]
 
+mod agent;
+mod approval;
+mod attack;
+mod desk;
 mod embedding;
 mod history;
+mod hooks;
+mod limits;
 mod memory;
 mod prompt;
+mod react;
 mod router;
+mod safety;
 mod step;
+mod team;
+mod telemetry;
