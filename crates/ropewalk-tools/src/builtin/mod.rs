@@ -15,10 +15,14 @@
 
 pub mod calculator;
 pub mod clock;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 #[cfg(feature = "web")]
 pub mod web;
 
 pub use calculator::Calculator;
 pub use clock::Clock;
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteLookup;
 #[cfg(feature = "web")]
 pub use web::{DuckDuckGo, HttpFetch, Weather, Wikipedia};

@@ -4,7 +4,7 @@ use futures_executor::block_on;
 use proptest::prelude::*;
 use ropewalk_core::{Effect, Tool, ToolContext, ToolError, Trust};
 use ropewalk_tools::builtin::Calculator;
-use ropewalk_tools::builtin::calculator::evaluate;
+use ropewalk_tools::builtin::calculator::{Number, evaluate};
 
 #[test]
 fn computes() {
@@ -156,7 +156,7 @@ fn limits_hold() {
         let error = evaluate(&deep).unwrap_err();
         assert_eq!(error.problem, "the expression is nested deeper than 100");
     }
-    let error = evaluate(&"1+".repeat(1000_000)).unwrap_err();
+    let error = evaluate(&"1+".repeat(1_000_000)).unwrap_err();
     assert_eq!(
         error.to_string(),
         "at character 1: the expression has 2000000 bytes; at most 2000 are read"
@@ -301,7 +301,7 @@ proptest! {
     #[test]
     fn agrees_with_whole_numbers(case in whole()) {
         if let Some(expected) = case.exact {
-            prop_assert_eq!(evaluate(&case.text).map(|v| v.as_whole()), Ok(Some(expected)));
+            prop_assert_eq!(evaluate(&case.text).map(Number::as_whole), Ok(Some(expected)));
         }
     }
 

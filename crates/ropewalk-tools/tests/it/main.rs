@@ -9,6 +9,8 @@
 mod attribute;
 mod builtin_calculator;
 mod builtin_clock;
+#[cfg(feature = "sqlite")]
+mod builtin_sqlite;
 #[cfg(feature = "web")]
 mod builtin_web;
 mod partial;

@@ -179,7 +179,7 @@ impl Tool for Wikipedia {
             let field = |name: &str| text(article, name);
             let gap = if shown.is_empty() { "" } else { "\n\n" };
             // Writing into a String does not fail.
-            _ = write!(shown, "{gap}# {}\n", field("/title"));
+            _ = writeln!(shown, "{gap}# {}", field("/title"));
             for part in ["/description", "/summary", "/url"].map(field) {
                 if !part.is_empty() {
                     _ = write!(shown, "\n{part}");
