@@ -86,6 +86,10 @@ pub(crate) fn tool(options: &Options, mut function: ItemFn) -> Result<TokenStrea
 
         #(#conditions)*
         impl #ident {
+            #[allow(
+                clippy::needless_pass_by_value, clippy::unused_async,
+                reason = "its signature is what the model is told"
+            )]
             #run
         }
 

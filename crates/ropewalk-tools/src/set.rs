@@ -100,7 +100,7 @@ impl ToolSet {
         Ok(())
     }
 
-    /// Adds the tools of another set.
+    /// Adds the tools of another set. Whether content is captured stays as it is here.
     ///
     /// # Errors
     /// [`ToolSetError::NameClash`].
@@ -153,7 +153,7 @@ impl ToolSet {
     /// Returns what a call of the tool of this name may change, if there is one.
     #[must_use]
     pub fn effect(&self, name: &str) -> Option<Effect> {
-        self.get(name).map(|t| t.effect())
+        self.get(name).map(Tool::effect)
     }
 
     /// Returns how many tools there are.

@@ -15,10 +15,10 @@ pub(crate) fn execute_tool(call: &ToolCall, content: bool) -> Span {
         gen_ai.operation.name = "execute_tool",
         gen_ai.tool.name = call.name,
         gen_ai.tool.call.id = call.id,
-        gen_ai.tool.r#type = "function",
+        "gen_ai.tool.type" = "function",
         gen_ai.tool.call.arguments = field::Empty,
         gen_ai.tool.call.result = field::Empty,
-        error.r#type = field::Empty,
+        "error.type" = field::Empty,
     );
     if !span.is_disabled() {
         span.record("otel.name", format!("execute_tool {}", call.name));

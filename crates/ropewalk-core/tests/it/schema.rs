@@ -451,7 +451,7 @@ fn any_schema() -> impl Strategy<Value = Value> {
     })
 }
 
-fn rooted(x: Value) -> Value {
+fn rooted(x: &Value) -> Value {
     json!({
         "type": "object",
         "properties": {"x": x},
@@ -489,7 +489,7 @@ proptest! {
     #[test]
     fn applying_twice_changes_nothing(x in any_schema()) {
         for dialect in REWRITING {
-            let (once, _) = apply(dialect, rooted(x.clone()));
+            let (once, _) = apply(dialect, rooted(&x));
             let (twice, warnings) = apply(dialect, once.clone());
             prop_assert_eq!(&twice, &once, "{:?}", dialect);
             prop_assert_eq!(warnings, vec![], "{:?}", dialect);
@@ -498,7 +498,7 @@ proptest! {
 
     #[test]
     fn strict_objects_are_closed_and_whole(x in any_schema()) {
-        let (strict, _) = apply(SchemaDialect::OpenAiStrict, rooted(x.clone()));
+        let (strict, _) = apply(SchemaDialect::OpenAiStrict, rooted(&x));
         each(&strict, &mut |map| {
             let is_object = map.get("type").is_some_and(|t| t == "object");
             if is_object {
@@ -511,12 +511,12 @@ proptest! {
                 assert!(!map.contains_key(gone), "{gone}");
             }
         });
-        let (closed, _) = apply(SchemaDialect::AnthropicStrict, rooted(x.clone()));
+        let (closed, _) = apply(SchemaDialect::AnthropicStrict, rooted(&x));
         each(&closed, &mut |map| {
             let is_object = map.get("type").is_some_and(|t| t == "object");
             assert!(!is_object || map["additionalProperties"] == false);
         });
-        let (gemini, _) = apply(SchemaDialect::Gemini, rooted(x));
+        let (gemini, _) = apply(SchemaDialect::Gemini, rooted(&x));
         each(&gemini, &mut |map| {
             for gone in ["$ref", "$defs", "additionalProperties", "const", "oneOf", "allOf"] {
                 assert!(!map.contains_key(gone), "{gone}");

@@ -11,11 +11,11 @@ use ropewalk_tools::tool;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-fn call(tool: &dyn Tool, arguments: Value) -> Result<ToolOutput, ToolError> {
+fn call(tool: &dyn Tool, arguments: &Value) -> Result<ToolOutput, ToolError> {
     block_on(tool.call(&arguments.to_string(), &ToolContext::default()))
 }
 
-fn text(tool: &dyn Tool, arguments: Value) -> String {
+fn text(tool: &dyn Tool, arguments: &Value) -> String {
     let output = call(tool, arguments).unwrap();
     output.content.iter().filter_map(Part::as_text).collect()
 }
@@ -59,7 +59,7 @@ fn writes_the_schema_a_course_writes_by_hand() {
     assert_eq!(get_ticket_price.effect(), Effect::Read);
     assert_eq!(get_ticket_price::run("Oslo".into()), "$400");
     assert_eq!(
-        text(&get_ticket_price, json!({"destination_city": "Rome"})),
+        text(&get_ticket_price, &json!({"destination_city": "Rome"})),
         "$400"
     );
     let suite = ToolSuite::new(r#"{"destination_city": "Paris"}"#);
@@ -158,7 +158,7 @@ fn takes_nested_optional_and_defaulted_arguments() {
 
     let output = call(
         &weather,
-        json!({"places": [{"city": "Oslo", "country": "NO"}, {"city": "Rome"}]}),
+        &json!({"places": [{"city": "Oslo", "country": "NO"}, {"city": "Rome"}]}),
     )
     .unwrap();
     let expected = json!([
@@ -170,14 +170,14 @@ fn takes_nested_optional_and_defaulted_arguments() {
     let all = json!({"places": [{"city": "Bergen"}], "unit": "fahrenheit", "days": 2,
         "labels": {"a": "b"}, "source": "x", "type": "t"});
     let shown = r#"[{"degrees":68.0,"place":"Bergen ? 2 1 x t"}]"#;
-    assert_eq!(text(&weather, all), shown);
+    assert_eq!(text(&weather, &all), shown);
     for wrong in [
         json!({}),
         json!({"places": "Oslo"}),
         json!({"places": [], "unit": "kelvin"}),
         json!({"places": [], "day": 2}),
     ] {
-        let error = call(&weather, wrong.clone()).unwrap_err();
+        let error = call(&weather, &wrong).unwrap_err();
         assert!(
             matches!(error, ToolError::InvalidArguments(_)),
             "{wrong}: {error}"
@@ -209,7 +209,7 @@ fn injects_and_hides_values_of_the_context() {
         .collect();
     assert_eq!(names, ["seat"]);
     let mut extensions = Extensions::default();
-    let missing = call(&passenger, json!({"seat": 0})).unwrap_err();
+    let missing = call(&passenger, &json!({"seat": 0})).unwrap_err();
     assert!(matches!(missing, ToolError::Fatal(_)));
     let missing = missing.to_string();
     assert!(
@@ -263,21 +263,21 @@ mod returns {
 
     #[test]
     fn anything_that_can_be_shown() {
-        let none = || json!({});
-        assert_eq!(text(&static_text, none()), "a \"b\"");
-        assert_eq!(text(&number, none()), "1.5");
-        assert_eq!(text(&value, none()), "plain");
-        assert_eq!(text(&parts, none()), "x");
+        let none = json!({});
+        assert_eq!(text(&static_text, &none), "a \"b\"");
+        assert_eq!(text(&number, &none), "1.5");
+        assert_eq!(text(&value, &none), "plain");
+        assert_eq!(text(&parts, &none), "x");
         assert_eq!(
-            call(&output, none()).unwrap(),
+            call(&output, &none).unwrap(),
             ToolOutput::error("bad").trusted()
         );
-        assert_eq!(text(&list, none()), r#"["a"]"#);
-        assert_eq!(text(&maybe, none()), "null");
-        assert_eq!(text(&unit, none()), "done");
-        assert_eq!(text(&ok_unit, none()), "done");
-        assert_eq!(text(&ok_output, none()), "o");
-        let error = |tool: &dyn Tool| call(tool, none()).unwrap_err();
+        assert_eq!(text(&list, &none), r#"["a"]"#);
+        assert_eq!(text(&maybe, &none), "null");
+        assert_eq!(text(&unit, &none), "done");
+        assert_eq!(text(&ok_unit, &none), "done");
+        assert_eq!(text(&ok_output, &none), "o");
+        let error = |tool: &dyn Tool| call(tool, &none).unwrap_err();
         assert!(matches!(error(&invalid), ToolError::InvalidArguments(m) if m == "no"));
         assert!(matches!(error(&boxed), ToolError::Failed(m) if m == "boxed"));
         assert!(matches!(error(&shared), ToolError::Failed(m) if m == "not Send"));
@@ -299,5 +299,5 @@ fn a_tool_may_stand_in_a_function() {
         r#in * times
     }
 
-    assert_eq!(text(&triple, json!({"in": 2, "times": 1})), "6");
+    assert_eq!(text(&triple, &json!({"in": 2, "times": 1})), "6");
 }

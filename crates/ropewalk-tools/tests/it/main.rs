@@ -17,3 +17,4 @@ mod partial;
 mod runner;
 mod set;
 mod structured;
+mod telemetry;

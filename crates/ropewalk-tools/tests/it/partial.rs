@@ -254,7 +254,7 @@ fn strips_only_a_fence_that_encloses() {
 fn windows_end_where_words_do() {
     assert!(windows("", 10, 2).is_empty());
     assert!(windows(" \n ", 2, 1).is_empty());
-    assert_eq!(windows("short", 10, 2), [0..5]);
+    assert_eq!(windows("a b", 3, 1).first(), Some(&(0..3)));
     let text = "one two three four five six seven";
     for place in windows(text, 12, 4) {
         let before = place.start == 0 || text[..place.start].ends_with(' ');
