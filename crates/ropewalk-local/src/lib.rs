@@ -74,7 +74,7 @@
 //! | option | how it is honoured |
 //! | --- | --- |
 //! | `tool_choice` `Required`, `Tool` | the prompt begins the call, for formats in which all models begin it alike |
-//! | `parallel_tool_calls` `false` | the first call ends the reply |
+//! | `parallel_tool_calls` `false` | the first call ends the reply; so it does where the template takes one call at once (Llama 3) |
 //! | `reasoning` `Off`, `Medium` | the switch of the template, if it has one |
 //!
 //! What cannot be honoured follows `on_unsupported` of the request.

@@ -93,6 +93,12 @@ impl Template {
         self.support.get_or_init(|| self.chat.support())
     }
 
+    /// Returns whether a turn can hold one call only: the template refuses or hides the second.
+    fn one_call(&self) -> bool {
+        let support = self.support();
+        support.tool_calls && !support.parallel_tool_calls
+    }
+
     /// Returns whether tools reach the prompt.
     fn shows_tools(&self) -> bool {
         self.support().tools
@@ -329,7 +335,7 @@ impl ChatModel for LocalModel {
         let mut can = Capabilities::default();
         let template = self.inner.template.as_ref();
         can.tools = template.is_some_and(|t| t.shows_tools());
-        can.parallel_tools = can.tools;
+        can.parallel_tools = can.tools && !template.is_some_and(|t| t.one_call());
         can.reasoning = template.is_some_and(|t| t.reasoning.is_some());
         can.sampling = true;
         can.streaming = true;

@@ -272,7 +272,12 @@ mod tests {
         ));
         for size in [1, 4, usize::MAX] {
             let reply = reply(&filter, &answer, size);
-            let kinds: Vec<_> = reply.message.content.iter().map(|p| p.kind()).collect();
+            let kinds: Vec<_> = reply
+                .message
+                .content
+                .iter()
+                .map(ropewalk_core::Part::kind)
+                .collect();
             assert_eq!(kinds, ["reasoning", "text", "tool_call"]);
             assert_eq!(reply.message.reasoning(), format!("I call {call}?"));
             assert_eq!(reply.text(), "Yes.");

@@ -4,8 +4,9 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use ropewalk_core::{
-    ChatRequest, Effort, Error, ErrorKind, FinishReason, OnUnsupported, Options, ResponseFormat,
-    Result, StreamAssembler, StreamEvent, TokenLogprob, ToolChoice, Warning, WireDelta,
+    ChatRequest, Effort, Error, ErrorKind, FinishReason, Message, OnUnsupported, Options,
+    ResponseFormat, Result, StreamAssembler, StreamEvent, TokenLogprob, ToolChoice, Warning,
+    WireDelta,
 };
 use ropewalk_tokens::reasoning::ReasoningSplitter;
 use ropewalk_tokens::tool_calls::{ToolCallFormat, ToolCallParser};
@@ -94,6 +95,13 @@ impl Inner {
         if tools && self.template.is_some() && !shown {
             refuse("tools", "the chat template of this model shows it no tools")?;
         }
+        let single = tools && self.template.as_ref().is_some_and(|t| t.one_call());
+        if single && *parallel_tool_calls == Some(true) {
+            refuse(
+                "parallel_tool_calls",
+                "the chat template of this model takes one call at once",
+            )?;
+        }
         let format = self.tool_calls();
         let opening = match opening(format, &request.tool_choice).filter(|_| tools && shown) {
             Some((opening, true)) => opening,
@@ -140,7 +148,7 @@ impl Inner {
             prompt.push_str("\n\n");
         }
         prompt.push_str(&opening);
-        let mut filter = Filter::new(*parallel_tool_calls == Some(false));
+        let mut filter = Filter::new(single || *parallel_tool_calls == Some(false));
         let mut marks = Vec::new();
         if let Some(tags) = reasoning {
             marks.extend(tags.marks());
@@ -311,7 +319,7 @@ fn opening(format: ToolCallFormat, choice: &ToolChoice) -> Option<(String, bool)
 
 /// Returns a parser whose ids no earlier call of the conversation has.
 fn parser(format: ToolCallFormat, request: &ChatRequest) -> ToolCallParser {
-    let calls = request.messages.iter().flat_map(|m| m.tool_calls());
+    let calls = request.messages.iter().flat_map(Message::tool_calls);
     let taken: Vec<&str> = calls.map(|call| call.id.as_str()).collect();
     ToolCallParser::numbered_from(taken.len())
         .with_format(format)

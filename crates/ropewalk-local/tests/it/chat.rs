@@ -330,3 +330,36 @@ fn the_format_of_tool_calls_is_that_of_the_template() {
     let told = told.with_template(&mistral).unwrap();
     assert_eq!(told.tool_calls(), ToolCallFormat::Phi4);
 }
+
+#[test]
+fn a_template_that_takes_one_call_gets_one() {
+    let tools = "{{ tools | tojson if tools else '' }}";
+    let calls = "{% for m in messages %}{% for c in m.tool_calls %}{{ c.function.name }}{% endfor %}{% endfor %}";
+    let single = "{% for m in messages %}{% if m.tool_calls and m.tool_calls | length != 1 %}\
+                  {{ raise_exception('one call at once') }}{% endif %}{% endfor %}";
+    let many = model()
+        .with_template(&format!("{tools}{calls}{TEMPLATE}"))
+        .unwrap();
+    assert!(many.capabilities().parallel_tools);
+    let one = model()
+        .with_template(&format!("{single}{tools}{calls}{TEMPLATE}"))
+        .unwrap();
+    assert!(one.capabilities().tools && !one.capabilities().parallel_tools);
+
+    let schema = serde_json::json!({"type": "object"}).try_into().unwrap();
+    let mut request = ChatRequest::new()
+        .user("hi")
+        .tool(ToolSpec::new("now", "Says the time.", schema))
+        .max_tokens(2);
+    request.options.parallel_tool_calls = Some(true);
+    let warned = |model: &LocalModel, request: &ChatRequest| {
+        let reply = model.respond(request, &mut go_on).unwrap().response;
+        reply
+            .warnings
+            .iter()
+            .any(|w| w.option == "parallel_tool_calls")
+    };
+    assert!(warned(&one, &request) && !warned(&many, &request));
+    request.options.parallel_tool_calls = Some(false);
+    assert!(!warned(&one, &request) && !warned(&many, &request));
+}

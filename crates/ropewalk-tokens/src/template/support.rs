@@ -17,6 +17,8 @@ pub struct TemplateSupport {
     pub tools: bool,
     /// Tool calls of the assistant are shown.
     pub tool_calls: bool,
+    /// Two tool calls in one turn of the assistant are shown both.
+    pub parallel_tool_calls: bool,
     /// Tool results are shown.
     pub tool_results: bool,
     /// Content given as a list of text parts is shown.
@@ -37,6 +39,7 @@ impl fmt::Display for TemplateSupport {
             ("system messages", self.system),
             ("tools", self.tools),
             ("tool calls", self.tool_calls),
+            ("parallel tool calls", self.parallel_tool_calls),
             ("tool results", self.tool_results),
             ("content parts", self.parts),
             ("documents", self.documents),
@@ -57,6 +60,7 @@ impl fmt::Display for TemplateSupport {
 /// Words that no template contains.
 const USER: &str = "Qzuser";
 const PROBE: &str = "Qzprobe";
+const SECOND: &str = "Qzsecond";
 
 fn said(role: &str, content: &str) -> Value {
     Value::object([
@@ -93,26 +97,36 @@ pub(super) fn probe(template: &ChatTemplate) -> TemplateSupport {
             ("function", function(name)),
         ])
     };
-    let called = |name: &str, result: &str| {
-        let arguments = Value::Object(Vec::new());
-        let function = Value::object([("name", Value::from(name)), ("arguments", arguments)]);
-        let call = Value::object([
-            ("id", Value::from("call12345")),
-            ("type", Value::from("function")),
-            ("function", function),
-        ]);
+    // The answer calls the tools of these names, and gets a result for each.
+    let called = |names: &[&str], result: &str| {
+        let ids = ["call12345", "call12346"];
+        let call = |(name, id): (&&str, &str)| {
+            let arguments = Value::Object(Vec::new());
+            let function = Value::object([("name", Value::from(*name)), ("arguments", arguments)]);
+            Value::object([
+                ("id", Value::from(id)),
+                ("type", Value::from("function")),
+                ("function", function),
+            ])
+        };
         let assistant = Value::object([
             ("role", Value::from("assistant")),
             ("content", Value::from("")),
-            ("tool_calls", Value::Array(vec![call])),
+            (
+                "tool_calls",
+                Value::Array(names.iter().zip(ids).map(call).collect()),
+            ),
         ]);
-        let result = Value::object([
-            ("role", Value::from("tool")),
-            ("tool_call_id", Value::from("call12345")),
-            ("name", Value::from("a_tool")),
-            ("content", Value::from(result)),
-        ]);
-        TemplateInput::new([said("user", USER), assistant, result]).with_tools([tool("a_tool")])
+        let results = names.iter().zip(ids).map(|(_, id)| {
+            Value::object([
+                ("role", Value::from("tool")),
+                ("tool_call_id", Value::from(id)),
+                ("name", Value::from("a_tool")),
+                ("content", Value::from(result)),
+            ])
+        });
+        let start = [said("user", USER), assistant];
+        TemplateInput::new(start.into_iter().chain(results)).with_tools([tool("a_tool")])
     };
     let part = Value::object([("type", Value::from("text")), ("text", Value::from(PROBE))]);
     let parts = Value::object([
@@ -135,8 +149,10 @@ pub(super) fn probe(template: &ChatTemplate) -> TemplateSupport {
             said("user", USER),
         ])),
         tools: shows(user().with_tools([tool(PROBE)])),
-        tool_calls: shows(called(PROBE, "a result")),
-        tool_results: shows(called("a_tool", PROBE)),
+        tool_calls: shows(called(&[PROBE], "a result")),
+        parallel_tool_calls: render(called(&[PROBE, SECOND], "a result"))
+            .is_some_and(|text| text.contains(PROBE) && text.contains(SECOND)),
+        tool_results: shows(called(&["a_tool"], PROBE)),
         // A template that prints the list as Python would also show the probe, between quotes.
         parts: render(TemplateInput::new([parts]))
             .is_some_and(|t| t.contains(PROBE) && !t.contains("'text'") && !t.contains("\"text\"")),

@@ -281,7 +281,7 @@ mod tests {
                     match head(rule, &text[..end]) {
                         Head::More => {}
                         other => {
-                            assert_eq!(other, whole, "{rule:?} {:?} of {text:?}", &text[..end])
+                            assert_eq!(other, whole, "{rule:?} {:?} of {text:?}", &text[..end]);
                         }
                     }
                 }

@@ -63,6 +63,53 @@ fn a_character_cut_off_becomes_the_replacement_character() {
 }
 
 #[test]
+fn special_tokens_that_are_shown_read_as_if_none_were_hidden() {
+    for (name, tokenizer) in tokenizers() {
+        let special = (0..tokenizer.vocab_size() as u32).filter(|&id| tokenizer.is_special(id));
+        let special: Vec<u32> = special.collect();
+        let [first, second, ..] = special[..] else {
+            panic!("{name} has too few special tokens");
+        };
+        let (text, more) = ("the ticket 🦙", "東京 café");
+        let mut ids = tokenizer.encode(text, false).unwrap();
+        // A character is cut off before the token.
+        ids.extend(tokenizer.encode("😶", false).unwrap());
+        ids.pop();
+        ids.push(first);
+        ids.extend(tokenizer.encode(more, false).unwrap());
+        ids.push(second);
+        let pieces: Vec<_> = special
+            .iter()
+            .filter_map(|&id| tokenizer.piece(id))
+            .collect();
+        let shown = |pieces: &[&str]| {
+            let mut stream = tokenizer
+                .decode_stream(true)
+                .showing(pieces.iter().copied());
+            let parts: Vec<_> = ids.iter().map(|&id| stream.push(id).unwrap()).collect();
+            parts.into_iter().flatten().collect::<String>() + &stream.finish()
+        };
+        let pieces: Vec<&str> = pieces.iter().map(|piece| &**piece).collect();
+        assert_eq!(
+            shown(&pieces),
+            streamed(&tokenizer, &ids, false).0,
+            "{name}"
+        );
+        assert_eq!(
+            shown(&["no token"]),
+            streamed(&tokenizer, &ids, true).0,
+            "{name}"
+        );
+        let piece = |id| tokenizer.piece(id).unwrap().into_owned();
+        let one = shown(&[&piece(first)]);
+        assert!(
+            one.contains(&piece(first)) && !one.contains(&piece(second)),
+            "{name}: {one}"
+        );
+    }
+}
+
+#[test]
 fn the_stream_starts_anew_after_finish() {
     let tokenizer = gguf("spm");
     let ids = tokenizer.encode("the ticket", false).unwrap();

@@ -247,7 +247,14 @@ fn says_what_a_template_supports() {
         {% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
     let support = ChatTemplate::new(chatml).unwrap().support();
     assert!(support.system && support.tools && support.tool_calls && support.tool_results);
-    assert!(support.generation_prompt && support.mask);
+    assert!(support.generation_prompt && support.mask && support.parallel_tool_calls);
+    // As Llama 3.1 does.
+    let single = format!(
+        "{{% for m in messages %}}{{% if m.tool_calls and m.tool_calls | length != 1 %}}\
+         {{{{ raise_exception('one call at once') }}}}{{% endif %}}{{% endfor %}}{chatml}"
+    );
+    let single = ChatTemplate::new(&single).unwrap().support();
+    assert!(single.tool_calls && !single.parallel_tool_calls);
     assert!(!support.parts && !support.documents && !support.thinking_switch);
     let strict = "{% if messages[0].role == 'system' %}{{ raise_exception('no') }}{% endif %}\
         {{ messages[0].content }}";
