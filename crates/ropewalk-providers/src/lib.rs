@@ -15,6 +15,7 @@ mod openai;
 mod price;
 pub mod presets;
 mod settings;
+pub mod resources;
 pub mod wire;
 
 pub use abilities::{

@@ -7,8 +7,11 @@
 
 mod abilities;
 mod anthropic;
-mod gemini;
 mod decorate;
 mod embeddings;
+mod files;
+mod fine_tuning;
+mod gemini;
 mod golden;
+mod models;
 mod native;
