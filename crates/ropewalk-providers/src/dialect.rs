@@ -74,7 +74,8 @@ impl JsonSupport {
 #[non_exhaustive]
 pub struct Dialect {
     /// Name of the provider: in replies and errors, and the key of
-    /// [`ChatRequest::extra`](ropewalk_core::ChatRequest::extra).
+    /// [`ChatRequest::extra`](ropewalk_core::ChatRequest::extra). Reasoning and opaque parts go back
+    /// only to the name they came from.
     pub name: &'static str,
     /// Base URL.
     pub base_url: &'static str,

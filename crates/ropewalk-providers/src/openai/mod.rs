@@ -10,8 +10,9 @@ use std::fmt;
 use ropewalk_core::{Error, ErrorKind, Result};
 use ropewalk_http::Client;
 
-use self::chat::ChatWire;
-use self::responses::ResponsesWire;
+pub use self::chat::ChatWire;
+pub use self::responses::ResponsesWire;
+
 use crate::chat::RemoteChat;
 use crate::dialect::Dialect;
 use crate::endpoint::Endpoint;
@@ -132,7 +133,7 @@ impl OpenAi {
     #[must_use]
     pub fn chat(&self, model: impl Into<String>) -> RemoteChat {
         let dialect = self.dialect;
-        let wire = ChatWire { dialect };
+        let wire = ChatWire::new(dialect);
         RemoteChat::new(wire, self.endpoint.clone(), model, dialect.capabilities())
     }
 
@@ -145,7 +146,7 @@ impl OpenAi {
     #[must_use]
     pub fn responses(&self, model: impl Into<String>) -> RemoteChat {
         let dialect = self.dialect;
-        let wire = ResponsesWire { dialect };
+        let wire = ResponsesWire::new(dialect);
         let mut capabilities = dialect.capabilities();
         capabilities.audio_in = false;
         RemoteChat::new(wire, self.endpoint.clone(), model, capabilities)

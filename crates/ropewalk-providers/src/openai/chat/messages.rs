@@ -174,11 +174,14 @@ fn answered(body: &mut Body<'_>, message: &Message) -> Result<Value> {
                     json.insert(field.into(), text.into());
                 }
             }
+            // What has a type is an item of Responses, whose place is no message.
             Part::Opaque {
                 provider,
                 value: Value::Object(fields),
                 ..
-            } if provider == body.dialect.name => json.extend(fields.clone()),
+            } if provider == body.dialect.name && !fields.contains_key("type") => {
+                json.extend(fields.clone());
+            }
             other => leave_part_out(
                 other,
                 "the server does not take it from the model",

@@ -14,9 +14,30 @@ use crate::wire::{Call, Decoder, Wire, merge_extra};
 use reply::ChatDecoder;
 
 /// The wire of Chat Completions in one dialect.
+///
+/// Decisions that callers may meet:
+///
+/// - Text parts of a message are one text, without anything between them.
+/// - An opaque part of this provider is a part of the content, a message among tool results, and
+///   in a message of the model an object whose fields are set on the message. Items of Responses
+///   are left out with a warning.
+/// - Reasoning goes back only under [`Dialect::reasoning_replay`]; other servers ask for it not to.
+/// - JSON mode without the word JSON in the prompt is an error before anything is sent, where
+///   [`Dialect::json_word`] says that the server would refuse it.
+/// - Annotations, citations and pictures of a reply are [`WireDelta::Unknown`] in streams and stay
+///   in the raw reply.
+/// - A stream is whole with `[DONE]`, or when its body ends after a reason to finish.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct ChatWire {
-    pub(super) dialect: Dialect,
+pub struct ChatWire {
+    dialect: Dialect,
+}
+
+impl ChatWire {
+    /// Creates the wire of a dialect.
+    #[must_use]
+    pub fn new(dialect: Dialect) -> Self {
+        Self { dialect }
+    }
 }
 
 impl Wire for ChatWire {

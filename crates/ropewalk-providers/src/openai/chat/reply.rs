@@ -39,17 +39,16 @@ impl ChatDecoder {
     /// Reads a chunk of a stream, or a whole reply, which is one big chunk.
     pub(super) fn chunk(&mut self, chunk: &Value, deltas: &mut Vec<WireDelta>) -> Result<()> {
         no_error(chunk, self.provider)?;
-        if !self.started {
-            self.started = true;
-            deltas.push(WireDelta::Started {
-                id: text(chunk, "id"),
-                model: text(chunk, "model"),
-            });
-        }
         let choice = chunk.get("choices").and_then(|c| {
             let first = |c: &&Value| c.get("index").and_then(Value::as_u64).unwrap_or(0) == 0;
             c.as_array()?.iter().find(first)
         });
+        // Azure's first chunk tells of its filter and has neither id nor model.
+        let (id, model) = (text(chunk, "id"), text(chunk, "model"));
+        if !self.started && (id.is_some() || model.is_some() || choice.is_some()) {
+            self.started = true;
+            deltas.push(WireDelta::Started { id, model });
+        }
         if let Some(choice) = choice {
             self.choice(choice, deltas);
         }

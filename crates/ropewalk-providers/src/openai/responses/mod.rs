@@ -15,12 +15,29 @@ use crate::wire::{Call, Decoder, Wire, merge_extra};
 use stream::ResponsesDecoder;
 
 /// The wire of Responses in one dialect.
+///
+/// Decisions that callers may meet:
+///
+/// - System messages before all others are the `instructions`, later ones messages of the
+///   developer.
+/// - Nothing is stored (`store: false`); `extra("openai", "store", true)` changes it.
+/// - Reasoning goes back encrypted, before the call it led to. Without the encrypted text neither
+///   the reasoning nor the provider's own ids of the calls beside it go back, since the server
+///   would look them up in its store.
+/// - Items of hosted tools are opaque parts and go back as they came.
+/// - Annotations are [`WireDelta::Unknown`] in streams and stay in the raw reply.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct ResponsesWire {
-    pub(super) dialect: Dialect,
+pub struct ResponsesWire {
+    dialect: Dialect,
 }
 
 impl ResponsesWire {
+    /// Creates the wire of a dialect.
+    #[must_use]
+    pub fn new(dialect: Dialect) -> Self {
+        Self { dialect }
+    }
+
     fn body(&self, model: &str, request: &ChatRequest) -> Result<Body<'_>> {
         let mut body = Body::new(&self.dialect, model, request);
         input::encode(&mut body, request)?;
