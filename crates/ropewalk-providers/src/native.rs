@@ -70,6 +70,16 @@ pub(crate) fn is_blank(part: &Part) -> bool {
     part.as_text().is_some_and(|t| t.trim().is_empty())
 }
 
+/// Sorts results as their calls: without ids, calls of one tool are told apart by order alone.
+pub(crate) fn sort_results(results: &mut [&Part], messages: &[Message]) {
+    let calls = messages.iter().flat_map(Message::tool_calls);
+    let calls: Vec<&str> = calls.map(|c| c.id.as_str()).collect();
+    results.sort_by_key(|part| {
+        let id = part.as_tool_result().map(|r| r.call_id.as_str());
+        calls.iter().rposition(|call| Some(*call) == id)
+    });
+}
+
 /// Finds the name of the tool that a result answers, when the result does not say.
 pub(crate) fn tool_name<'a>(name: &'a str, call_id: &str, messages: &'a [Message]) -> &'a str {
     if !name.is_empty() {

@@ -141,6 +141,7 @@ fn usage_of(body: &Value) -> Usage {
         "/usage/total_tokens",
         "/meta/billed_units/input_tokens",
         "/meta/tokens/input_tokens",
+        "/prompt_eval_count",
     ]);
     usage.output_tokens = at(&["/usage/output_tokens", "/usage/completion_tokens"]);
     usage.cached_input_tokens = at(&["/usage/input_tokens_details/cached_tokens"]);

@@ -6,7 +6,7 @@ use ropewalk_core::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::native::{arguments, inline, is_blank, leave_part_out, set, tool_name};
+use crate::native::{arguments, inline, is_blank, leave_part_out, set, sort_results, tool_name};
 use crate::wire::Notes;
 
 /// Ids that begin so are made up here; the API has not seen them.
@@ -37,7 +37,7 @@ impl Contents {
         for group in spoken.chunk_by(|a, b| a.role == b.role) {
             let mut from: Vec<&Part> = group.iter().flat_map(|m| &m.content).collect();
             if group[0].role == Role::Tool {
-                encoder.sort(&mut from);
+                sort_results(&mut from, messages);
             }
             let mut parts = Vec::new();
             encoder.parts(from, &mut parts)?;
@@ -67,20 +67,6 @@ impl Encoder<'_> {
     fn parts(&mut self, from: Vec<&Part>, parts: &mut Vec<Value>) -> Result<()> {
         let mut from = from.into_iter().filter(|p| !is_blank(p));
         from.try_for_each(|part| self.part(part, parts))
-    }
-
-    /// Sorts results as their calls: without ids, calls of one tool are told apart by order.
-    fn sort(&self, results: &mut [&Part]) {
-        let calls: Vec<&str> = self
-            .messages
-            .iter()
-            .flat_map(Message::tool_calls)
-            .map(|c| c.id.as_str())
-            .collect();
-        results.sort_by_key(|part| {
-            let id = part.as_tool_result().map(|r| r.call_id.as_str());
-            calls.iter().rposition(|call| Some(*call) == id)
-        });
     }
 
     fn part(&mut self, part: &Part, parts: &mut Vec<Value>) -> Result<()> {

@@ -15,3 +15,8 @@ mod gemini;
 mod golden;
 mod models;
 mod native;
+mod ollama;
+mod openai;
+mod openai_chat;
+mod openai_responses;
+mod tgi;

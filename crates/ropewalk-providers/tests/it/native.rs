@@ -20,8 +20,15 @@ pub(crate) fn fixture(name: &str) -> String {
 
 /// Compares encoded requests with a file of `{name: {path, body, warnings}}`; every entry must have
 /// its case and every case its entry.
+///
+/// With `ROPEWALK_BLESS` set the file is written instead; its change is then seen in the review.
 pub(crate) fn golden(file: &str, cases: &[(&str, Box<dyn Wire>, ChatRequest)]) {
-    let expected: Value = serde_json::from_str(&fixture(file)).unwrap();
+    let bless = std::env::var_os("ROPEWALK_BLESS").is_some();
+    let mut written = Vec::new();
+    let expected: Value = match bless {
+        true => json!({}),
+        false => serde_json::from_str(&fixture(file)).unwrap(),
+    };
     let mut expected = expected.as_object().unwrap().clone();
     for (name, wire, request) in cases {
         request.validate().unwrap_or_else(|e| panic!("{name}: {e}"));
@@ -45,9 +52,21 @@ pub(crate) fn golden(file: &str, cases: &[(&str, Box<dyn Wire>, ChatRequest)]) {
             assert_eq!(silent.body, call.body, "{name}");
             assert!(silent.notes.warnings().is_empty(), "{name}");
         }
+        if bless {
+            written.push(format!("  {}: {found}", json!(name)));
+            continue;
+        }
         let wanted = expected.remove(*name);
         let wanted = wanted.unwrap_or_else(|| panic!("{file} has no {name:?}; found {found}"));
         assert_eq!(found, wanted, "{name}: found {found}");
+    }
+    if bless {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        std::fs::write(
+            root.join(file),
+            format!("{{\n{}\n}}\n", written.join(",\n")),
+        )
+        .unwrap();
     }
     let left: Vec<&String> = expected.keys().collect();
     assert!(left.is_empty(), "{file}: no case for {left:?}");
