@@ -198,14 +198,14 @@ impl From<Value> for ToolOutput {
 }
 
 /// Typed values of one run that tools need and the model never sees: credentials, database
-/// handles, the session.
+/// handles, the session. Clones share the values.
 #[derive(Clone, Default)]
-pub struct Extensions(HashMap<TypeId, Arc<dyn Any + Send + Sync>>);
+pub struct Extensions(Arc<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>);
 
 impl Extensions {
-    /// Stores a value; one per type, the last wins.
+    /// Stores a value; one per type, the last wins. Clones made before do not get it.
     pub fn insert<T: Send + Sync + 'static>(&mut self, value: T) {
-        self.0.insert(TypeId::of::<T>(), Arc::new(value));
+        Arc::make_mut(&mut self.0).insert(TypeId::of::<T>(), Arc::new(value));
     }
 
     /// Returns the value of a type.

@@ -58,7 +58,7 @@
 //! | a model that always has tools | [`ChatModelTools::with_tools`] |
 //! | a typed reply | [`extract`](ropewalk_core::ChatModelExt::extract), [`extract_stream`] |
 //! | tags, classes, lists of long texts | [`Tagger`], [`classify`], [`Extractor`] |
-//! | replies that are plain text | [`ask_parsed`], [`JsonParser`], [`ListParser`], [`EnumParser`] |
+//! | replies that are plain text | [`ask_parsed`], [`OutputParser`], [`JsonParser`], [`ListParser`], [`EnumParser`] |
 //! | replies while they are written | [`PartialJson`], [`FenceStripper`] |
 //! | schemas as providers want them | [`SchemaDialect`](ropewalk_core::SchemaDialect) |
 //!
@@ -75,6 +75,18 @@
 //! Each call is a span `execute_tool` of `tracing` with the field names of the OpenTelemetry
 //! conventions for generative AI; arguments and results are in it only with
 //! [`ToolSet::with_captured_content`].
+//!
+//! # Features
+//!
+//! | feature | default | adds |
+//! | --- | --- | --- |
+//! | `web` | no | tools that fetch pages and ask services; see [`builtin`] |
+//! | `sqlite` | no | a tool that reads SQLite files |
+//! | `openapi` | no | tools from OpenAPI documents |
+//! | `mcp` | no | Model Context Protocol, client and server |
+//! | `regex` | no | `RegexParser`: replies read by a regular expression |
+//! | `rustls`, `native-tls` | `rustls` | TLS for the features that speak HTTP |
+//! | `full` | no | all of the above but `native-tls` |
 
 // The code that `#[tool]` writes names this crate from outside.
 #[allow(unused_extern_crates, reason = "used by unit tests only")]
@@ -102,6 +114,8 @@ pub use structured::parsers::{
     EnumParser, JsonParser, ListParser, OutputParser, Parsed, ask_parsed,
 };
 pub use structured::partial::{PartialJson, PartialJsonError};
+#[cfg(feature = "regex")]
+pub use structured::regex::RegexParser;
 pub use structured::stream::{ExtractStream, Growing, extract_stream};
 pub use structured::tag::{Tagger, classify, classify_with, labels};
 pub use structured::windows::windows;

@@ -224,9 +224,9 @@ impl ToolSet {
     }
 
     async fn run(&self, call: &ToolCall, context: &ToolContext) -> Result<ToolResult, ToolFailure> {
-        let name = call.name.clone();
-        let Some(tool) = self.get(&name) else {
-            let known = self.names();
+        let name = || call.name.clone();
+        let Some(tool) = self.get(&call.name) else {
+            let (name, known) = (name(), self.names());
             return Err(ToolFailure::Unknown { name, known });
         };
         let mut context = context.clone();
@@ -234,9 +234,9 @@ impl ToolSet {
         let running = async { tool.call(&call.arguments, &context).await };
         match AssertUnwindSafe(running).catch_unwind().await {
             Ok(Ok(output)) => Ok(output.answer(call)),
-            Ok(Err(error)) => Err(failure(name, error)),
+            Ok(Err(error)) => Err(failure(name(), error)),
             Err(panic) => {
-                let message = panic_message(&*panic);
+                let (name, message) = (name(), panic_message(&*panic));
                 Err(ToolFailure::Panicked { name, message })
             }
         }
