@@ -52,6 +52,13 @@ impl RemoteChat {
         self
     }
 
+    /// Sets the endpoint, for example the same with another key.
+    #[must_use]
+    pub fn with_endpoint(mut self, endpoint: Endpoint) -> Self {
+        self.endpoint = endpoint;
+        self
+    }
+
     /// Returns the endpoint.
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {

@@ -18,6 +18,8 @@ pub mod presets;
 mod settings;
 mod tgi;
 pub mod resources;
+#[cfg(feature = "vertex")]
+mod vertex;
 pub mod wire;
 
 pub use abilities::{
@@ -44,4 +46,6 @@ pub use openai::{ChatWire, OpenAi, ResponsesWire};
 pub use price::{Price, PriceTable};
 pub use settings::Settings;
 pub use tgi::{Tgi, TgiOutput, TgiWire};
+#[cfg(feature = "vertex")]
+pub use vertex::{TokenSource, Vertex, VertexChat};
 pub use wire::{Call, Decoder, Notes, Wire};

@@ -20,3 +20,5 @@ mod openai;
 mod openai_chat;
 mod openai_responses;
 mod tgi;
+#[cfg(feature = "vertex")]
+mod vertex;
