@@ -111,12 +111,12 @@ impl Agent {
     /// # Errors
     /// [`AgentError`], with the state of the run so far.
     pub async fn run(&self, input: impl Into<Input>) -> Result<RunResult, AgentError> {
-        drain(self.run_stream(input)).await
+        drain(run::start(self.clone(), input.into(), false)).await
     }
 
     /// Runs until the model answers and tells what happens.
     pub fn run_stream(&self, input: impl Into<Input>) -> AgentStream {
-        run::start(self.clone(), input.into())
+        run::start(self.clone(), input.into(), true)
     }
 
     /// Goes on with a run that waits for approval, was cut by a limit or failed, also in another
@@ -132,12 +132,12 @@ impl Agent {
         state: RunState,
         approvals: Approvals,
     ) -> Result<RunResult, AgentError> {
-        drain(self.resume_stream(state, approvals)).await
+        drain(run::resume(self.clone(), state, approvals, false)).await
     }
 
     /// As [`resume`](Self::resume), and tells what happens.
     pub fn resume_stream(&self, state: RunState, approvals: Approvals) -> AgentStream {
-        run::resume(self.clone(), state, approvals)
+        run::resume(self.clone(), state, approvals, true)
     }
 }
 

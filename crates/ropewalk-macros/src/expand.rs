@@ -73,16 +73,25 @@ pub(crate) fn tool(options: &Options, mut function: ItemFn) -> Result<TokenStrea
     }
     let unnamed = documents.is_empty().then(|| quote!(#[doc = #description]));
 
+    let type_doc =
+        format!("Type of the tool [`{ident}`](fn@{ident}); `run` is the function itself.");
+
     Ok(quote! {
         #(#conditions)*
         #(#documents)*
         #unnamed
+        #visibility fn #ident() -> #ident {
+            #ident {}
+        }
+
+        #(#conditions)*
+        #[doc = #type_doc]
         #[allow(non_camel_case_types, reason = "named as the function is")]
         #[derive(
             ::core::fmt::Debug, ::core::clone::Clone, ::core::marker::Copy,
             ::core::default::Default,
         )]
-        #visibility struct #ident;
+        #visibility struct #ident {}
 
         #(#conditions)*
         impl #ident {

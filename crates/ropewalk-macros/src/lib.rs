@@ -11,9 +11,9 @@ use syn::parse_macro_input;
 
 /// Makes a tool of a function.
 ///
-/// The function becomes a unit struct of the same name that implements `Tool`, to be passed by
-/// that name: `ToolSet::new().with(get_weather)?`. The function itself stays callable as
-/// `get_weather::run(…)`.
+/// It is passed by its name, `ToolSet::new().with(get_weather)?`, and stays callable as
+/// `get_weather::run(…)`. In its place stand a type of that name, which implements `Tool`, and a
+/// function `get_weather()` that returns it.
 ///
 /// - Its doc comment, up to the first heading, is the description; lines of a paragraph are joined.
 /// - Its parameters are the arguments. Doc comments on them become descriptions, `Option`s are not

@@ -9,7 +9,9 @@ use ropewalk_http::{Client, ClientOptions};
 
 use crate::anthropic::Anthropic;
 use crate::dialect::Dialect;
+use crate::gemini::Gemini;
 use crate::key::{ApiKey, KeyDiagnosis};
+use crate::ollama::Ollama;
 use crate::openai::OpenAi;
 use crate::presets;
 use crate::settings::Settings;
@@ -145,6 +147,8 @@ impl Registry {
         }
         Ok(match provider {
             "anthropic" => shared(self.anthropic()?.chat(name)),
+            "gemini" => shared(self.gemini()?.chat(name)),
+            "ollama" => shared(self.ollama()?.chat(name)),
             _ => shared(self.compatible(provider)?.chat(name)),
         })
     }
@@ -160,6 +164,8 @@ impl Registry {
                 let message = "Anthropic has no embedding models; Voyage is what it points to";
                 return Err(Error::new(ErrorKind::Unsupported, message).with_provider("anthropic"));
             }
+            "gemini" => Arc::new(self.gemini()?.embeddings(name)),
+            "ollama" => Arc::new(self.ollama()?.embeddings(name)),
             _ => Arc::new(self.compatible(provider)?.embeddings(name)),
         })
     }
@@ -184,6 +190,22 @@ impl Registry {
     /// [`ErrorKind::Authentication`] when the key is missing.
     pub fn anthropic(&self) -> Result<Anthropic> {
         Ok(Anthropic::from_settings(&self.settings)?.with_client(self.client.clone()))
+    }
+
+    /// Returns Gemini.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Authentication`] when the key is missing.
+    pub fn gemini(&self) -> Result<Gemini> {
+        Ok(Gemini::from_settings(&self.settings)?.with_client(self.client.clone()))
+    }
+
+    /// Returns Ollama, on this machine unless `OLLAMA_HOST` says otherwise.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`] when no HTTP client can be made.
+    pub fn ollama(&self) -> Result<Ollama> {
+        Ok(Ollama::from_settings(&self.settings)?.with_client(self.client.clone()))
     }
 
     /// Returns the names before the slash that are known, in alphabetical order.

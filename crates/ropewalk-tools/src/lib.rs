@@ -98,6 +98,8 @@ pub mod __private;
 mod bind;
 pub mod builtin;
 mod error;
+#[cfg(feature = "mcp")]
+pub mod mcp;
 mod runner;
 mod set;
 mod structured;
@@ -107,7 +109,7 @@ pub use bind::{ChatModelTools, WithTools};
 pub use error::{ToolFailure, ToolSetError};
 pub use ropewalk_macros::tool;
 pub use runner::{Route, ToolRun, ToolRunner};
-pub use set::ToolSet;
+pub use set::{IntoTool, IsTool, MakesTool, ToolSet};
 pub use structured::fence::FenceStripper;
 pub use structured::list::{ExtractedList, Extractor};
 pub use structured::parsers::{

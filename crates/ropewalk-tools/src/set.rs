@@ -62,15 +62,18 @@ impl ToolSet {
     /// # Errors
     /// As [`add`](Self::add).
     pub fn of(tools: impl IntoIterator<Item = DynTool>) -> Result<Self, ToolSetError> {
-        tools.into_iter().try_fold(Self::new(), Self::with)
+        let mut set = Self::new();
+        tools.into_iter().try_for_each(|tool| set.add(tool))?;
+        Ok(set)
     }
 
-    /// Adds a tool and returns the set.
+    /// Adds a tool and returns the set: a function under [`#[tool]`](macro@crate::tool) by its name, or
+    /// any [`Tool`].
     ///
     /// # Errors
     /// As [`add`](Self::add).
-    pub fn with(mut self, tool: impl Tool + 'static) -> Result<Self, ToolSetError> {
-        self.add(Arc::new(tool))?;
+    pub fn with<Kind>(mut self, tool: impl IntoTool<Kind>) -> Result<Self, ToolSetError> {
+        self.add(tool.into_tool())?;
         Ok(self)
     }
 
@@ -104,8 +107,9 @@ impl ToolSet {
     ///
     /// # Errors
     /// [`ToolSetError::NameClash`].
-    pub fn merge(self, other: Self) -> Result<Self, ToolSetError> {
-        other.tools.into_iter().try_fold(self, Self::with)
+    pub fn merge(mut self, other: Self) -> Result<Self, ToolSetError> {
+        other.tools.into_iter().try_for_each(|tool| self.add(tool))?;
+        Ok(self)
     }
 
     /// Keeps the tools that `keep` says yes to.
@@ -240,6 +244,37 @@ impl ToolSet {
                 Err(ToolFailure::Panicked { name, message })
             }
         }
+    }
+}
+
+/// What [`ToolSet::with`] takes: a [`Tool`], or a function that makes one, such as the one that
+/// [`#[tool]`](macro@crate::tool) leaves in place of a function. `Kind` is found by the compiler.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no tool",
+    note = "write `#[tool]` on a function, make a closure one by `tool_fn`, or implement `Tool`"
+)]
+pub trait IntoTool<Kind> {
+    /// Returns the tool.
+    fn into_tool(self) -> DynTool;
+}
+
+/// Kind of [`IntoTool`]: it is one.
+#[derive(Debug)]
+pub struct IsTool;
+
+/// Kind of [`IntoTool`]: it makes one.
+#[derive(Debug)]
+pub struct MakesTool;
+
+impl<T: Tool + 'static> IntoTool<IsTool> for T {
+    fn into_tool(self) -> DynTool {
+        Arc::new(self)
+    }
+}
+
+impl<F: FnOnce() -> T, T: Tool + 'static> IntoTool<MakesTool> for F {
+    fn into_tool(self) -> DynTool {
+        Arc::new(self())
     }
 }
 

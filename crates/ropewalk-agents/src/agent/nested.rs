@@ -9,9 +9,11 @@ use ropewalk_core::{
 };
 use serde::Deserialize;
 
+use super::event::RunResult;
 use super::input::Input;
 use super::limits::Meter;
 use super::{Agent, AgentError};
+use crate::step::{Step, StepContext};
 use crate::trust::text_with_trust;
 
 /// What a run inside of another one knows of it; travels with the extensions of tools.
@@ -58,7 +60,7 @@ impl Agent {
 
     /// The most its tools, and those of the agents it hands over to, may change.
     fn effect(&self) -> Effect {
-        let tools = self.inner.tools.iter().map(|t| t.effect());
+        let tools = self.inner.tools.iter().map(Tool::effect);
         let others = self.inner.handoffs.iter().map(Self::effect);
         tools.chain(others).max().unwrap_or(Effect::Read)
     }
@@ -91,5 +93,17 @@ impl Tool for AgentTool {
                 Err(ToolError::Failed(format!("{error}{why}")))
             }
         }
+    }
+}
+
+/// An agent is a step of a chain too.
+#[async_trait]
+impl Step<Input, RunResult> for Agent {
+    async fn run(&self, input: Input, _context: &StepContext) -> ropewalk_core::Result<RunResult> {
+        Ok(Self::run(self, input).await?)
+    }
+
+    fn name(&self) -> &str {
+        &self.inner.name
     }
 }

@@ -54,10 +54,12 @@ impl Run {
     async fn settle(&mut self, i: usize, result: ToolResult) {
         let pending = &mut self.state.pending[i];
         pending.status = CallStatus::Done(result.clone());
-        let call = pending.call.clone();
-        self.sink
-            .send(AgentEvent::ToolFinished { call, result })
-            .await;
+        let call = &self.state.pending[i].call;
+        let event = || AgentEvent::ToolFinished {
+            call: call.clone(),
+            result,
+        };
+        self.tell(event).await;
     }
 
     /// Makes the pending calls and gives their results to the model. Returns false when some wait
@@ -91,7 +93,8 @@ impl Run {
             let (from, to) = (self.state.agent.clone(), next.inner.name.clone());
             self.state.agent.clone_from(&to);
             self.agent = next;
-            self.sink.send(AgentEvent::Handoff { from, to }).await;
+            self.asked = None;
+            self.tell(|| AgentEvent::Handoff { from, to }).await;
         }
         Ok(true)
     }
@@ -155,10 +158,15 @@ impl Run {
         let allowed = self.state.pending.iter().enumerate();
         let allowed = allowed.filter(|(_, p)| p.status == CallStatus::Allowed);
         let mut next: Vec<usize> = allowed.map(|(i, _)| i).collect();
-        if let Some(max) = self.root.inner.limits.tool_calls {
-            if self.state.tool_calls as usize + next.len() > max as usize {
-                return Err(self.limit(Limit::ToolCalls(max)));
-            }
+        let made = self.state.tool_calls as usize + next.len();
+        if let Some(max) = self
+            .root
+            .inner
+            .limits
+            .tool_calls
+            .filter(|max| made > *max as usize)
+        {
+            return Err(self.limit(Limit::ToolCalls(max)));
         }
         let context = self.tool_context();
         let mut handed_over = false;
@@ -204,7 +212,7 @@ impl Run {
         self.state.tool_calls += 1;
         self.state.pending[i].status = CallStatus::Started;
         let call = self.state.pending[i].call.clone();
-        self.sink.send(AgentEvent::ToolStarted(call.clone())).await;
+        self.tell(|| AgentEvent::ToolStarted(call.clone())).await;
         call
     }
 

@@ -34,7 +34,9 @@ pub(super) struct Run {
     pub(super) state: RunState,
     pub(super) meter: Arc<Meter>,
     pub(super) extensions: Extensions,
-    pub(super) sink: Sink<AgentEvent>,
+    sink: Sink<AgentEvent>,
+    observed: bool,
+    pub(super) asked: Option<Asked>,
     parent: Option<Parent>,
     span: Span,
     begun: Instant,
@@ -42,13 +44,24 @@ pub(super) struct Run {
     elapsed: std::time::Duration,
 }
 
-pub(super) fn start(agent: Agent, input: Input) -> AgentStream {
+/// The last request, kept so that a long conversation is not copied anew for each turn. Only of
+/// agents without hooks, which may change a request for one call.
+pub(super) struct Asked {
+    request: ChatRequest,
+    /// How many messages of the state are in it.
+    seen: usize,
+}
+
+/// Begins a run. Nobody reads the events of one that is not `observed`, but for the last.
+pub(super) fn start(agent: Agent, input: Input, observed: bool) -> AgentStream {
     stream(move |sink| async move {
         agent.check().map_err(configuration)?;
         let run_id = input.run_id.unwrap_or_else(random_id);
         let mut state = RunState::new(run_id, agent.inner.name.clone());
         state.conversation = input.conversation;
         let mut run = Run::new(&agent, &agent, state, input.extensions, input.parent, sink);
+        run.observed = observed;
+        run.check_memory()?;
         let span = run.span.clone();
         let work = async {
             let begun = run.begin(input.messages).await;
@@ -58,7 +71,13 @@ pub(super) fn start(agent: Agent, input: Input) -> AgentStream {
     })
 }
 
-pub(super) fn resume(root: Agent, state: RunState, approvals: Approvals) -> AgentStream {
+/// Goes on with a run, as [`start`].
+pub(super) fn resume(
+    root: Agent,
+    state: RunState,
+    approvals: Approvals,
+    observed: bool,
+) -> AgentStream {
     stream(move |sink| async move {
         root.check().map_err(configuration)?;
         let Some(agent) = root.find(&state.agent) else {
@@ -75,6 +94,8 @@ pub(super) fn resume(root: Agent, state: RunState, approvals: Approvals) -> Agen
             None,
             sink,
         );
+        run.observed = observed;
+        run.check_memory()?;
         let span = run.span.clone();
         let work = async {
             let decided = run.decide(&approvals).await;
@@ -124,6 +145,8 @@ impl Run {
             state,
             extensions,
             sink,
+            observed: true,
+            asked: None,
             parent,
             begun: Instant::now(),
         }
@@ -134,6 +157,13 @@ impl Run {
         self.state.spent = self.meter.spent();
         self.state.elapsed = self.elapsed + self.begun.elapsed();
         Box::new(self.state.clone())
+    }
+
+    /// Tells what happened, if somebody listens.
+    pub(super) async fn tell(&self, event: impl FnOnce() -> AgentEvent) {
+        if self.observed {
+            self.sink.send(event()).await;
+        }
     }
 
     pub(super) fn failed(&mut self, source: Error) -> AgentError {
@@ -150,17 +180,24 @@ impl Run {
         }
     }
 
+    /// Refuses a conversation that could not be remembered.
+    fn check_memory(&self) -> Result<(), AgentError> {
+        match (&self.state.conversation, &self.root.inner.memory) {
+            (Some(conversation), None) => {
+                let name = &self.root.inner.name;
+                Err(configuration(format!(
+                    "agent `{name}` has no memory to keep {conversation:?}; set Agent::memory"
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Takes up memory and input.
     async fn begin(&mut self, input: Vec<Message>) -> Result<(), AgentError> {
         let root = Arc::clone(&self.root.inner);
-        if let Some(conversation) = self.state.conversation.clone() {
-            let Some(memory) = &root.memory else {
-                let name = &root.name;
-                let message = format!(
-                    "agent `{name}` has no memory to keep {conversation:?}; set Agent::memory"
-                );
-                return Err(configuration(message));
-            };
+        if let (Some(memory), Some(conversation)) = (&root.memory, self.state.conversation.clone())
+        {
             let query: Vec<String> = input.iter().map(Message::text).collect();
             match memory.load(&conversation, &query.join("\n")).await {
                 Ok(messages) => self.state.messages = messages,
@@ -264,16 +301,25 @@ impl Run {
     async fn turn(&mut self) -> Result<Answer, AgentError> {
         self.check_limits()?;
         let agent = Arc::clone(&self.agent.inner);
-        let mut request = self.agent.request(&self.state);
+        let mut request = self.request();
         for hooks in &agent.hooks {
             let seen = hooks.before_model(&self.state, &mut request).await;
             seen.map_err(|e| self.failed(e))?;
         }
         self.state.turns += 1;
-        let (name, turn) = (agent.name.clone(), self.state.turns);
-        let span = telemetry::turn(&name, &*agent.model, turn);
-        self.sink.send(AgentEvent::Turn { agent: name, turn }).await;
+        let turn = self.state.turns;
+        let span = telemetry::turn(&agent.name, &*agent.model, turn);
+        let name = || agent.name.clone();
+        let event = || AgentEvent::Turn {
+            agent: name(),
+            turn,
+        };
+        self.tell(event).await;
         let asked = self.ask(&request).instrument(span.clone()).await?;
+        if agent.hooks.is_empty() && !self.agent.reacts() {
+            let seen = self.state.messages.len();
+            self.asked = Some(Asked { request, seen });
+        }
         let mut response = match asked {
             Ok(response) => response,
             Err(error) => {
@@ -299,6 +345,16 @@ impl Run {
         self.take_up(response)
     }
 
+    /// Returns the next request: the last one and what was said since, if it can be had.
+    fn request(&mut self) -> ChatRequest {
+        let Some(Asked { mut request, seen }) = self.asked.take() else {
+            return self.agent.request(&self.state);
+        };
+        let since = &self.state.messages[seen..];
+        request.messages.extend_from_slice(since);
+        request
+    }
+
     /// Adds up what a reply took.
     fn account(&self, response: &ChatResponse) {
         let own = self.agent.inner.pricing.as_ref();
@@ -321,12 +377,12 @@ impl Run {
         let mut response = None;
         while let Some(event) = self.in_time(events.next()).await? {
             match event {
-                Ok(event) => {
-                    if let StreamEvent::Finished(whole) = &event {
-                        response = Some((**whole).clone());
-                    }
-                    self.sink.send(AgentEvent::Model(event)).await;
+                Ok(StreamEvent::Finished(whole)) => {
+                    let event = || AgentEvent::Model(StreamEvent::Finished(whole.clone()));
+                    self.tell(event).await;
+                    response = Some(*whole);
                 }
+                Ok(event) => self.tell(|| AgentEvent::Model(event)).await,
                 Err(error) => return Ok(Err(error)),
             }
         }

@@ -76,7 +76,8 @@ impl Vars {
     }
 
     /// Sets a text from outside. It is inserted between random delimiters that it cannot imitate,
-    /// and becomes a part of its own that is marked untrusted.
+    /// and becomes a part of its own that is marked untrusted. Put [`Fence::RULE`](super::Fence::RULE)
+    /// into the instructions, so that the model knows what the delimiters mean.
     #[must_use]
     pub fn untrusted(mut self, name: impl Into<String>, text: impl Into<String>) -> Self {
         self.values

@@ -100,7 +100,7 @@ impl<I: Clone + Send + 'static, O: Send + 'static> Step<I, O> for Fallback<I, O>
     }
 
     fn keeps_text(&self) -> bool {
-        self.steps.iter().all(|step| step.keeps_text())
+        self.steps.iter().all(Step::keeps_text)
     }
 
     fn name(&self) -> &str {

@@ -30,10 +30,11 @@ pub(super) fn level(
         _ => return Ok(None),
     };
     let rank = |name: &str| SCALE.iter().position(|s| *s == name).unwrap_or(SCALE.len());
-    // Of two levels as near the higher one is taken.
+    // Of two levels as near the higher one is taken; who wants thoughts gets some.
     let near = levels
         .iter()
         .rev()
+        .filter(|l| wanted == SCALE[0] || **l != SCALE[0])
         .min_by_key(|l| rank(l).abs_diff(rank(wanted)));
     let Some(near) = near.copied() else {
         return Ok(None);
@@ -77,6 +78,7 @@ mod tests {
             (Effort::Max, PLAIN, "high", false),
             (Effort::Medium, DEEPSEEK, "high", true),
             (Effort::Max, DEEPSEEK, "max", false),
+            (Effort::Low, &["none", "high"], "high", true),
         ] {
             let mut notes = Notes::new(OnUnsupported::Warn);
             let got = level(effort, levels, &mut notes).unwrap();

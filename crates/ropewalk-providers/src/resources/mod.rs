@@ -45,7 +45,7 @@ pub use fine_tuning::{
     Checkpoint, FineTuneRequest, FineTuning, FineTuningEvent, FineTuningJob, Hyperparameters,
     Integration, JobError, JobStatus, Method as TuningMethod, MethodBody, Metrics, Setting, Wait,
 };
-pub use models::{ModelInfo, Models};
+pub use models::{ListedModel, Models};
 pub use training_data::{TrainingFormat, TrainingSummary, check_training_data};
 
 impl OpenAi {

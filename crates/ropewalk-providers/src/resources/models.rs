@@ -17,7 +17,7 @@ pub struct Models {
 /// A model as the API lists it.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct ModelInfo {
+pub struct ListedModel {
     /// The name that requests give.
     pub id: String,
     /// When it was made, in seconds since 1970; servers give all kinds of values.
@@ -42,7 +42,7 @@ impl Models {
     ///
     /// # Errors
     /// Those of the API, and [`ErrorKind::Decode`](ropewalk_core::ErrorKind::Decode).
-    pub async fn list(&self) -> Result<Vec<ModelInfo>> {
+    pub async fn list(&self) -> Result<Vec<ListedModel>> {
         all(&self.endpoint, "/models", &ListOptions::new()).await
     }
 
@@ -50,7 +50,7 @@ impl Models {
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`](ropewalk_core::ErrorKind::NotFound), else as [`list`](Self::list).
-    pub async fn retrieve(&self, id: &str) -> Result<ModelInfo> {
+    pub async fn retrieve(&self, id: &str) -> Result<ListedModel> {
         let path = format!("/models/{}", checked(&self.endpoint, id)?);
         object(&self.endpoint, Method::GET, &path, None).await
     }

@@ -36,7 +36,8 @@ fn get_ticket_price(
 
 #[test]
 fn writes_the_schema_a_course_writes_by_hand() {
-    let spec = get_ticket_price.spec();
+    let tool = get_ticket_price();
+    let spec = tool.spec();
     let expected = json!({
         "name": "get_ticket_price",
         "description": "Get the price of a return ticket to the destination city. Call this \
@@ -56,14 +57,14 @@ fn writes_the_schema_a_course_writes_by_hand() {
         "strict": false,
     });
     assert_eq!(serde_json::to_value(spec).unwrap(), expected);
-    assert_eq!(get_ticket_price.effect(), Effect::Read);
+    assert_eq!(get_ticket_price().effect(), Effect::Read);
     assert_eq!(get_ticket_price::run("Oslo".into()), "$400");
     assert_eq!(
-        text(&get_ticket_price, &json!({"destination_city": "Rome"})),
+        text(&get_ticket_price(), &json!({"destination_city": "Rome"})),
         "$400"
     );
     let suite = ToolSuite::new(r#"{"destination_city": "Paris"}"#);
-    let report = block_on(testing::tool(&get_ticket_price, &suite));
+    let report = block_on(testing::tool(&get_ticket_price(), &suite));
     report.into_result().unwrap();
 }
 
@@ -135,6 +136,8 @@ async fn weather(
 
 #[test]
 fn takes_nested_optional_and_defaulted_arguments() {
+    // A variable may have the name of a tool.
+    let weather = weather();
     let spec = weather.spec();
     assert_eq!(spec.name, "weather-at");
     assert_eq!(
@@ -201,7 +204,7 @@ async fn passenger(
 
 #[test]
 fn injects_and_hides_values_of_the_context() {
-    let parameters = schema(&passenger);
+    let parameters = schema(&passenger());
     let names: Vec<&String> = parameters["properties"]
         .as_object()
         .unwrap()
@@ -209,7 +212,7 @@ fn injects_and_hides_values_of_the_context() {
         .collect();
     assert_eq!(names, ["seat"]);
     let mut extensions = Extensions::default();
-    let missing = call(&passenger, &json!({"seat": 0})).unwrap_err();
+    let missing = call(&passenger(), &json!({"seat": 0})).unwrap_err();
     assert!(matches!(missing, ToolError::Fatal(_)));
     let missing = missing.to_string();
     assert!(
@@ -219,12 +222,12 @@ fn injects_and_hides_values_of_the_context() {
     extensions.insert(Db(vec!["Ada"]));
     extensions.insert(String::from("acme"));
     let context = ToolContext::new("c1").with_extensions(extensions);
-    let output = block_on(passenger.call(r#"{"seat": 0}"#, &context)).unwrap();
+    let output = block_on(passenger().call(r#"{"seat": 0}"#, &context)).unwrap();
     assert_eq!(output, ToolOutput::text("c1 acme Ada"));
-    let error = block_on(passenger.call(r#"{"seat": 3}"#, &context)).unwrap_err();
+    let error = block_on(passenger().call(r#"{"seat": 3}"#, &context)).unwrap_err();
     assert!(matches!(error, ToolError::Failed(reason) if reason == "no such seat"));
     let suite = ToolSuite::new(r#"{"seat": 0}"#).with_context(context);
-    block_on(testing::tool(&passenger, &suite))
+    block_on(testing::tool(&passenger(), &suite))
         .into_result()
         .unwrap();
 }
@@ -264,25 +267,25 @@ mod returns {
     #[test]
     fn anything_that_can_be_shown() {
         let none = json!({});
-        assert_eq!(text(&static_text, &none), "a \"b\"");
-        assert_eq!(text(&number, &none), "1.5");
-        assert_eq!(text(&value, &none), "plain");
-        assert_eq!(text(&parts, &none), "x");
+        assert_eq!(text(&static_text(), &none), "a \"b\"");
+        assert_eq!(text(&number(), &none), "1.5");
+        assert_eq!(text(&value(), &none), "plain");
+        assert_eq!(text(&parts(), &none), "x");
         assert_eq!(
-            call(&output, &none).unwrap(),
+            call(&output(), &none).unwrap(),
             ToolOutput::error("bad").trusted()
         );
-        assert_eq!(text(&list, &none), r#"["a"]"#);
-        assert_eq!(text(&maybe, &none), "null");
-        assert_eq!(text(&unit, &none), "done");
-        assert_eq!(text(&ok_unit, &none), "done");
-        assert_eq!(text(&ok_output, &none), "o");
+        assert_eq!(text(&list(), &none), r#"["a"]"#);
+        assert_eq!(text(&maybe(), &none), "null");
+        assert_eq!(text(&unit(), &none), "done");
+        assert_eq!(text(&ok_unit(), &none), "done");
+        assert_eq!(text(&ok_output(), &none), "o");
         let error = |tool: &dyn Tool| call(tool, &none).unwrap_err();
-        assert!(matches!(error(&invalid), ToolError::InvalidArguments(m) if m == "no"));
-        assert!(matches!(error(&boxed), ToolError::Failed(m) if m == "boxed"));
-        assert!(matches!(error(&shared), ToolError::Failed(m) if m == "not Send"));
+        assert!(matches!(error(&invalid()), ToolError::InvalidArguments(m) if m == "no"));
+        assert!(matches!(error(&boxed()), ToolError::Failed(m) if m == "boxed"));
+        assert!(matches!(error(&shared()), ToolError::Failed(m) if m == "not Send"));
         let suite = ToolSuite::new("{}");
-        block_on(testing::tool(&unit, &suite))
+        block_on(testing::tool(&unit(), &suite))
             .into_result()
             .unwrap();
     }
@@ -299,5 +302,5 @@ fn a_tool_may_stand_in_a_function() {
         r#in * times
     }
 
-    assert_eq!(text(&triple, &json!({"in": 2, "times": 1})), "6");
+    assert_eq!(text(&triple(), &json!({"in": 2, "times": 1})), "6");
 }

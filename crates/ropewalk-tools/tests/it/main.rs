@@ -13,6 +13,8 @@ mod builtin_clock;
 mod builtin_sqlite;
 #[cfg(feature = "web")]
 mod builtin_web;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod partial;
 mod runner;
 mod set;

@@ -101,8 +101,13 @@ impl ChatDecoder {
             self.refused = true;
             deltas.push(WireDelta::text(refusal));
         }
-        let calls = message.get("tool_calls").and_then(Value::as_array);
-        for (at, call) in calls.into_iter().flatten().enumerate() {
+        // Old TGI streams the call itself in place of a list.
+        let calls = match message.get("tool_calls") {
+            Some(Value::Array(calls)) => calls.as_slice(),
+            Some(call @ Value::Object(_)) => std::slice::from_ref(call),
+            _ => &[],
+        };
+        for (at, call) in calls.iter().enumerate() {
             let at = call
                 .get("index")
                 .and_then(Value::as_u64)

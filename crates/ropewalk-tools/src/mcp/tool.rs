@@ -1,0 +1,166 @@
+//! A tool of a server.
+
+use std::collections::HashSet;
+
+use rmcp::ServiceError;
+use rmcp::model::{CallToolRequestParams, ErrorCode, ToolAnnotations};
+use ropewalk_core::{
+    Effect, Tool, ToolContext, ToolError, ToolOutput, ToolSpec, async_trait, parse_arguments,
+};
+use schemars::Schema;
+use serde_json::{Map, Value};
+
+use super::client::McpClient;
+use super::content;
+use super::options::McpOptions;
+
+/// Longest description that is shown to a model, in characters.
+const MAX_DESCRIPTION: usize = 4000;
+
+pub(super) struct McpTool {
+    client: McpClient,
+    spec: ToolSpec,
+    effect: Effect,
+    /// The name the server knows it by.
+    theirs: String,
+}
+
+impl McpTool {
+    pub(super) fn new(
+        client: McpClient,
+        name: String,
+        tool: rmcp::model::Tool,
+        options: &McpOptions,
+    ) -> Self {
+        let mut parameters = Map::clone(&tool.input_schema);
+        // Some servers leave out what the protocol asks for.
+        parameters.entry("type").or_insert_with(|| "object".into());
+        parameters
+            .entry("properties")
+            .or_insert_with(|| Map::new().into());
+        let description = tool.description.as_deref().or(tool.title.as_deref());
+        let mut description = description.unwrap_or("").to_owned();
+        if let Some((end, _)) = description.char_indices().nth(MAX_DESCRIPTION) {
+            description.truncate(end);
+            description.push_str(" [cut]");
+        }
+        Self {
+            client,
+            spec: ToolSpec::new(name, description, Schema::from(parameters)),
+            effect: effect_of(tool.annotations.as_ref(), options.trust_hints),
+            theirs: tool.name.into_owned(),
+        }
+    }
+}
+
+/// Returns what the hints of a server say a call may change.
+fn effect_of(hints: Option<&ToolAnnotations>, trusted: bool) -> Effect {
+    let Some(hints) = hints else {
+        return Effect::Unknown;
+    };
+    let reads = hints.read_only_hint;
+    match (reads, hints.destructive_hint, hints.open_world_hint) {
+        (Some(true), _, _) if trusted => Effect::Read,
+        (Some(true), _, _) => Effect::Unknown,
+        (_, Some(true), _) => Effect::External,
+        // Whatever else it changes is its own.
+        (_, _, Some(false)) if trusted => Effect::Write,
+        (Some(false), _, _) | (_, Some(false), _) => Effect::External,
+        (None, None, _) => Effect::Unknown,
+    }
+}
+
+/// Returns the name of a tool for models: see [`McpClient::tools`].
+pub(super) fn name_of(prefix: &str, theirs: &str, taken: &mut HashSet<String>) -> String {
+    let joint = if prefix.is_empty() { "" } else { "_" };
+    let whole = [prefix, joint, theirs].concat();
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let mut name: String = whole
+        .chars()
+        .map(|c| if fits(c) { c } else { '_' })
+        .take(64)
+        .collect();
+    if name.is_empty() {
+        name.push_str("tool");
+    }
+    let mut numbered = name.clone();
+    let mut number = 1;
+    while !taken.insert(numbered.clone()) {
+        number += 1;
+        let suffix = format!("_{number}");
+        numbered = name[..name.len().min(64 - suffix.len())].to_owned() + &suffix;
+    }
+    numbered
+}
+
+#[async_trait]
+impl Tool for McpTool {
+    fn spec(&self) -> &ToolSpec {
+        &self.spec
+    }
+
+    fn effect(&self) -> Effect {
+        self.effect
+    }
+
+    async fn call(&self, arguments: &str, _: &ToolContext) -> Result<ToolOutput, ToolError> {
+        let arguments: Map<String, Value> = parse_arguments(arguments)?;
+        let mut params = CallToolRequestParams::new(self.theirs.clone());
+        params.arguments = Some(arguments);
+        let limit = self.client.call_timeout();
+        // Giving up tells the server so.
+        let outcome = tokio::time::timeout(limit, self.client.peer().call_tool_once(params)).await;
+        let server = self.client.server();
+        match outcome {
+            Ok(Ok(response)) => content::output(response),
+            Ok(Err(ServiceError::McpError(e))) if e.code == ErrorCode::INVALID_PARAMS => {
+                Err(ToolError::InvalidArguments(e.message.into_owned()))
+            }
+            Ok(Err(ServiceError::McpError(e))) => Err(ToolError::Failed(e.message.into_owned())),
+            Ok(Err(e)) => Err(ToolError::Failed(format!("the MCP server {server:?}: {e}"))),
+            Err(_) => {
+                let seconds = limit.as_secs_f64();
+                let message =
+                    format!("the MCP server {server:?} gave no result within {seconds} s");
+                Err(ToolError::Failed(message))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_made_valid_and_distinct() {
+        let mut taken = HashSet::new();
+        let mut name = |prefix: &str, theirs: &str| name_of(prefix, theirs, &mut taken);
+        assert_eq!(name("", "echo"), "echo");
+        assert_eq!(name("", "files/read.all"), "files_read_all");
+        assert_eq!(name("", "files.read/all"), "files_read_all_2");
+        assert_eq!(name("", "größe"), "gr__e");
+        assert_eq!(name("", ""), "tool");
+        assert_eq!(name("s", "echo"), "s_echo");
+        let long = "x".repeat(200);
+        assert_eq!(name("", &long), "x".repeat(64));
+        assert_eq!(name("", &long), "x".repeat(62) + "_2");
+    }
+
+    #[test]
+    fn hints_become_effects() {
+        let hints = |read, destructive, open| {
+            let hints = ToolAnnotations::from_raw(None, read, destructive, None, open);
+            [true, false].map(|trusted| effect_of(Some(&hints), trusted))
+        };
+        let (yes, no) = (Some(true), Some(false));
+        assert_eq!(hints(yes, None, None), [Effect::Read, Effect::Unknown]);
+        assert_eq!(hints(yes, yes, yes), [Effect::Read, Effect::Unknown]);
+        assert_eq!(hints(None, yes, no), [Effect::External; 2]);
+        assert_eq!(hints(no, no, no), [Effect::Write, Effect::External]);
+        assert_eq!(hints(no, None, None), [Effect::External; 2]);
+        assert_eq!(hints(None, no, None), [Effect::External; 2]);
+        assert_eq!(hints(None, None, yes), [Effect::Unknown; 2]);
+        assert_eq!(effect_of(None, true), Effect::Unknown);
+    }
+}
