@@ -19,6 +19,7 @@ mod ollama;
 mod openai;
 mod openai_chat;
 mod openai_responses;
+mod presets;
 mod tgi;
 #[cfg(feature = "vertex")]
 mod vertex;
