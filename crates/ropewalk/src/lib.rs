@@ -10,6 +10,7 @@
 //! | `providers` | `providers`, `http` | APIs: OpenAI, Anthropic, Gemini, Ollama and compatible servers |
 //! | `tools` | `tools` | tool sets, `#[tool]`, typed replies |
 //! | `agents` | `agents` | prompts, typed steps, memory, the agent loop |
+//! | `redb` | `agents` | conversations in an embedded database |
 //! | `gguf` | `gguf` | GGUF files, read and written |
 //! | `kernels` | `kernels` | CPU kernels and the thread pool |
 //! | `local` | `local`, `spec` | language models in this process |

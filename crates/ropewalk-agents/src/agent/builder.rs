@@ -156,7 +156,7 @@ impl Agent {
         self.set(|a| a.approvals = somebody)
     }
 
-    /// Sets the memory. Runs with an [`Input::conversation`] are shown what it holds and appended
+    /// Sets the memory. Runs with a [conversation](super::Input::conversation()) are shown what it holds and appended
     /// to it at their end, all or nothing; runs without one remember nothing.
     #[must_use]
     pub fn memory(self, memory: Memory) -> Self {

@@ -389,3 +389,13 @@ fn agents_without_limits_on_time_need_no_runtime() {
     assert_eq!(result.output, "ok");
     assert_eq!(*log.lock().unwrap(), ["note(x)"]);
 }
+
+#[tokio::test]
+async fn an_agent_is_a_step_of_a_chain() {
+    use ropewalk_agents::{StepExt, chain, step_fn};
+    let ask = step_fn(|text: String| async move { Ok(Input::new(format!("{text}?"))) });
+    let model = Arc::new(ScriptedModel::echo());
+    let steps = chain(ask) | chain(Agent::new(Arc::clone(&model)));
+    let answer = steps.map(|run: RunResult| run.output);
+    assert_eq!(answer.call("why".into()).await.unwrap(), "why?");
+}

@@ -189,3 +189,31 @@ async fn hooks_ask_skip_and_stop() {
     assert_eq!(*log.lock().unwrap(), ["go()", "ask()"]);
     assert_eq!(state.messages[2].results().count(), 3);
 }
+
+#[tokio::test]
+async fn a_paused_run_is_remembered_once_and_whole() {
+    use ropewalk_agents::{Buffer, InMemoryHistory, Input, Memory};
+    use ropewalk_core::ChatHistory;
+    let (log, history) = (Log::default(), Arc::new(InMemoryHistory::new()));
+    let with_memory = |model: ScriptedModel| {
+        let memory = Memory::new(Arc::clone(&history), Buffer);
+        agent(model, &log).0.memory(memory)
+    };
+    let input = Input::new("pay").conversation("ada");
+    let Err(AgentError::NeedsApproval { state }) = with_memory(three_calls()).run(input).await
+    else {
+        panic!("no pause");
+    };
+    assert_eq!(history.load("ada").await.unwrap(), []);
+    let forgetful = agent(ScriptedModel::new().reply("ok"), &log).0;
+    let error = forgetful.resume((*state).clone(), Approvals::all()).await;
+    assert!(
+        matches!(error, Err(AgentError::Configuration { .. })),
+        "{error:?}"
+    );
+    let remembering = with_memory(ScriptedModel::new().reply("paid"));
+    let result = remembering.resume(*state, Approvals::all()).await.unwrap();
+    let kept = history.load("ada").await.unwrap();
+    assert_eq!(kept, result.messages);
+    assert_eq!(kept.len(), 4);
+}

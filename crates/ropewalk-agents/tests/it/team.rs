@@ -55,7 +55,10 @@ async fn a_conversation_is_handed_over() {
     assert_eq!(request.messages[0], Message::system("You refund."));
     assert_eq!(request.messages[1].text(), "my money");
     assert_eq!(request.tools.len(), 1);
-    let results: Vec<String> = request.messages[3].results().map(ropewalk_core::ToolResult::text).collect();
+    let results: Vec<String> = request.messages[3]
+        .results()
+        .map(ropewalk_core::ToolResult::text)
+        .collect();
     assert_eq!(
         results,
         [
