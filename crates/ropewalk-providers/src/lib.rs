@@ -16,6 +16,8 @@ mod openai;
 mod price;
 pub mod presets;
 mod settings;
+#[cfg(feature = "tiktoken")]
+mod tiktoken;
 mod tgi;
 pub mod resources;
 #[cfg(feature = "vertex")]
@@ -45,6 +47,8 @@ pub use ollama::{Ollama, OllamaModel, OllamaTag, OllamaWire};
 pub use openai::{ChatWire, OpenAi, ResponsesWire};
 pub use price::{Price, PriceTable};
 pub use settings::Settings;
+#[cfg(feature = "tiktoken")]
+pub use tiktoken::Tiktoken;
 pub use tgi::{Tgi, TgiOutput, TgiWire};
 #[cfg(feature = "vertex")]
 pub use vertex::{TokenSource, Vertex, VertexChat};
