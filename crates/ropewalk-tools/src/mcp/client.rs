@@ -19,11 +19,13 @@ use tokio::process::ChildStderr;
 use super::backend::Backend;
 use super::options::{McpOptions, McpProtocol};
 use super::tool::{McpTool, name_of};
-use super::{PROVIDER, error};
+use super::{PROVIDER, error, why_failed, why_refused};
 use crate::ToolSet;
 
 /// How many last lines of a child's stderr an error shows.
 const SHOWN_LINES: usize = 5;
+/// How long to wait for them.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 pub(super) type Running = RunningService<RoleClient, ClientConfig>;
 
@@ -83,19 +85,23 @@ impl McpClient {
             )
         })?;
         let lines = Lines::default();
-        if let Some(stderr) = stderr {
-            // Ends by itself with the child.
-            drop(tokio::spawn(lines.clone().collect(stderr, program.clone())));
+        let reading = stderr.map(|s| tokio::spawn(lines.clone().collect(s, program.clone())));
+        let failure = match Self::begin(child, options).await {
+            Ok(client) => return Ok(client),
+            Err(failure) => failure,
+        };
+        if let Some(reading) = reading {
+            // The child is being ended; what it said may still be on its way.
+            drop(tokio::time::timeout(LAST_WORDS, reading).await);
         }
-        Self::begin(child, options).await.map_err(|e| {
-            let shown = lines.shown();
-            let said = if shown.is_empty() {
-                String::new()
-            } else {
-                format!("; it said: {shown}")
-            };
-            error(e.kind(), format!("{program:?}: {}{said}", e.message()))
-        })
+        let said = match lines.shown() {
+            empty if empty.is_empty() => empty,
+            shown => format!("; it said: {shown}"),
+        };
+        Err(error(
+            failure.kind(),
+            format!("{program:?}: {}{said}", failure.message()),
+        ))
     }
 
     /// Connects to an address (Streamable HTTP) with the default client.
@@ -166,7 +172,10 @@ impl McpClient {
                     true => ErrorKind::Authentication,
                     false => ErrorKind::Connection,
                 };
-                return Err(error(kind, format!("no connection: {failure}")));
+                return Err(error(
+                    kind,
+                    format!("no connection: {}", why_refused(&failure)),
+                ));
             }
             Err(_) => {
                 let seconds = limit.as_secs_f64();
@@ -229,7 +238,7 @@ impl McpClient {
     pub async fn tools(&self) -> Result<Vec<DynTool>> {
         let limit = self.options.call_timeout;
         let listed = match tokio::time::timeout(limit, self.peer.list_all_tools()).await {
-            Ok(listed) => listed.map_err(|e| error(ErrorKind::Connection, e))?,
+            Ok(listed) => listed.map_err(|e| error(ErrorKind::Connection, why_failed(&e)))?,
             Err(_) => {
                 let message = format!("no list of tools within {} s", limit.as_secs_f64());
                 return Err(error(ErrorKind::Timeout, message));

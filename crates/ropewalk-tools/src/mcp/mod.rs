@@ -45,6 +45,8 @@ mod tool;
 
 use std::fmt;
 
+use rmcp::ServiceError;
+use rmcp::service::ClientInitializeError;
 use ropewalk_core::{Error, ErrorKind};
 
 pub use client::McpClient;
@@ -56,4 +58,36 @@ const PROVIDER: &str = "mcp";
 
 fn error(kind: ErrorKind, message: impl fmt::Display) -> Error {
     Error::new(kind, message.to_string()).with_provider(PROVIDER)
+}
+
+/// Returns what an error says with its sources, each text once.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut whole = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        let text = error.to_string();
+        if !whole.contains(&text) {
+            whole = [whole.as_str(), ": ", &text].concat();
+        }
+        next = error.source();
+    }
+    whole
+}
+
+/// Returns why a request failed; errors of transports without the names of their types.
+fn why_failed(error: &ServiceError) -> String {
+    match error {
+        ServiceError::TransportSend(transport) => chain(&*transport.error),
+        ServiceError::TransportClosed => "the connection has ended".to_owned(),
+        other => chain(other),
+    }
+}
+
+/// Returns why there is no connection.
+fn why_refused(error: &ClientInitializeError) -> String {
+    match error {
+        ClientInitializeError::TransportError { error, .. } => chain(&*error.error),
+        ClientInitializeError::LegacyFallbackFailed { fallback, .. } => why_refused(fallback),
+        other => chain(other),
+    }
 }

@@ -17,7 +17,7 @@ use ropewalk_core::{DynTool, Effect, ErrorKind, Extensions, Result, ToolContext,
 use serde_json::{Map, Value};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{content, error};
+use super::{chain, content, error};
 use crate::ToolSet;
 
 /// A set of tools as a server of the Model Context Protocol.
@@ -87,11 +87,13 @@ impl McpServer {
         read: impl AsyncRead + Send + Unpin + 'static,
         write: impl AsyncWrite + Send + Unpin + 'static,
     ) -> Result<()> {
-        let failed = |e: &dyn std::fmt::Display| error(ErrorKind::Connection, e);
         // The future holds the whole transport.
         let serving = Box::pin(serve_server(self.handler(), (read, write)));
-        let running = serving.await.map_err(|e| failed(&e))?;
-        drop(running.waiting().await.map_err(|e| failed(&e))?);
+        let running = serving
+            .await
+            .map_err(|e| error(ErrorKind::Connection, chain(&e)))?;
+        let ended = running.waiting().await;
+        drop(ended.map_err(|e| error(ErrorKind::Connection, e))?);
         Ok(())
     }
 

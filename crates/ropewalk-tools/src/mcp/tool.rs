@@ -11,8 +11,8 @@ use schemars::Schema;
 use serde_json::{Map, Value};
 
 use super::client::McpClient;
-use super::content;
 use super::options::McpOptions;
+use super::{content, why_failed};
 
 /// Longest description that is shown to a model, in characters.
 const MAX_DESCRIPTION: usize = 4000;
@@ -117,7 +117,12 @@ impl Tool for McpTool {
                 Err(ToolError::InvalidArguments(e.message.into_owned()))
             }
             Ok(Err(ServiceError::McpError(e))) => Err(ToolError::Failed(e.message.into_owned())),
-            Ok(Err(e)) => Err(ToolError::Failed(format!("the MCP server {server:?}: {e}"))),
+            Ok(Err(e)) => {
+                let cause = why_failed(&e);
+                Err(ToolError::Failed(format!(
+                    "the MCP server {server:?}: {cause}"
+                )))
+            }
             Err(_) => {
                 let seconds = limit.as_secs_f64();
                 let message =

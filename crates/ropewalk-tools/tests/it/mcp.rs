@@ -64,18 +64,26 @@ fn parts(_: &str, _: &ToolContext) -> Result<ToolOutput, ToolError> {
 
 fn tools() -> ToolSet {
     let text: Act = |arguments, context| {
-        let greeting = context.extensions.get::<&str>().copied().unwrap_or("no greeting");
+        let greeting = context
+            .extensions
+            .get::<&str>()
+            .copied()
+            .unwrap_or("no greeting");
         Ok(ToolOutput::text(format!("{greeting} {arguments}")).trusted())
     };
     ToolSet::of([
         Arc::new(Calculator::new()) as Arc<dyn Tool>,
         Arc::new(Fixed::new("write", Effect::Write, text)),
-        Arc::new(Fixed::new("pay", Effect::Pay, |_, _| Ok(ToolOutput::error("no money")))),
+        Arc::new(Fixed::new("pay", Effect::Pay, |_, _| {
+            Ok(ToolOutput::error("no money"))
+        })),
         Arc::new(Fixed::new("unknown", Effect::Unknown, parts)),
         Arc::new(Fixed::new("fatal", Effect::External, |_, _| {
             Err(ToolError::Fatal("secret cause".into()))
         })),
-        Arc::new(Fixed::new("panic", Effect::Read, |_, _| panic!("secret panic"))),
+        Arc::new(Fixed::new("panic", Effect::Read, |_, _| {
+            panic!("secret panic")
+        })),
         Arc::new(Fixed::new("hang", Effect::Read, text)),
     ])
     .unwrap()
@@ -93,7 +101,10 @@ async fn over_streams(options: McpOptions) -> (McpClient, JoinHandle<Result<(), 
     let (read, write) = tokio::io::split(theirs);
     let serving = tokio::spawn(server().serve(read, write));
     let (read, write) = tokio::io::split(ours);
-    (McpClient::connect(read, write, options).await.unwrap(), serving)
+    (
+        McpClient::connect(read, write, options).await.unwrap(),
+        serving,
+    )
 }
 
 async fn call(tools: &ToolSet, name: &str, arguments: &str) -> (String, bool) {
@@ -110,9 +121,22 @@ async fn check(client: &McpClient) {
     let tools = client.tool_set().await.unwrap();
     assert_eq!(
         tools.names(),
-        ["calculator", "write", "pay", "unknown", "fatal", "panic", "hang"].map(|n| format!("t_{n}"))
+        [
+            "calculator",
+            "write",
+            "pay",
+            "unknown",
+            "fatal",
+            "panic",
+            "hang"
+        ]
+        .map(|n| format!("t_{n}"))
     );
-    let effects: HashMap<_, _> = tools.names().into_iter().map(|n| (n.clone(), tools.effect(&n).unwrap())).collect();
+    let effects: HashMap<_, _> = tools
+        .names()
+        .into_iter()
+        .map(|n| (n.clone(), tools.effect(&n).unwrap()))
+        .collect();
     assert_eq!(effects["t_calculator"], Effect::Read);
     assert_eq!(effects["t_write"], Effect::Write);
     assert_eq!(effects["t_pay"], Effect::External);
@@ -121,18 +145,41 @@ async fn check(client: &McpClient) {
     assert_eq!(spec.description, Calculator::new().spec().description);
     assert_eq!(spec.parameters, Calculator::new().spec().parameters);
 
-    assert_eq!(call(&tools, "t_calculator", r#"{"expression": "2^10"}"#).await, ("1024".into(), false));
-    assert_eq!(call(&tools, "t_calculator", r#"{"expression": "1/0"}"#).await, ("at character 2: division by zero".into(), true));
+    assert_eq!(
+        call(&tools, "t_calculator", r#"{"expression": "2^10"}"#).await,
+        ("1024".into(), false)
+    );
+    assert_eq!(
+        call(&tools, "t_calculator", r#"{"expression": "1/0"}"#).await,
+        ("at character 2: division by zero".into(), true)
+    );
     let (text, wrong) = call(&tools, "t_calculator", "{}").await;
-    assert!(wrong && text.starts_with("invalid arguments: missing field `expression`"), "{text}");
-    assert_eq!(call(&tools, "t_write", r#"{"x": 5}"#).await, (r#"hello {"x":5}"#.into(), false));
-    assert_eq!(call(&tools, "t_write", "").await, ("hello {}".into(), false));
+    assert!(
+        wrong && text.starts_with("invalid arguments: missing field `expression`"),
+        "{text}"
+    );
+    assert_eq!(
+        call(&tools, "t_write", r#"{"x": 5}"#).await,
+        (r#"hello {"x":5}"#.into(), false)
+    );
+    assert_eq!(
+        call(&tools, "t_write", "").await,
+        ("hello {}".into(), false)
+    );
     assert_eq!(call(&tools, "t_pay", "{}").await, ("no money".into(), true));
     for broken in ["fatal", "panic"] {
         let (text, wrong) = call(&tools, &format!("t_{broken}"), "{}").await;
-        assert_eq!((text, wrong), (format!("the tool \"{broken}\" broke"), true));
+        assert_eq!(
+            (text, wrong),
+            (format!("the tool \"{broken}\" broke"), true)
+        );
     }
-    let output = tools.get("t_unknown").unwrap().call("{}", &ToolContext::default()).await.unwrap();
+    let output = tools
+        .get("t_unknown")
+        .unwrap()
+        .call("{}", &ToolContext::default())
+        .await
+        .unwrap();
     assert_eq!(output.structured, Some(json!({"n": 1})));
     assert_eq!(
         output.content,
@@ -164,28 +211,50 @@ async fn both_sides_over_streams() {
         client.close().await.unwrap();
         serving.await.unwrap().unwrap();
         let (text, wrong) = call(&tools, "t_write", "{}").await;
-        assert!(wrong && text.starts_with("the MCP server \"test\": "), "{text}");
-        assert_eq!(client.tools().await.err().unwrap().kind(), ErrorKind::Connection);
+        assert!(
+            wrong && text.starts_with("the MCP server \"test\": "),
+            "{text}"
+        );
+        assert_eq!(
+            client.tools().await.err().unwrap().kind(),
+            ErrorKind::Connection
+        );
     }
 }
 
 #[tokio::test]
 async fn calls_end_in_time() {
-    let (client, _serving) = over_streams(options().with_call_timeout(Duration::from_millis(50))).await;
+    let (client, _serving) =
+        over_streams(options().with_call_timeout(Duration::from_millis(50))).await;
     let tools = client.tool_set().await.unwrap();
     let (text, wrong) = call(&tools, "t_hang", "{}").await;
-    assert_eq!((text.as_str(), wrong), ("the MCP server \"test\" gave no result within 0.05 s", true));
-    assert_eq!(call(&tools, "t_calculator", r#"{"expression": "1"}"#).await.0, "1");
+    assert_eq!(
+        (text.as_str(), wrong),
+        ("the MCP server \"test\" gave no result within 0.05 s", true)
+    );
+    assert_eq!(
+        call(&tools, "t_calculator", r#"{"expression": "1"}"#)
+            .await
+            .0,
+        "1"
+    );
     // The tools alone keep the connection.
     drop(client);
-    assert_eq!(call(&tools, "t_calculator", r#"{"expression": "2"}"#).await.0, "2");
+    assert_eq!(
+        call(&tools, "t_calculator", r#"{"expression": "2"}"#)
+            .await
+            .0,
+        "2"
+    );
 }
 
 #[tokio::test]
 async fn both_sides_over_http() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let listen = McpListen::new().with_path("/tools").with_token("secret-token-1");
+    let listen = McpListen::new()
+        .with_path("/tools")
+        .with_token("secret-token-1");
     assert!(!format!("{listen:?}").contains("secret"));
     let serving = tokio::spawn(server().serve_http(listener, listen));
     let url = format!("http://{address}/tools");
@@ -194,20 +263,31 @@ async fn both_sides_over_http() {
         (McpProtocol::Stateless, "2026-07-28"),
         (McpProtocol::Handshake, "2025-11-25"),
     ] {
-        let options = options().with_protocol(protocol).with_token("secret-token-1");
+        let options = options()
+            .with_protocol(protocol)
+            .with_token("secret-token-1");
         assert!(!format!("{options:?}").contains("secret"));
         let client = McpClient::http(&url, options).await.unwrap();
         assert_eq!(client.protocol(), version);
         check(&client).await;
         client.close().await.unwrap();
     }
-    for bad in [options(), options().with_token("secret-token-2"), options().with_token("secret")] {
+    for bad in [
+        options(),
+        options().with_token("secret-token-2"),
+        options().with_token("secret"),
+    ] {
         let error = McpClient::http(&url, bad).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Authentication, "{error}");
-        assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
+        assert!(
+            !format!("{error} {error:?}").contains("secret"),
+            "{error:?}"
+        );
     }
     let lost = options().with_token("secret-token-1");
-    let error = McpClient::http(&format!("http://{address}/elsewhere"), lost).await.unwrap_err();
+    let error = McpClient::http(&format!("http://{address}/elsewhere"), lost)
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Connection);
     serving.abort();
 }
@@ -234,7 +314,10 @@ async fn strangers_are_kept_out() {
     };
     assert_eq!(status(format!("host: {address}")).await, "200");
     assert_eq!(status("host: evil.test".into()).await, "403");
-    assert_eq!(status(format!("host: {address}\r\norigin: http://evil.test")).await, "403");
+    assert_eq!(
+        status(format!("host: {address}\r\norigin: http://evil.test")).await,
+        "403"
+    );
     serving.abort();
 }
 
@@ -250,7 +333,10 @@ fn scripted(answer: fn(&Value) -> Option<Value>) -> (DuplexStream, JoinHandle<Ve
             if let (Some(mut reply), Some(id)) = (answer(&request), request.get("id")) {
                 reply["jsonrpc"] = json!("2.0");
                 reply["id"] = id.clone();
-                write.write_all(format!("{reply}\n").as_bytes()).await.unwrap();
+                write
+                    .write_all(format!("{reply}\n").as_bytes())
+                    .await
+                    .unwrap();
             }
             seen.push(request);
         }
@@ -261,8 +347,10 @@ fn scripted(answer: fn(&Value) -> Option<Value>) -> (DuplexStream, JoinHandle<Ve
 
 fn old_server(request: &Value) -> Option<Value> {
     Some(match request["method"].as_str()? {
-        "initialize" => json!({"result": {"protocolVersion": "2024-11-05", "capabilities": {"tools": {}},
-            "serverInfo": {"name": "old", "version": "0.1"}}}),
+        "initialize" => {
+            json!({"result": {"protocolVersion": "2024-11-05", "capabilities": {"tools": {}},
+            "serverInfo": {"name": "old", "version": "0.1"}}})
+        }
         "tools/list" => json!({"result": {"tools": [
             {"name": "a.b", "inputSchema": {}, "annotations": {"readOnlyHint": true}},
             {"name": "a/b", "title": "Second", "inputSchema": {"type": "object"}, "annotations": {"destructiveHint": true}},
@@ -275,7 +363,9 @@ fn old_server(request: &Value) -> Option<Value> {
                 {"type": "resource_link", "uri": "file:///c", "name": "C", "description": "third"},
                 {"type": "image", "data": "!!!", "mimeType": "image/png"},
             ]}}),
-            "a/b" => json!({"result": {"content": [], "structuredContent": {"k": 1}, "isError": true}}),
+            "a/b" => {
+                json!({"result": {"content": [], "structuredContent": {"k": 1}, "isError": true}})
+            }
             _ => json!({"error": {"code": -32602, "message": "x is missing"}}),
         },
         _ => json!({"error": {"code": -32601, "message": "Method not found"}}),
@@ -286,7 +376,9 @@ fn old_server(request: &Value) -> Option<Value> {
 async fn falls_back_for_an_old_server_and_reads_what_it_says() {
     let (stream, serving) = scripted(old_server);
     let (read, write) = tokio::io::split(stream);
-    let client = McpClient::connect(read, write, McpOptions::new()).await.unwrap();
+    let client = McpClient::connect(read, write, McpOptions::new())
+        .await
+        .unwrap();
     assert_eq!((client.server(), client.protocol()), ("old", "2024-11-05"));
     let tools = client.tool_set().await.unwrap();
     assert_eq!(tools.names(), ["a_b", "a_b_2", "c"]);
@@ -294,22 +386,72 @@ async fn falls_back_for_an_old_server_and_reads_what_it_says() {
     assert_eq!(tools.effect("a_b"), Some(Effect::Unknown));
     assert_eq!(tools.effect("a_b_2"), Some(Effect::External));
     assert_eq!(tools.get("a_b_2").unwrap().spec().description, "Second");
-    assert_eq!(tools.get("a_b").unwrap().spec().parameters.as_value(), &json!({"type": "object", "properties": {}}));
-    assert_eq!(tools.get("c").unwrap().spec().description, "x".repeat(4000) + " [cut]");
-    let output = tools.get("a_b").unwrap().call("{}", &ToolContext::default()).await.unwrap();
-    let texts: Vec<_> = output.content.iter().map(|p| p.as_text().unwrap()).collect();
-    assert_eq!(texts[..3], ["[file:///a]\ninside", "[file:///b: 3 bytes of a/b]", "[C at file:///c: third]"]);
-    assert!(texts[3].starts_with("[image/png whose base64 is damaged: "), "{}", texts[3]);
-    let output = tools.get("a_b_2").unwrap().call("{}", &ToolContext::default()).await.unwrap();
-    assert_eq!((output.is_error, output.content[0].as_text()), (true, Some(r#"{"k":1}"#)));
-    let error = tools.get("c").unwrap().call("{}", &ToolContext::default()).await.unwrap_err();
-    assert!(matches!(&error, ToolError::InvalidArguments(m) if m == "x is missing"), "{error}");
+    assert_eq!(
+        tools.get("a_b").unwrap().spec().parameters.as_value(),
+        &json!({"type": "object", "properties": {}})
+    );
+    assert_eq!(
+        tools.get("c").unwrap().spec().description,
+        "x".repeat(4000) + " [cut]"
+    );
+    let output = tools
+        .get("a_b")
+        .unwrap()
+        .call("{}", &ToolContext::default())
+        .await
+        .unwrap();
+    let texts: Vec<_> = output
+        .content
+        .iter()
+        .map(|p| p.as_text().unwrap())
+        .collect();
+    assert_eq!(
+        texts[..3],
+        [
+            "[file:///a]\ninside",
+            "[file:///b: 3 bytes of a/b]",
+            "[C at file:///c: third]"
+        ]
+    );
+    assert!(
+        texts[3].starts_with("[image/png whose base64 is damaged: "),
+        "{}",
+        texts[3]
+    );
+    let output = tools
+        .get("a_b_2")
+        .unwrap()
+        .call("{}", &ToolContext::default())
+        .await
+        .unwrap();
+    assert_eq!(
+        (output.is_error, output.content[0].as_text()),
+        (true, Some(r#"{"k":1}"#))
+    );
+    let error = tools
+        .get("c")
+        .unwrap()
+        .call("{}", &ToolContext::default())
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&error, ToolError::InvalidArguments(m) if m == "x is missing"),
+        "{error}"
+    );
     client.close().await.unwrap();
     let seen = serving.await.unwrap();
     let methods: Vec<_> = seen.iter().map(|m| m["method"].as_str().unwrap()).collect();
     assert_eq!(
         methods,
-        ["server/discover", "initialize", "notifications/initialized", "tools/list", "tools/call", "tools/call", "tools/call"]
+        [
+            "server/discover",
+            "initialize",
+            "notifications/initialized",
+            "tools/list",
+            "tools/call",
+            "tools/call",
+            "tools/call"
+        ]
     );
     assert_eq!(seen[1]["params"]["protocolVersion"], "2025-11-25");
 }
@@ -319,23 +461,41 @@ async fn what_is_no_server_is_an_error() {
     let short = McpOptions::new().with_connect_timeout(Duration::from_millis(50));
     let (stream, _serving) = scripted(|_| None);
     let (read, write) = tokio::io::split(stream);
-    let error = McpClient::connect(read, write, short.clone()).await.unwrap_err();
+    let error = McpClient::connect(read, write, short.clone())
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
-    assert_eq!(error.to_string(), "mcp: timeout: the server did not answer within 0.05 s");
+    assert_eq!(
+        error.to_string(),
+        "mcp: timeout: the server did not answer within 0.05 s"
+    );
     let (stream, _serving) = scripted(old_server);
     let (read, write) = tokio::io::split(stream);
     let strict = McpOptions::new().with_protocol(McpProtocol::Stateless);
     let error = McpClient::connect(read, write, strict).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Connection);
 
-    let error = McpClient::spawn(Command::new("ropewalk-no-such-program"), short).await.unwrap_err();
+    let error = McpClient::spawn(Command::new("ropewalk-no-such-program"), short)
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Configuration);
-    assert!(error.to_string().contains("\"ropewalk-no-such-program\" cannot be started"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("\"ropewalk-no-such-program\" cannot be started"),
+        "{error}"
+    );
     for (url, kind) in [
         ("ftp://a.test", ErrorKind::Configuration),
         ("http://127.0.0.1:1/mcp", ErrorKind::Connection),
     ] {
-        assert_eq!(McpClient::http(url, McpOptions::new()).await.unwrap_err().kind(), kind);
+        assert_eq!(
+            McpClient::http(url, McpOptions::new())
+                .await
+                .unwrap_err()
+                .kind(),
+            kind
+        );
     }
     let header = McpOptions::new().with_header("x-key", "secret\nvalue");
     let error = McpClient::http("http://a.test", header).await.unwrap_err();
@@ -348,15 +508,19 @@ async fn what_is_no_server_is_an_error() {
 async fn a_program_that_ends_says_why() {
     let mut command = Command::new("sh");
     command.args(["-c", "echo no licence found >&2; exit 3"]);
-    let error = McpClient::spawn(command, McpOptions::new()).await.unwrap_err();
+    let error = McpClient::spawn(command, McpOptions::new())
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Connection);
     let text = error.to_string();
-    assert!(text.contains("\"sh\": no connection") && text.ends_with("it said: no licence found"), "{text}");
+    assert!(
+        text.contains("\"sh\": no connection") && text.ends_with("it said: no licence found"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
 async fn replies_over_http_come_in_many_shapes() {
-    let discover = json!({"jsonrpc": "2.0", "id": 0, "error": {"code": -32601, "message": "no"}});
     let initialized = json!({"jsonrpc": "2.0", "id": 1, "result": {"protocolVersion": "2025-06-18",
         "capabilities": {"tools": {}}, "serverInfo": {"name": "web", "version": "1"}}});
     let list = json!({"jsonrpc": "2.0", "id": 2, "result": {"tools": [{"name": "t", "inputSchema": {"type": "object"}}]}});
@@ -373,18 +537,29 @@ async fn replies_over_http_come_in_many_shapes() {
         Canned::error(401, &json!({})).with_header("www-authenticate", "Bearer realm=x"),
         Canned::sse(format!("data: {}\n\n", "x".repeat(17 << 20))),
     ]);
-    _ = discover;
     let options = McpOptions::new().with_header("x-key", "secret-value-9");
-    let client = McpClient::http_over(double.clone(), "http://a.test/mcp", options).await.unwrap();
+    let client = McpClient::http_over(double.clone(), "http://a.test/mcp", options)
+        .await
+        .unwrap();
     assert_eq!((client.server(), client.protocol()), ("web", "2025-06-18"));
     let tools = client.tool_set().await.unwrap();
     assert_eq!(call(&tools, "t", "{}").await, ("done".into(), false));
-    for expected in ["HTTP 500", "text/html", "EOF", "authorization required", "larger than"] {
+    for expected in [
+        "HTTP 500",
+        "text/html",
+        "EOF",
+        "Bearer realm=x",
+        "the connection has ended",
+    ] {
         let (text, wrong) = call(&tools, "t", "{}").await;
         assert!(wrong && text.contains(expected), "{expected}: {text}");
         assert!(!text.contains("secret"));
     }
     let requests = double.requests();
-    assert!(requests.iter().all(|r| r.headers["x-key"] == "secret-value-9"));
+    assert!(
+        requests
+            .iter()
+            .all(|r| r.headers["x-key"] == "secret-value-9")
+    );
     assert_eq!(requests[3].headers["mcp-protocol-version"], "2025-06-18");
 }
