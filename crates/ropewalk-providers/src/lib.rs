@@ -2,6 +2,7 @@
 
 pub mod abilities;
 mod anthropic;
+pub mod batch;
 mod chat;
 mod connect;
 mod decorate;

@@ -18,7 +18,7 @@
 //! let model = openai.chat("gpt-4.1-nano");
 //! let mut rows = Vec::new();
 //! for (i, item) in items.iter().enumerate() {
-//!     let request = ChatRequest::new(format!("What does this cost? {item}"));
+//!     let request = ChatRequest::new().user(format!("What does this cost? {item}"));
 //!     rows.push(BatchRow::chat(format!("item-{i}"), &model, &request)?);
 //! }
 //! // Run again after a crash, this goes on where it was.

@@ -5,8 +5,12 @@
     reason = "a test fails by panicking"
 )]
 
+#[cfg(feature = "vertex")]
+
 mod abilities;
 mod anthropic;
+mod batch_server;
+mod batches;
 mod decorate;
 mod embeddings;
 mod files;
@@ -21,5 +25,4 @@ mod openai_chat;
 mod openai_responses;
 mod presets;
 mod tgi;
-#[cfg(feature = "vertex")]
 mod vertex;
