@@ -75,6 +75,8 @@ impl Spans {
 /// Runs something and returns its spans.
 fn traced<T>(work: impl Future<Output = T>) -> (T, Spans) {
     let spans = Spans::default();
+    // With a single subscriber `tracing` asks that of whichever thread comes by first.
+    let _second = tracing::Dispatch::new(spans.clone());
     let output =
         tracing::subscriber::with_default(spans.clone(), || futures_executor::block_on(work));
     (output, spans)

@@ -104,6 +104,8 @@ fn spans(capture: bool) -> Recorded {
         call("c4", "polite", "{}"),
         call("c5", "nobody", "{}"),
     ];
+    // With a single subscriber `tracing` asks that of whichever thread comes by first.
+    let _second = tracing::Dispatch::new(recorder.clone());
     tracing::subscriber::with_default(recorder.clone(), || {
         block_on(set.call_all(&calls, &ToolContext::default(), 1)).unwrap();
     });

@@ -1,0 +1,89 @@
+//! Models by name.
+
+use ropewalk_core::{ChatModel, ErrorKind};
+use ropewalk_providers::{KeyDiagnosis, Registry, Settings, presets};
+
+fn registry() -> Registry {
+    let mut settings = Settings::new();
+    for preset in presets::ALL.iter().filter(|p| !p.key_variable.is_empty()) {
+        settings = settings.with(preset.key_variable, "some-key");
+    }
+    for (name, value) in [
+        ("ANTHROPIC_API_KEY", "sk-ant-some-key"),
+        ("GEMINI_API_KEY", "AIza-some-key"),
+        ("AZURE_OPENAI_ENDPOINT", "https://mine.openai.azure.com"),
+        (
+            "AZURE_OPENAI_BASE_URL",
+            "https://mine.openai.azure.com/openai/v1",
+        ),
+    ] {
+        settings = settings.with(name, value);
+    }
+    Registry::new(settings).unwrap()
+}
+
+#[test]
+fn every_provider_connects_by_its_name() {
+    let registry = registry();
+    let names = registry.names();
+    assert!(names.len() >= 20, "{names:?}");
+    for name in &names {
+        let model = registry.connect(&format!("{name}/maker/model-1")).unwrap();
+        assert_eq!(
+            (model.provider(), model.model()),
+            (name.as_str(), "maker/model-1")
+        );
+    }
+    assert!(registry.diagnose().iter().all(|s| s.is_ready()));
+}
+
+#[test]
+fn what_is_no_name_says_what_one_is() {
+    let registry = registry();
+    for (name, words) in [
+        ("gpt-4o-mini", "provider/model"),
+        ("openai/", "provider/model"),
+        ("/x", "provider/model"),
+        ("", "provider/model"),
+        ("nobody/x", "no provider \"nobody\""),
+    ] {
+        let error = registry.connect(name).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Configuration, "{name}");
+        let text = error.to_string();
+        assert!(text.contains(words) && text.contains("anthropic"), "{text}");
+    }
+}
+
+#[test]
+fn a_missing_key_names_its_variable() {
+    let registry = Registry::new(Settings::new().with("OPENAI_API_KEY", "")).unwrap();
+    for (name, variable) in [
+        ("openai/m", "OPENAI_API_KEY"),
+        ("anthropic/m", "ANTHROPIC_API_KEY"),
+        ("gemini/m", "GEMINI_API_KEY"),
+        ("groq/m", "GROQ_API_KEY"),
+    ] {
+        let error = registry.connect(name).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Authentication);
+        assert!(error.to_string().contains(variable), "{error}");
+    }
+    assert!(
+        registry.connect("ollama/llama3.2").is_ok(),
+        "a local server needs no key"
+    );
+}
+
+#[test]
+fn keys_are_diagnosed_without_being_shown() {
+    let settings = Settings::new()
+        .with("OPENAI_API_KEY", "sk-ant-wrong-one")
+        .with("ANTHROPIC_API_KEY", "sk-ant-right-one ")
+        .with("GROQ_API_KEY", "hello");
+    let registry = Registry::new(settings).unwrap();
+    let all = registry.diagnose();
+    let of = |name: &str| all.iter().find(|s| s.name == name).unwrap().key;
+    assert_eq!(of("anthropic"), Some(KeyDiagnosis::WhiteSpace));
+    assert_eq!(of("groq"), Some(KeyDiagnosis::WrongPrefix));
+    assert_eq!(of("mistral"), Some(KeyDiagnosis::Missing));
+    assert_eq!(of("ollama"), None);
+}
