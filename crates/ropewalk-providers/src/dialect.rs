@@ -161,6 +161,8 @@ pub struct Dialect {
     /// Field of assistant messages that takes the reasoning back; `None` when earlier reasoning
     /// must not be sent.
     pub reasoning_replay: Option<&'static str>,
+    /// Whether replies carry `reasoning_details`, which must come back with the message (OpenRouter).
+    pub reasoning_details: bool,
     /// Whether user messages may hold images.
     pub images: bool,
     /// Whether user messages may hold documents, as `file` parts.
@@ -221,6 +223,7 @@ impl Dialect {
             system: SystemRole::System,
             names: true,
             reasoning_replay: None,
+            reasoning_details: false,
             images: true,
             documents: false,
             audio: false,

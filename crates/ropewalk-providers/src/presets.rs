@@ -5,7 +5,7 @@
 //! | [`OPENAI`] | `max_completion_tokens`, role `developer`, `safety_identifier`, strict schemas |
 //! | [`AZURE`], [`AZURE_DEPLOYMENTS`] | header `api-key`; the older API names the deployment in the path and a version in the address |
 //! | [`GITHUB`] | key is a GitHub token; tools are chosen by words only, no log probabilities |
-//! | [`OPENROUTER`] | `reasoning` as an object, cache marks on texts, `top_k`, videos |
+//! | [`OPENROUTER`] | `reasoning` as an object, `reasoning_details` that must return, cache marks on texts, `top_k`, videos |
 //! | [`GROQ`] | usage of streams in `x_groq`, thoughts in `reasoning`; no names, penalties and log probabilities |
 //! | [`DEEPSEEK`] | `thinking` on and off, thoughts in `reasoning_content` that must return, JSON without schema |
 //! | [`XAI`] | thoughts counted beside the completion |
@@ -104,6 +104,7 @@ pub const OPENROUTER: Dialect = Dialect {
     cache_control: true,
     effort: EffortStyle::Object,
     reasoning_replay: Some("reasoning"),
+    reasoning_details: true,
     documents: true,
     audio: true,
     video: true,

@@ -1,5 +1,6 @@
 //! What the tests of both wires of OpenAI share: requests with everything in them.
 
+use proptest::prelude::*;
 use ropewalk_core::http::HeaderMap;
 use ropewalk_core::schemars::{Schema, json_schema};
 use ropewalk_core::{
@@ -242,6 +243,59 @@ pub(crate) fn requests() -> Vec<(&'static str, ChatRequest)> {
                 .extra("*", "service_tier", "flex"),
         ),
     ]
+}
+
+/// What a model says in one reply, and how a stream cuts it.
+#[derive(Debug, Clone)]
+pub(crate) struct Said {
+    pub(crate) thoughts: String,
+    pub(crate) text: String,
+    /// The arguments of the calls.
+    pub(crate) calls: Vec<String>,
+    seed: u64,
+}
+
+impl Said {
+    pub(crate) fn any() -> impl Strategy<Value = Self> {
+        let calls = prop::collection::vec("\\{\"[a-zä]{1,9}\": \"[^\"\\\\\\p{C}]{0,12}\"\\}", 0..4);
+        let parts = (".{0,30}", ".{0,40}", calls, any::<u64>());
+        parts.prop_map(|(thoughts, text, calls, seed)| Self {
+            thoughts,
+            text,
+            calls,
+            seed,
+        })
+    }
+
+    /// Cuts a text between characters.
+    pub(crate) fn pieces_of(&self, text: &str) -> impl Iterator<Item = String> + use<> {
+        let mut random = fastrand::Rng::with_seed(self.seed);
+        let mut pieces = vec![String::new()];
+        for c in text.chars() {
+            if random.u8(..4) == 0 {
+                pieces.push(String::new());
+            }
+            let last = pieces.len() - 1;
+            pieces[last].push(c);
+        }
+        pieces.into_iter()
+    }
+
+    /// The pieces of all arguments, mixed, each after those of the same call before it.
+    pub(crate) fn interleaved(&self) -> Vec<(usize, String)> {
+        let mut random = fastrand::Rng::with_seed(self.seed);
+        let mut left: Vec<_> = self.calls.iter().map(|c| self.pieces_of(c)).collect();
+        let mut mixed = Vec::new();
+        let mut open: Vec<usize> = (0..left.len()).collect();
+        while !open.is_empty() {
+            let at = random.usize(..open.len());
+            match left[open[at]].next() {
+                Some(piece) => mixed.push((open[at], piece)),
+                None => drop(open.remove(at)),
+            }
+        }
+        mixed
+    }
 }
 
 /// Reads a fixture of JSON.

@@ -3,14 +3,15 @@
 use proptest::prelude::*;
 use ropewalk_core::testing::{ChatSuite, chat};
 use ropewalk_core::{
-    CacheHint, ChatRequest, Effort, ErrorKind, FinishReason, Message, Part, Reasoning,
+    CacheHint, ChatModel, ChatRequest, Effort, ErrorKind, FinishReason, Message, Part, Reasoning,
     ResponseFormat, TokenLogprob, Usage,
 };
-use ropewalk_providers::{ChatWire, OpenAi, Wire, presets};
+use ropewalk_http::testing::{Canned, Double};
+use ropewalk_providers::{ChatWire, OpenAi, SystemRole, Wire, presets};
 use serde_json::{Value, json};
 
 use crate::native::{Answering, body, collect, fixture, golden, sse, whole};
-use crate::openai::{OptionCase, called, check_options, json_of, options, requests};
+use crate::openai::{OptionCase, Said, called, check_options, json_of, options, requests};
 
 fn wire() -> ChatWire {
     ChatWire::new(presets::OPENAI)
@@ -208,15 +209,45 @@ proptest! {
         prop_assert_eq!(streamed, whole(&wire(), reply()).unwrap());
     }
 
+    /// Of any reply, cut into deltas and interleaved in any way.
+    #[test]
+    fn any_stream_gives_its_reply(said in Said::any(), cuts in prop::collection::vec(0usize..5000, 0..8)) {
+        let calls = |make: &dyn Fn(usize, &str) -> Value| -> Vec<Value> {
+            said.calls.iter().enumerate().map(|(i, c)| make(i, c)).collect()
+        };
+        let message = json!({
+            "content": said.text,
+            "reasoning_content": said.thoughts,
+            "tool_calls": calls(&|i, arguments| json!({"id": format!("c{i}"), "type": "function", "function": {"name": "f", "arguments": arguments}})),
+        });
+        let usage = json!({"prompt_tokens": 3, "completion_tokens": 4});
+        let reply = json!({"id": "r", "model": "m", "choices": [{"message": message, "finish_reason": "stop"}], "usage": usage});
+
+        let chunk = |delta: Value| json!({"id": "r", "model": "m", "choices": [{"delta": delta, "finish_reason": null}]});
+        let mut chunks = vec![chunk(json!({"role": "assistant"}))];
+        chunks.extend(said.pieces_of(&said.thoughts).map(|p| chunk(json!({"reasoning_content": p}))));
+        chunks.extend(said.pieces_of(&said.text).map(|p| chunk(json!({"content": p}))));
+        let begun = calls(&|i, _| json!({"index": i, "id": format!("c{i}"), "function": {"name": "f", "arguments": ""}}));
+        chunks.extend(begun.into_iter().map(|c| chunk(json!({"tool_calls": [c]}))));
+        for (i, piece) in said.interleaved() {
+            chunks.push(chunk(json!({"tool_calls": [{"index": i, "function": {"arguments": piece}}]})));
+        }
+        chunks.push(json!({"choices": [{"delta": {}, "finish_reason": "stop"}]}));
+        chunks.push(json!({"choices": [], "usage": usage}));
+        let stream = format!("{}data: [DONE]\n\n", sse(&chunks));
+        let streamed = collect(&wire(), stream.as_bytes(), &cuts).unwrap();
+        prop_assert_eq!(streamed, whole(&wire(), reply).unwrap());
+    }
+
     /// Whatever comes, there is an answer or a typed error.
     #[test]
     fn garbage_is_no_panic(
         body in prop::collection::vec(any::<u8>(), 0..400),
         json in "\\{\"choices\":\\[\\{\"(delta|message)\":\\{\"(content|tool_calls|refusal|function_call)\":(null|1|\"x\"|\\[\\{\\}\\]|\\[1\\])\\}\\}\\]\\}",
     ) {
-        let _ = collect(&wire(), &body, &[]);
+        drop(collect(&wire(), &body, &[]));
         let json: Value = serde_json::from_str(&json).unwrap();
-        let _ = collect(&wire(), sse([&json]).as_bytes(), &[]);
+        drop(collect(&wire(), sse([&json]).as_bytes(), &[]));
         prop_assert!(whole(&wire(), json).is_ok());
     }
 }
@@ -386,6 +417,45 @@ fn a_stream_of_one_chunk_and_other_choices() {
         ("mine", FinishReason::Stop)
     );
     assert_eq!(reply.usage, Usage::new(3, 1));
+}
+
+#[tokio::test]
+async fn byte_by_byte_and_raw() {
+    let streamed = Canned::sse(fixture("openai/chat_stream.sse")).in_pieces_of(1);
+    let double = Double::new([streamed, Canned::json(&reply())]);
+    let openai = OpenAi::new("sk-test").unwrap().with_client(double.client());
+    let model = openai.chat("gpt-x");
+    let request = ChatRequest::from("x").keep_raw(true);
+    let streamed = model
+        .stream(&request)
+        .await
+        .unwrap()
+        .collect()
+        .await
+        .unwrap();
+    let asked = model.chat(&request).await.unwrap();
+    assert_eq!(streamed.message, asked.message);
+    assert_eq!(streamed.usage, asked.usage);
+    // The fixture without its comment and end marker.
+    assert_eq!(streamed.raw.unwrap().as_array().unwrap().len(), 12);
+    assert_eq!(asked.raw, Some(reply()));
+    assert_eq!(double.requests()[0].headers["accept"], "text/event-stream");
+}
+
+#[test]
+fn instructions_have_the_role_of_the_dialect() {
+    for (system, role) in [
+        (SystemRole::System, "system"),
+        (SystemRole::Developer, "developer"),
+        (SystemRole::User, "user"),
+    ] {
+        let mut dialect = presets::OPENAI;
+        dialect.system = system;
+        let request = ChatRequest::from("x").system("Be brief.");
+        let call = ChatWire::new(dialect).encode("m", &request, false).unwrap();
+        let expected = json!({"role": role, "content": "Be brief."});
+        assert_eq!(call.body["messages"][0], expected);
+    }
 }
 
 /// Answers as a model would: with a tool when one is demanded, JSON when a schema asks for it.

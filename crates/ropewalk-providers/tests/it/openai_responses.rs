@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::native::{Answering, body, collect, fixture, golden, sse, whole};
 use crate::openai::{
-    OptionCase, called, check_options, conversation, json_of, options, requests, sealed,
+    OptionCase, Said, called, check_options, conversation, json_of, options, requests, sealed,
 };
 
 fn wire() -> ResponsesWire {
@@ -262,6 +262,36 @@ proptest! {
         prop_assert_eq!(streamed, whole(&wire(), reply()).unwrap());
     }
 
+    /// Of any reply, cut into deltas and interleaved in any way.
+    #[test]
+    fn any_stream_gives_its_reply(said in Said::any(), cuts in prop::collection::vec(0usize..5000, 0..8)) {
+        let mut items = vec![
+            json!({"type": "reasoning", "id": "rs", "encrypted_content": "x", "summary": [{"type": "summary_text", "text": said.thoughts}]}),
+            json!({"type": "message", "id": "m", "content": [{"type": "output_text", "text": said.text}]}),
+        ];
+        let call = |i: usize, arguments: &str| json!({"type": "function_call", "id": format!("fc{i}"), "call_id": format!("c{i}"), "name": "f", "arguments": arguments});
+        items.extend(said.calls.iter().enumerate().map(|(i, c)| call(i, c)));
+        let usage = json!({"input_tokens": 3, "output_tokens": 4});
+        let reply = json!({"id": "r", "model": "m", "status": "completed", "output": items, "usage": usage});
+
+        let about = |kind: &str, at: usize, item: &Value| json!({"type": kind, "output_index": at, "item": item});
+        let delta = |kind: &str, at: usize, piece: &str| json!({"type": kind, "output_index": at, "delta": piece});
+        let mut events = vec![json!({"type": "response.created", "response": {"id": "r", "model": "m"}})];
+        events.push(about("response.output_item.added", 0, &json!({"type": "reasoning", "id": "rs"})));
+        events.extend(said.pieces_of(&said.thoughts).map(|p| delta("response.reasoning_summary_text.delta", 0, &p)));
+        events.push(about("response.output_item.done", 0, &items[0]));
+        events.push(about("response.output_item.added", 1, &json!({"type": "message", "id": "m", "content": []})));
+        events.extend(said.pieces_of(&said.text).map(|p| delta("response.output_text.delta", 1, &p)));
+        events.push(about("response.output_item.done", 1, &items[1]));
+        events.extend((0..said.calls.len()).map(|i| about("response.output_item.added", i + 2, &call(i, ""))));
+        for (i, piece) in said.interleaved() {
+            events.push(delta("response.function_call_arguments.delta", i + 2, &piece));
+        }
+        events.push(json!({"type": "response.completed", "response": reply}));
+        let streamed = collect(&wire(), sse(&events).as_bytes(), &cuts).unwrap();
+        prop_assert_eq!(streamed, whole(&wire(), reply).unwrap());
+    }
+
     /// Whatever comes, there is an answer or a typed error.
     #[test]
     fn garbage_is_no_panic(
@@ -270,8 +300,8 @@ proptest! {
     ) {
         let item: Value = serde_json::from_str(&item).unwrap();
         let event = json!({"type": kind, "output_index": -1, "item": item, "response": item, "delta": item});
-        let _ = collect(&wire(), sse([&event]).as_bytes(), &[]);
-        let _ = whole(&wire(), json!({"output": [item, 1, null]}));
+        drop(collect(&wire(), sse([&event]).as_bytes(), &[]));
+        drop(whole(&wire(), json!({"output": [item, 1, null]})));
     }
 }
 

@@ -70,8 +70,9 @@ impl Wire for ChatWire {
             return Err(no_reply(&body, "choices"));
         }
         let mut deltas = Vec::new();
-        ChatDecoder::new(&self.dialect).chunk(&body, &mut deltas)?;
-        deltas.push(WireDelta::End);
+        let mut decoder = ChatDecoder::new(&self.dialect);
+        decoder.chunk(&body, &mut deltas)?;
+        decoder.end(&mut deltas);
         Ok(deltas)
     }
 

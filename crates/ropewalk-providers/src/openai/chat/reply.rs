@@ -1,8 +1,8 @@
 //! Replies of Chat Completions, whole and streamed: both are read by the same code.
 
-use ropewalk_core::{FinishReason, Result, WireDelta};
+use ropewalk_core::{FinishReason, Part, Result, WireDelta};
 use ropewalk_http::{ApiError, Frame};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::super::shared::{finish_reason, logprobs, usage};
 use crate::dialect::Dialect;
@@ -12,7 +12,7 @@ use crate::wire::Decoder;
 /// Fields beside the message that are told as unknown events.
 const BESIDE: [&str; 3] = ["citations", "search_results", "images"];
 /// The same inside the message.
-const INSIDE: [&str; 4] = ["annotations", "audio", "images", "reasoning_details"];
+const INSIDE: [&str; 3] = ["annotations", "audio", "images"];
 
 /// Reads one reply.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub(super) struct ChatDecoder {
     refused: bool,
     /// Whether a reason for the end has come: some servers end the body without `[DONE]`.
     reasoned: bool,
+    /// The thoughts as OpenRouter wants them back, when it does.
+    details: Option<Details>,
 }
 
 impl ChatDecoder {
@@ -33,7 +35,18 @@ impl ChatDecoder {
             started: false,
             refused: false,
             reasoned: false,
+            details: dialect.reasoning_details.then(Details::default),
         }
+    }
+
+    /// The reply is whole.
+    pub(super) fn end(&mut self, deltas: &mut Vec<WireDelta>) {
+        let details = self.details.take().map(|d| d.0).unwrap_or_default();
+        if !details.is_empty() {
+            let value = json!({DETAILS: details});
+            deltas.push(WireDelta::Part(Part::opaque(self.provider, value)));
+        }
+        deltas.push(WireDelta::End);
     }
 
     /// Reads a chunk of a stream, or a whole reply, which is one big chunk.
@@ -92,6 +105,9 @@ impl ChatDecoder {
     fn message(&mut self, message: &Value, deltas: &mut Vec<WireDelta>) {
         let reasoning = text(message, "reasoning_content").or_else(|| text(message, "reasoning"));
         deltas.extend(reasoning.map(WireDelta::reasoning));
+        if let Some(details) = &mut self.details {
+            details.take(message);
+        }
         match message.get("content") {
             Some(Value::String(text)) => deltas.push(WireDelta::text(text.as_str())),
             Some(Value::Array(parts)) => parts.iter().for_each(|p| part(p, deltas)),
@@ -128,6 +144,44 @@ impl ChatDecoder {
             deltas.push(tool_call(0, None, Some(function)));
         }
         unknown(message, &INSIDE, deltas);
+    }
+}
+
+/// The field of [`Details`].
+const DETAILS: &str = "reasoning_details";
+
+/// Blocks of reasoning. In streams they come in pieces, which the index tells apart.
+#[derive(Debug, Default)]
+struct Details(Vec<Value>);
+
+impl Details {
+    fn take(&mut self, message: &Value) {
+        let blocks = message.get(DETAILS).and_then(Value::as_array);
+        for block in blocks.into_iter().flatten() {
+            let same = |other: &&mut Value| {
+                let both = |key: &str| other.get(key) == block.get(key);
+                block.get("index").is_some() && both("index") && both("type")
+            };
+            match self.0.iter_mut().rev().find(same) {
+                Some(begun) => extend(begun, block),
+                None => self.0.push(block.clone()),
+            }
+        }
+    }
+}
+
+/// Appends the texts of a piece, and sets what was not known before.
+fn extend(begun: &mut Value, piece: &Value) {
+    for (key, value) in piece.as_object().into_iter().flatten() {
+        match (&mut begun[key.as_str()], value) {
+            (Value::String(text), Value::String(more))
+                if ["text", "summary", "data"].contains(&key.as_str()) =>
+            {
+                text.push_str(more);
+            }
+            (known @ Value::Null, value) => *known = value.clone(),
+            _ => {}
+        }
     }
 }
 
@@ -171,7 +225,7 @@ fn unknown(value: &Value, names: &[&str], deltas: &mut Vec<WireDelta>) {
             Value::Array(list) => !list.is_empty(),
             _ => true,
         });
-        deltas.extend(found.map(|v| WireDelta::Unknown(serde_json::json!({*name: v}))));
+        deltas.extend(found.map(|v| WireDelta::Unknown(json!({*name: v}))));
     }
 }
 
@@ -179,7 +233,7 @@ impl Decoder for ChatDecoder {
     fn frame(&mut self, frame: &Frame, deltas: &mut Vec<WireDelta>) -> Result<()> {
         let data = frame.data.trim_ascii();
         if data == b"[DONE]" {
-            deltas.push(WireDelta::End);
+            self.end(deltas);
             return Ok(());
         }
         if data.is_empty() {
@@ -196,7 +250,7 @@ impl Decoder for ChatDecoder {
 
     fn finish(&mut self, deltas: &mut Vec<WireDelta>) -> Result<()> {
         if self.reasoned {
-            deltas.push(WireDelta::End);
+            self.end(deltas);
         }
         Ok(())
     }

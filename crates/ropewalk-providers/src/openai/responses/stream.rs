@@ -58,7 +58,7 @@ impl ResponsesDecoder {
                 }
             }
             "response.reasoning_summary_text.delta" => {
-                self.thought(slot, "summary_index", event, deltas)
+                self.thought(slot, "summary_index", event, deltas);
             }
             "response.reasoning_text.delta" => self.thought(slot, "content_index", event, deltas),
             "response.function_call_arguments.delta" => {
