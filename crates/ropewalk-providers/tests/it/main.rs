@@ -5,12 +5,13 @@
     reason = "a test fails by panicking"
 )]
 
-#[cfg(feature = "vertex")]
-
 mod abilities;
 mod anthropic;
 mod batch_server;
 mod batches;
+#[cfg(feature = "bedrock")]
+mod bedrock;
+mod connect;
 mod decorate;
 mod embeddings;
 mod files;
@@ -24,5 +25,7 @@ mod openai;
 mod openai_chat;
 mod openai_responses;
 mod presets;
+mod secrets;
 mod tgi;
+#[cfg(feature = "vertex")]
 mod vertex;
