@@ -79,7 +79,7 @@ impl RemoteChat {
             .request_of(&call)?
             .with_timeout(request.timeout);
         if stream {
-            sent = sent.with_header("accept", self.wire.framing().accept())?;
+            sent = sent.with_header("accept", self.wire.accept())?;
         }
         Ok((sent, call.notes))
     }

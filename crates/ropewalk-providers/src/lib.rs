@@ -2,6 +2,8 @@
 
 pub mod abilities;
 mod anthropic;
+#[cfg(feature = "bedrock")]
+mod bedrock;
 pub mod batch;
 mod chat;
 mod connect;
@@ -33,6 +35,8 @@ pub use anthropic::{
     Anthropic, AnthropicBatches, AnthropicWire, BatchCounts, BatchRow, BatchStatus, MessageBatch,
     Thinking,
 };
+#[cfg(feature = "bedrock")]
+pub use bedrock::{AwsCredentials, Bedrock, ConverseWire, SigV4Transport};
 pub use chat::RemoteChat;
 pub use connect::{ProviderStatus, Registry, connect};
 pub use decorate::{

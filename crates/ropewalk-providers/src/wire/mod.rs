@@ -103,6 +103,11 @@ pub trait Wire: Send + Sync + fmt::Debug {
         self.framing().framer(max_line)
     }
 
+    /// Returns the `accept` header of streamed requests.
+    fn accept(&self) -> &'static str {
+        self.framing().accept()
+    }
+
     /// Encodes a question for the number of tokens of a prompt, when the API has one.
     ///
     /// # Errors
