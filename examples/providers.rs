@@ -141,7 +141,7 @@ async fn offline() -> Result<Registry> {
         .with("ANTHROPIC_API_KEY", "sk-ant-offline")
         .with("ANTHROPIC_BASE_URL", address.as_str())
         .with("GEMINI_API_KEY", "AIza-offline")
-        .with("GEMINI_BASE_URL", format!("{address}/v1beta"))
+        .with("GEMINI_BASE_URL", address.as_str())
         .with("OLLAMA_HOST", address);
     Ok(Registry::new(settings)?)
 }
