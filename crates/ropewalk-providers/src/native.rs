@@ -1,4 +1,4 @@
-//! What the wires that are not OpenAI's have in common.
+//! What the wires have in common.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
