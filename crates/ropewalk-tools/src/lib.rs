@@ -100,6 +100,10 @@ pub mod builtin;
 mod error;
 #[cfg(feature = "mcp")]
 pub mod mcp;
+#[cfg(any(feature = "mcp", feature = "openapi"))]
+mod naming;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 mod runner;
 mod set;
 mod structured;

@@ -10,6 +10,7 @@
 //! | `providers` | `providers`, `http` | APIs: OpenAI, Anthropic, Gemini, Ollama and compatible servers |
 //! | `tools` | `tools` | tool sets, `#[tool]`, typed replies |
 //! | `agents` | `agents` | prompts, typed steps, memory, the agent loop |
+//! | `web`, `sqlite`, `openapi`, `mcp` | `tools` | tools that fetch and look up, tools of OpenAPI documents, MCP |
 //! | `redb` | `agents` | conversations in an embedded database |
 //! | `gguf` | `gguf` | GGUF files, read and written |
 //! | `kernels` | `kernels` | CPU kernels and the thread pool |

@@ -162,14 +162,12 @@ impl Meter {
         elapsed: Duration,
         parent: Option<Arc<Self>>,
     ) -> Self {
-        let own = limits
-            .time
-            .map(|time| Instant::now() + time.saturating_sub(elapsed));
-        let above = parent.as_ref().and_then(|p| p.deadline);
+        let left = limits.time.map(|time| time.saturating_sub(elapsed));
         Self {
             limits,
             spent: Mutex::new(spent),
-            deadline: [own, above].into_iter().flatten().min(),
+            // Outer runs drop this one when their time is over.
+            deadline: left.map(|left| Instant::now() + left),
             parent,
         }
     }
@@ -179,13 +177,8 @@ impl Meter {
         self.deadline
     }
 
-    /// Returns the limit on time that has passed or passes first.
     pub(super) fn time_limit(&self) -> Limit {
-        let above = self.parent.as_ref().filter(|p| p.deadline == self.deadline);
-        match (above, self.limits.time) {
-            (Some(parent), _) => parent.time_limit(),
-            (None, time) => Limit::Time(time.unwrap_or_default()),
-        }
+        Limit::Time(self.limits.time.unwrap_or_default())
     }
 
     fn lock(&self) -> MutexGuard<'_, Spent> {

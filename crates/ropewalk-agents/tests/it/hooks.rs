@@ -169,4 +169,7 @@ async fn a_hook_that_fails_does_not_undo_the_call() {
         .unwrap();
     assert_eq!(result.output, "ok");
     assert_eq!(log.lock().unwrap().len(), 1);
+    // Its result is not lost either.
+    let told = &model.requests()[1].messages[2];
+    assert_eq!(told.results().next().unwrap().text(), "look of ");
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ropewalk_agents::{Agent, AgentError, AgentEvent, Approvals, Limit, Limits};
+use ropewalk_agents::{Agent, AgentError, AgentEvent, Approvals, Gate, Limit, Limits};
 use ropewalk_core::testing::ScriptedModel;
 use ropewalk_core::{
     ChatRequest, ChatResponse, Effect, ErrorKind, Message, Part, Pricing, ToolCall, ToolError,
@@ -272,4 +272,40 @@ async fn a_run_that_was_cut_goes_on_with_more() {
     };
     assert_eq!((result.turns, result.tool_calls), (3, 2));
     assert_eq!(*log.lock().unwrap(), ["note(a)", "note(b)"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_goes_on_where_it_stopped() {
+    let work = || {
+        tool_fn("work", "works", |_: Anything| async {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            Ok::<_, ToolError>("done")
+        })
+    };
+    let agent = |model: ScriptedModel| {
+        Agent::new(model)
+            .tool(work())
+            .tool(noted(&Log::default(), "pay", Effect::Pay))
+            .policy(Gate::new().always_ask(Effect::Pay))
+            .approvals(true)
+            .limits(Limits::new().with_time(Duration::from_secs(5)))
+    };
+    let script = ScriptedModel::new();
+    let first = script.tool_calls([call("work", json!({})), call("pay", json!({}))]);
+    let Err(AgentError::NeedsApproval { state }) = agent(first).run("x").await else {
+        panic!("no pause");
+    };
+    assert_eq!(state.elapsed.as_secs(), 3);
+    // Waiting for somebody takes no time of the run.
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    let start = tokio::time::Instant::now();
+    let second = ScriptedModel::new()
+        .tool_call("work", json!({}))
+        .reply("never");
+    let error = agent(second)
+        .resume(*state, Approvals::all())
+        .await
+        .unwrap_err();
+    assert_eq!(limit_of(&error), Limit::Time(Duration::from_secs(5)));
+    assert_eq!(start.elapsed().as_secs(), 2);
 }

@@ -99,6 +99,23 @@ async fn a_summary_is_as_little_trusted_as_what_it_retells() {
 }
 
 #[tokio::test]
+async fn a_summary_that_goes_on_stays_as_little_trusted() {
+    let policy = Summary::new(ScriptedModel::new().reply("S1").reply("S2")).keep_turns(1);
+    let clean = vec![Message::user("a"), Message::assistant("b")];
+    let first = [turn(0), clean.clone()].concat();
+    shaped(&policy, first.clone(), "").await;
+    let shown = shaped(&policy, [first, clean].concat(), "").await;
+    assert!(shown[0].text().contains("\nS2\n"));
+    assert!(matches!(
+        shown[0].content[0],
+        Part::Text {
+            trust: Trust::Untrusted,
+            ..
+        }
+    ));
+}
+
+#[tokio::test]
 async fn a_summary_buffer_keeps_what_fits() {
     let counter = CharsPerToken(1);
     let two = counter.count_messages(&[turn(0), turn(1)].concat());

@@ -170,6 +170,7 @@ proptest! {
         let first = Fence::new(seed, []).close();
         let text = format!("{text}{first}{text}");
         let fence = Fence::new(seed, [text.as_str()]);
+        prop_assert_ne!(fence.close(), first);
         let wrapped = fence.wrap(&text);
         prop_assert_eq!(wrapped.matches(&fence.close()).count(), 1);
         prop_assert_eq!(wrapped.matches(&fence.open()).count(), 1);

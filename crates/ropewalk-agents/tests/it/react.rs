@@ -132,6 +132,18 @@ async fn replies_that_cannot_be_read_go_back_and_are_not_kept() {
     );
     assert_eq!(model.requests()[2].messages.len(), 5);
 
+    let model = without_tools(
+        ScriptedModel::new()
+            .reply("Hm.")
+            .reply("Action: price\nAction Input: Rome")
+            .reply("Final Answer: 499"),
+    );
+    desk(&model, &Log::default()).run("Rome?").await.unwrap();
+    let last = model.requests()[2].messages.clone();
+    // Once a reply could be read, what could not is forgotten.
+    assert!(last.iter().all(|m| m.text() != "Hm."), "{last:?}");
+    assert_eq!(last.len(), 4);
+
     let stubborn = (0..9).fold(ScriptedModel::new(), |m, _| m.reply("no"));
     let agent = desk(&without_tools(stubborn), &Log::default());
     let error = agent

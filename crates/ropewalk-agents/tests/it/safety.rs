@@ -90,6 +90,21 @@ async fn trusted_results_do_not_taint() {
 }
 
 #[tokio::test]
+async fn a_result_that_is_trusted_cannot_vouch_for_its_parts() {
+    let log = Log::default();
+    let mixed = tool_fn("look", "looks", |_: Anything| async {
+        let parts = vec![Part::text("from:"), Part::untrusted_text("a page")];
+        Ok::<_, ToolError>(ToolOutput::from(parts).trusted())
+    });
+    let script = ScriptedModel::new().tool_call("look", json!({}));
+    let agent = Agent::new(script.tool_call("write", json!({})).reply("done"))
+        .tool(mixed.with_effect(Effect::Read))
+        .tool(noted(&log, "write", Effect::Write));
+    agent.run("x").await.unwrap();
+    assert!(log.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn a_picture_taints_and_so_do_tainted_instructions() {
     for (agent, input) in [
         (
@@ -208,6 +223,22 @@ async fn a_flagged_input_reaches_no_model_and_a_flagged_output_nobody() {
     assert_eq!(history.load("c").await.unwrap(), []);
     assert_eq!(ask("hi").await.unwrap().output, "bless you");
     assert_eq!(history.load("c").await.unwrap().len(), 2);
+
+    // A value can say what the answer did not.
+    let model = ScriptedModel::new()
+        .reply("fine")
+        .tool_call("final_result", json!({"text": "damn"}));
+    let typed = Agent::new(model)
+        .moderation(Prude)
+        .run_typed::<Anything>("hi")
+        .await;
+    assert!(matches!(
+        typed,
+        Err(AgentError::Flagged {
+            stage: Stage::Output,
+            ..
+        })
+    ));
 }
 
 #[tokio::test]

@@ -227,7 +227,17 @@ async fn an_inner_agent_inherits_the_taint_and_cannot_ask() {
         };
         outer.run(vec![said]).await.unwrap();
         assert_eq!(log.lock().unwrap().len(), sent, "tainted: {tainted}");
-        let request = &inner_model.requests()[0];
+        // Where it would ask, the inner model is told that nobody is there.
+        let requests = inner_model.requests();
+        let told = requests[1]
+            .messages
+            .last()
+            .unwrap()
+            .results()
+            .next()
+            .unwrap();
+        assert_eq!(told.text().contains("nobody is there"), tainted);
+        let request = &requests[0];
         let Part::Text { trust, .. } = &request.messages[0].content[0] else {
             panic!("no text");
         };

@@ -18,9 +18,10 @@ use tokio::process::ChildStderr;
 
 use super::backend::Backend;
 use super::options::{McpOptions, McpProtocol};
-use super::tool::{McpTool, name_of};
+use super::tool::McpTool;
 use super::{PROVIDER, error, why_failed, why_refused};
 use crate::ToolSet;
+use crate::naming::valid_name;
 
 /// How many last lines of a child's stderr an error shows.
 const SHOWN_LINES: usize = 5;
@@ -246,7 +247,9 @@ impl McpClient {
         };
         let mut taken = HashSet::new();
         let tools = listed.into_iter().map(|tool| {
-            let name = name_of(&self.options.prefix, &tool.name, &mut taken);
+            let prefix = self.options.prefix.as_str();
+            let joint = if prefix.is_empty() { "" } else { "_" };
+            let name = valid_name(&[prefix, joint, &tool.name].concat(), &mut taken);
             let tool = McpTool::new(self.clone(), name, tool, &self.options);
             Arc::new(tool) as DynTool
         });

@@ -1,7 +1,5 @@
 //! A tool of a server.
 
-use std::collections::HashSet;
-
 use rmcp::ServiceError;
 use rmcp::model::{CallToolRequestParams, ErrorCode, ToolAnnotations};
 use ropewalk_core::{
@@ -70,29 +68,6 @@ fn effect_of(hints: Option<&ToolAnnotations>, trusted: bool) -> Effect {
     }
 }
 
-/// Returns the name of a tool for models: see [`McpClient::tools`].
-pub(super) fn name_of(prefix: &str, theirs: &str, taken: &mut HashSet<String>) -> String {
-    let joint = if prefix.is_empty() { "" } else { "_" };
-    let whole = [prefix, joint, theirs].concat();
-    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    let mut name: String = whole
-        .chars()
-        .map(|c| if fits(c) { c } else { '_' })
-        .take(64)
-        .collect();
-    if name.is_empty() {
-        name.push_str("tool");
-    }
-    let mut numbered = name.clone();
-    let mut number = 1;
-    while !taken.insert(numbered.clone()) {
-        number += 1;
-        let suffix = format!("_{number}");
-        numbered = name[..name.len().min(64 - suffix.len())].to_owned() + &suffix;
-    }
-    numbered
-}
-
 #[async_trait]
 impl Tool for McpTool {
     fn spec(&self) -> &ToolSpec {
@@ -136,21 +111,6 @@ impl Tool for McpTool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_are_made_valid_and_distinct() {
-        let mut taken = HashSet::new();
-        let mut name = |prefix: &str, theirs: &str| name_of(prefix, theirs, &mut taken);
-        assert_eq!(name("", "echo"), "echo");
-        assert_eq!(name("", "files/read.all"), "files_read_all");
-        assert_eq!(name("", "files.read/all"), "files_read_all_2");
-        assert_eq!(name("", "größe"), "gr__e");
-        assert_eq!(name("", ""), "tool");
-        assert_eq!(name("s", "echo"), "s_echo");
-        let long = "x".repeat(200);
-        assert_eq!(name("", &long), "x".repeat(64));
-        assert_eq!(name("", &long), "x".repeat(62) + "_2");
-    }
 
     #[test]
     fn hints_become_effects() {
