@@ -89,4 +89,10 @@ mod documents {
 
     #[doc = include_str!("../../../docs/guide/01-local-model.md")]
     struct LocalModelGuide;
+
+    #[doc = include_str!("../../../docs/guide/02-apis.md")]
+    struct ApiGuide;
+
+    #[doc = include_str!("../../../docs/guide/03-tools-and-agents.md")]
+    struct ToolGuide;
 }
