@@ -16,9 +16,12 @@ mod state;
 mod typed;
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_core::Stream;
 use futures_core::stream::BoxStream;
 use futures_util::StreamExt;
 use ropewalk_core::{Content, DynChatModel, DynModerationModel, DynPricing, Options};
@@ -41,7 +44,41 @@ pub use typed::Typed;
 ///
 /// The last item is [`AgentEvent::Done`], [`AgentEvent::NeedsApproval`] or an error. Dropping the
 /// stream ends the run: the call of the model and the tools under way are dropped with it.
-pub type AgentStream = BoxStream<'static, Result<AgentEvent, AgentError>>;
+pub struct AgentStream(BoxStream<'static, Result<AgentEvent, AgentError>>);
+
+impl AgentStream {
+    /// Reads to the end and returns what [`Agent::run`] does.
+    ///
+    /// # Errors
+    /// [`AgentError`], with the state of the run so far.
+    pub async fn finish(mut self) -> Result<RunResult, AgentError> {
+        let mut end = Err(AgentError::Configuration {
+            message: "the stream was read to its end before".into(),
+        });
+        while let Some(event) = self.next().await {
+            match event? {
+                AgentEvent::Done(result) => end = Ok(*result),
+                AgentEvent::NeedsApproval(state) => end = Err(AgentError::NeedsApproval { state }),
+                _ => {}
+            }
+        }
+        end
+    }
+}
+
+impl Stream for AgentStream {
+    type Item = Result<AgentEvent, AgentError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_next_unpin(cx)
+    }
+}
+
+impl std::fmt::Debug for AgentStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AgentStream").finish_non_exhaustive()
+    }
+}
 
 /// A model with instructions and tools, which calls tools until it can answer.
 ///
@@ -111,7 +148,7 @@ impl Agent {
     /// # Errors
     /// [`AgentError`], with the state of the run so far.
     pub async fn run(&self, input: impl Into<Input>) -> Result<RunResult, AgentError> {
-        drain(run::start(self.clone(), input.into(), false)).await
+        run::start(self.clone(), input.into(), false).finish().await
     }
 
     /// Runs until the model answers and tells what happens.
@@ -132,27 +169,15 @@ impl Agent {
         state: RunState,
         approvals: Approvals,
     ) -> Result<RunResult, AgentError> {
-        drain(run::resume(self.clone(), state, approvals, false)).await
+        run::resume(self.clone(), state, approvals, false)
+            .finish()
+            .await
     }
 
     /// As [`resume`](Self::resume), and tells what happens.
     pub fn resume_stream(&self, state: RunState, approvals: Approvals) -> AgentStream {
         run::resume(self.clone(), state, approvals, true)
     }
-}
-
-async fn drain(mut events: AgentStream) -> Result<RunResult, AgentError> {
-    let mut end = Err(AgentError::Configuration {
-        message: "the run ended without a result".into(),
-    });
-    while let Some(event) = events.next().await {
-        match event? {
-            AgentEvent::Done(result) => end = Ok(*result),
-            AgentEvent::NeedsApproval(state) => end = Err(AgentError::NeedsApproval { state }),
-            _ => {}
-        }
-    }
-    end
 }
 
 impl std::fmt::Debug for Agent {

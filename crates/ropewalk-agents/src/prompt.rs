@@ -13,6 +13,7 @@ mod vars;
 pub use chat::{ChatPrompt, TypedPrompt};
 pub use error::PromptError;
 pub use fence::Fence;
+pub(crate) use fence::is_hidden;
 pub use few_shot::FewShot;
 pub use template::Prompt;
 pub use vars::Vars;

@@ -85,7 +85,11 @@ impl Run {
         });
         let handoff = handoff.cloned();
         let results = pending.into_iter().filter_map(|p| match p.status {
-            CallStatus::Done(result) => Some(result),
+            CallStatus::Done(result) => {
+                // What came of a call is no more trusted than what made the model ask for it.
+                let trust = result.trust.min(taint);
+                Some(result.with_trust(trust))
+            }
             _ => None,
         });
         self.state.messages.push(Message::tool_results(results));

@@ -14,27 +14,38 @@ impl Agent {
         has_tools && (agent.react || !agent.model.capabilities().tools)
     }
 
+    /// Makes a request of the conversation without tools.
+    pub(super) fn plain_request(&self, state: &RunState) -> ChatRequest {
+        let agent = &*self.inner;
+        let mut request = ChatRequest::new().options(agent.options.clone());
+        if !agent.instructions.0.is_empty() {
+            let instructions = Message::system(agent.instructions.clone());
+            request.messages.push(instructions);
+        }
+        if self.reacts() {
+            request
+                .messages
+                .extend(state.messages.iter().map(react::as_text));
+        } else {
+            request.messages.extend_from_slice(&state.messages);
+        }
+        request
+    }
+
     /// Makes the request of the next call of the model.
     pub(super) fn request(&self, state: &RunState) -> ChatRequest {
         let agent = &*self.inner;
         let mut specs = agent.tools.specs();
         specs.extend(agent.handoffs.iter().map(Self::transfer_spec));
+        if !self.reacts() {
+            return self.plain_request(state).tools(specs);
+        }
         let mut request = ChatRequest::new().options(agent.options.clone());
-        if self.reacts() {
-            request.options.stop.push(react::STOP.into());
-            let rules = react::instructions(&agent.instructions, &specs);
-            request.messages.push(Message::system(rules));
-            let said = state.messages.iter().chain(&state.scratch);
-            request.messages.extend(said.map(react::as_text));
-            return request;
-        }
-        request.tools = specs;
-        if !agent.instructions.0.is_empty() {
-            request
-                .messages
-                .push(Message::system(agent.instructions.clone()));
-        }
-        request.messages.extend_from_slice(&state.messages);
+        request.options.stop.push(react::STOP.into());
+        let rules = react::instructions(&agent.instructions, &specs);
+        request.messages.push(Message::system(rules));
+        let said = state.messages.iter().chain(&state.scratch);
+        request.messages.extend(said.map(react::as_text));
         request
     }
 }

@@ -110,7 +110,7 @@ where
     F: FnOnce(Sink<AgentEvent>) -> Fut,
     Fut: Future<Output = Result<(), AgentError>> + Send + 'static,
 {
-    driven(move |sink| work(sink).boxed())
+    AgentStream(driven(move |sink| work(sink).boxed()))
 }
 
 fn configuration(message: String) -> AgentError {

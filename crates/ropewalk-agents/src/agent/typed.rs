@@ -37,8 +37,7 @@ impl Agent {
         }
         let left = self.turns_left(&mut run)?;
         let agent = self.find(&run.agent).unwrap_or(self);
-        let mut request = agent.request(&run.state);
-        request.tools.clear();
+        let mut request = agent.plain_request(&run.state);
         let ask = "Give your answer again, in the form asked for.";
         request.messages.push(Message::user(ask));
         let options = ExtractOptions::new().with_retries((left - 1).min(2));

@@ -113,8 +113,9 @@ fn looks_like_delimiter(tag: &str) -> bool {
     })
 }
 
-/// Characters of no width, with which a text could hide a delimiter from this check only.
-fn is_hidden(c: char) -> bool {
+/// Returns whether a character has no width: with such a text could hide words from a search
+/// only.
+pub(crate) fn is_hidden(c: char) -> bool {
     matches!(
         c,
         '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{ad}'

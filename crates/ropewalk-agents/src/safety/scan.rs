@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use ropewalk_core::{Part, Result, ToolCall, ToolResult, Trust};
 
 use crate::agent::{Hooks, RunState};
+use crate::prompt::is_hidden;
 
 /// A phrase that injected instructions often contain.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +78,7 @@ fn normalized(text: &str) -> (String, Vec<Range<usize>>) {
     for (at, c) in text.char_indices() {
         let place = at..at + c.len_utf8();
         match c {
-            '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{ad}' => continue,
+            c if is_hidden(c) => continue,
             c if c.is_whitespace() => {
                 if plain.ends_with(' ') {
                     continue;

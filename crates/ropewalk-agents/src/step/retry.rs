@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
 use ropewalk_core::{Error, Result};
@@ -14,18 +13,20 @@ use super::{DynStep, Step, StepContext, StepEvent};
 use crate::driven::driven;
 
 /// Waits; tests put one in that does not.
+#[async_trait]
 pub trait Sleeper: Send + Sync {
-    /// Returns a future that is ready after this time.
-    fn sleep(&self, time: Duration) -> BoxFuture<'static, ()>;
+    /// Waits so long.
+    async fn sleep(&self, time: Duration);
 }
 
 /// Waits with the clock of tokio, within whose runtime it must be used.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TokioSleeper;
 
+#[async_trait]
 impl Sleeper for TokioSleeper {
-    fn sleep(&self, time: Duration) -> BoxFuture<'static, ()> {
-        tokio::time::sleep(time).boxed()
+    async fn sleep(&self, time: Duration) {
+        tokio::time::sleep(time).await;
     }
 }
 

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use ropewalk_agents::{
     Agent, AgentAction, AgentFinish, AgentStep, Limits, ReActError, parse_react,
 };
+use ropewalk_core::schemars;
 use ropewalk_core::testing::ScriptedModel;
 use ropewalk_core::{Capabilities, Effect, Part, Role, Trust};
 
@@ -186,6 +187,33 @@ async fn on_demand_and_only_with_tools() {
     let plain = without_tools(ScriptedModel::new().reply("just text"));
     let agent = Agent::new(Arc::clone(&plain));
     assert_eq!(agent.run("x").await.unwrap().output, "just text");
+}
+
+#[tokio::test]
+async fn a_value_is_asked_for_in_plain_words() {
+    #[derive(serde::Deserialize, schemars::JsonSchema)]
+    struct Price {
+        dollars: u32,
+    }
+    let model = without_tools(
+        ScriptedModel::new()
+            .reply("Action: price\nAction Input: Rome")
+            .reply("Final Answer: 499 dollars")
+            .reply("{\"dollars\": 499}"),
+    );
+    let typed = desk(&model, &Log::default())
+        .run_typed::<Price>("Rome?")
+        .await
+        .unwrap();
+    assert_eq!((typed.value.dollars, typed.run.turns), (499, 3));
+    let last = &model.requests()[2];
+    let system = last.messages[0].text();
+    assert!(
+        system.contains("JSON schema") && !system.contains("Action Input"),
+        "{system}"
+    );
+    assert_eq!(last.messages[3].text(), "Observation: Rome: 499");
+    assert!(last.options.stop.is_empty());
 }
 
 #[tokio::test]

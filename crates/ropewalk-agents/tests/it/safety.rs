@@ -150,6 +150,25 @@ async fn what_is_said_after_untrusted_text_is_marked_and_providers_see_no_label(
 }
 
 #[tokio::test]
+async fn what_comes_of_a_call_is_no_more_trusted_than_its_cause() {
+    for (input, expected) in [
+        (Part::text("mine"), Trust::Trusted),
+        (Part::untrusted_text("a page"), Trust::Untrusted),
+    ] {
+        let echo = tool_fn("echo", "echoes", |a: Anything| async {
+            Ok::<_, ToolError>(ToolOutput::text(a.text.unwrap_or_default()).trusted())
+        });
+        let model = ScriptedModel::new()
+            .tool_call("echo", json!({"text": "x"}))
+            .reply("ok");
+        let agent = Agent::new(model).tool(echo.with_effect(Effect::Read));
+        let result = agent.run(vec![input]).await.unwrap();
+        let told = result.messages[2].results().next().unwrap();
+        assert_eq!(told.trust, expected);
+    }
+}
+
+#[tokio::test]
 async fn the_scope_of_taint_can_be_narrowed_to_the_last_question() {
     for (scope, calls) in [(TaintScope::Context, 0), (TaintScope::SinceUser, 1)] {
         let log = Log::default();

@@ -5,14 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use futures_util::future::BoxFuture;
 use ropewalk_agents::{
     AsText, ChatPrompt, DynStep, ExtractStep, ModelStep, Prompt, RetryPolicy, Sleeper, Step,
     StepContext, StepEvent, StepExt, TokioSleeper, Vars, chain, step_fn,
 };
 use ropewalk_core::schemars::{self, JsonSchema};
 use ropewalk_core::testing::ScriptedModel;
-use ropewalk_core::{ChatRequest, Error, ErrorKind, Options, Result};
+use ropewalk_core::{ChatRequest, Error, ErrorKind, Options, Result, async_trait};
 use serde::{Deserialize, Serialize};
 
 /// Fails so often before it gives its input back.
@@ -33,10 +32,10 @@ fn busy() -> Error {
 #[derive(Clone, Default)]
 struct NoWait(Arc<Mutex<Vec<Duration>>>);
 
+#[async_trait]
 impl Sleeper for NoWait {
-    fn sleep(&self, time: Duration) -> BoxFuture<'static, ()> {
+    async fn sleep(&self, time: Duration) {
         self.0.lock().unwrap().push(time);
-        Box::pin(std::future::ready(()))
     }
 }
 
