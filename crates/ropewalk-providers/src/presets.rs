@@ -185,7 +185,6 @@ pub const FIREWORKS: Dialect = Dialect {
     key_prefixes: &["fw_"],
     top_k: true,
     effort: EffortStyle::Level(WITH_NONE),
-    stream_usage: false,
     ..Dialect::new("fireworks", "https://api.fireworks.ai/inference/v1")
 };
 
