@@ -30,7 +30,7 @@ pub fn calls(turn: usize) -> [(String, &'static str, String); 2] {
         (
             format!("call_{turn}_b"),
             "weather",
-            r#"{"city":"Oslo"}"#.to_owned(),
+            format!(r#"{{"city":"Oslo {turn}"}}"#),
         ),
     ]
 }

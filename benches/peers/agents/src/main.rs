@@ -82,9 +82,8 @@ fn main() {
     }
     let (table, lines) = report(&samples);
     println!(
-        "ropewalk {} and rig-core 0.44.0 with rig-agent 0.44.0; {rounds} rounds of {length:?}; load \
-         average {before} before, {} after",
-        env!("CARGO_PKG_VERSION_MAJOR"),
+        "ropewalk beside rig-core and rig-agent 0.44.0; {rounds} rounds of {length:?}; load average \
+         {before} before, {} after",
         load()
     );
     println!("{table}");
