@@ -149,7 +149,8 @@ impl OpenApi {
         self
     }
 
-    /// Returns the operations that pass the filter, in the order of the document.
+    /// Returns the operations that pass the filter, path by path in the order of
+    /// [`serde_json::Map`]: alphabetical unless its feature `preserve_order` is on.
     ///
     /// # Errors
     /// [`OpenApiError`] for references to paths that lead nowhere.

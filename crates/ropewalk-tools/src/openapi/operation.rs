@@ -68,7 +68,7 @@ impl Operation {
     }
 }
 
-/// Lists the operations of a document in its order.
+/// Lists the operations of a document.
 pub(super) fn all(document: &Document) -> Result<Vec<Operation>, OpenApiError> {
     let mut found = Vec::new();
     let paths = document.root.get("paths").and_then(Value::as_object);
@@ -247,6 +247,11 @@ fn add_parameter(
         return Err(unsupported("a parameter has no name".into()));
     };
     let kind = text("in").unwrap_or("");
+    if !["path", "query", "header", "cookie"].contains(&kind) {
+        return Err(unsupported(format!(
+            "the parameter {name:?} is in {kind:?}"
+        )));
+    }
     let content = parameter.get("content").and_then(Value::as_object);
     let content = content.and_then(|c| c.values().next());
     let style = match content {
@@ -270,12 +275,7 @@ fn add_parameter(
             return Ok(());
         }
         "header" => Place::Header,
-        "cookie" => Place::Cookie,
-        other => {
-            return Err(unsupported(format!(
-                "the parameter {name:?} is in {other:?}"
-            )));
-        }
+        _ => Place::Cookie,
     };
     let nothing = json!({});
     let schema = content

@@ -246,10 +246,9 @@ fn modernise(schema: &Map<String, Value>, out: &mut Map<String, Value>) {
         if let Some(kind) = out.get_mut("type").filter(|k| k.is_string()) {
             *kind = json!([kind, "null"]);
         }
-        if let Some(values) = out.get_mut("enum").and_then(Value::as_array_mut) {
-            if !values.contains(&Value::Null) {
-                values.push(Value::Null);
-            }
+        let values = out.get_mut("enum").and_then(Value::as_array_mut);
+        if let Some(values) = values.filter(|v| !v.contains(&Value::Null)) {
+            values.push(Value::Null);
         }
     }
     for (exclusive, bound) in [

@@ -15,6 +15,8 @@ mod builtin_sqlite;
 mod builtin_web;
 #[cfg(feature = "mcp")]
 mod mcp;
+#[cfg(feature = "openapi")]
+mod openapi;
 mod partial;
 mod runner;
 mod set;
