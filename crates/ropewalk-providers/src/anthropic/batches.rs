@@ -214,7 +214,7 @@ impl AnthropicBatches {
         let mut result = line["result"].take();
         let failed = |kind, message: &str| Err(self.name(Error::new(kind, message)));
         let result = match result["type"].as_str() {
-            Some("succeeded") => self.message(result["message"].take()),
+            Some("succeeded") => message(result["message"].take()),
             Some("errored") => {
                 let error = ApiError::of(&result["error"]).unwrap_or_default();
                 Err(error.into_error("anthropic"))
@@ -224,15 +224,6 @@ impl AnthropicBatches {
             _ => return Err(no_reply(&result, "type")),
         };
         Ok(BatchRow { custom_id, result })
-    }
-
-    fn message(&self, message: Value) -> Result<ChatResponse> {
-        let model = text(&message, "model").unwrap_or_default();
-        let mut assembler = StreamAssembler::new("anthropic", model);
-        for delta in decode::whole(message, "anthropic")? {
-            assembler.push(delta);
-        }
-        assembler.finish()
     }
 
     async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<MessageBatch> {
@@ -247,6 +238,16 @@ impl AnthropicBatches {
     fn name(&self, error: Error) -> Error {
         self.anthropic.endpoint.name(error)
     }
+}
+
+/// Decodes the reply of a row.
+fn message(message: Value) -> Result<ChatResponse> {
+    let model = text(&message, "model").unwrap_or_default();
+    let mut assembler = StreamAssembler::new("anthropic", model);
+    for delta in decode::whole(message, "anthropic")? {
+        assembler.push(delta);
+    }
+    assembler.finish()
 }
 
 /// Ids go into the path, so that nothing else may stand in them.

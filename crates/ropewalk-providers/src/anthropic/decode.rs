@@ -146,7 +146,9 @@ impl MessagesDecoder {
                 deltas.push(arguments(slot, json));
             }
             Some(Open::Opaque { mut value, input }) => {
-                if let Ok(input) = serde_json::from_str::<Value>(&input) {
+                if let (Ok(input), true) =
+                    (serde_json::from_str::<Value>(&input), value.is_object())
+                {
                     value["input"] = input;
                 }
                 let part = Part::opaque(self.provider.to_string(), value);

@@ -175,7 +175,7 @@ impl AnthropicWire {
         let turns = Turns::of(request, &self.provider, notes)?;
         set(&mut body, "system", turns.system());
         body.insert("messages".into(), turns.messages.into());
-        self.tools(request, *parallel_tool_calls, &mut body, notes)?;
+        tools(request, *parallel_tool_calls, &mut body, notes)?;
         let thinks = self.thinking(request, *reasoning, *max_tokens, &mut body, notes)?;
         self.sampling(*temperature, *top_p, *top_k, thinks, &mut body, notes)?;
         let stops = (!stop.is_empty()).then(|| stop.clone());
@@ -192,47 +192,6 @@ impl AnthropicWire {
         let by_text = "the API finds cached prompts by their text alone";
         notes.unsupported("cache_key", cache_key.as_ref(), by_text)?;
         Ok(body)
-    }
-
-    fn tools(
-        &self,
-        request: &ChatRequest,
-        parallel: Option<bool>,
-        body: &mut Map<String, Value>,
-        notes: &mut Notes,
-    ) -> Result<()> {
-        if request.tools.is_empty() {
-            return Ok(());
-        }
-        let mut tools = Vec::new();
-        for spec in &request.tools {
-            let dialect = match spec.strict {
-                true => SchemaDialect::AnthropicStrict,
-                false => SchemaDialect::Anthropic,
-            };
-            let mut tool = Map::new();
-            tool.insert("name".into(), spec.name.as_str().into());
-            let described = (!spec.description.is_empty()).then_some(spec.description.as_str());
-            set(&mut tool, "description", described);
-            let parameters = schema(dialect, &spec.parameters, notes)?;
-            tool.insert("input_schema".into(), parameters);
-            set(&mut tool, "strict", spec.strict.then_some(true));
-            tools.push(Value::from(tool));
-        }
-        body.insert("tools".into(), tools.into());
-        let one = parallel == Some(false);
-        let mut choice = match &request.tool_choice {
-            ToolChoice::None => json!({"type": "none"}),
-            ToolChoice::Required => json!({"type": "any"}),
-            ToolChoice::Tool(name) => json!({"type": "tool", "name": name}),
-            _ if one => json!({"type": "auto"}),
-            _ => return Ok(()),
-        };
-        if one && request.tool_choice != ToolChoice::None {
-            choice["disable_parallel_tool_use"] = true.into();
-        }
-        body.insert("tool_choice".into(), choice);
-        Ok(())
     }
 
     /// Sets `max_tokens`, `thinking` and the effort; returns whether the model will think.
@@ -327,6 +286,46 @@ impl AnthropicWire {
         set(body, "top_k", top_k);
         Ok(())
     }
+}
+
+fn tools(
+    request: &ChatRequest,
+    parallel: Option<bool>,
+    body: &mut Map<String, Value>,
+    notes: &mut Notes,
+) -> Result<()> {
+    if request.tools.is_empty() {
+        return Ok(());
+    }
+    let mut tools = Vec::new();
+    for spec in &request.tools {
+        let dialect = match spec.strict {
+            true => SchemaDialect::AnthropicStrict,
+            false => SchemaDialect::Anthropic,
+        };
+        let mut tool = Map::new();
+        tool.insert("name".into(), spec.name.as_str().into());
+        let described = (!spec.description.is_empty()).then_some(spec.description.as_str());
+        set(&mut tool, "description", described);
+        let parameters = schema(dialect, &spec.parameters, notes)?;
+        tool.insert("input_schema".into(), parameters);
+        set(&mut tool, "strict", spec.strict.then_some(true));
+        tools.push(Value::from(tool));
+    }
+    body.insert("tools".into(), tools.into());
+    let one = parallel == Some(false);
+    let mut choice = match &request.tool_choice {
+        ToolChoice::None => json!({"type": "none"}),
+        ToolChoice::Required => json!({"type": "any"}),
+        ToolChoice::Tool(name) => json!({"type": "tool", "name": name}),
+        _ if one => json!({"type": "auto"}),
+        _ => return Ok(()),
+    };
+    if one && request.tool_choice != ToolChoice::None {
+        choice["disable_parallel_tool_use"] = true.into();
+    }
+    body.insert("tool_choice".into(), choice);
+    Ok(())
 }
 
 fn format(format: &ResponseFormat, body: &mut Map<String, Value>, notes: &mut Notes) -> Result<()> {

@@ -1,8 +1,8 @@
 //! Requests of Converse.
 
 use ropewalk_core::{
-    ChatRequest, Effort, OnUnsupported, Options, ResponseFormat, Result, SchemaDialect, ToolChoice,
-    WireDelta,
+    ChatRequest, Effort, Message, OnUnsupported, Options, ResponseFormat, Result, SchemaDialect,
+    ToolChoice, WireDelta,
 };
 use ropewalk_http::Framer;
 use serde_json::{Map, Value, json};
@@ -42,56 +42,56 @@ impl ConverseWire {
     pub fn new() -> Self {
         Self
     }
+}
 
-    fn body(self, request: &ChatRequest, notes: &mut Notes) -> Result<Map<String, Value>> {
-        let Options {
-            temperature,
-            top_p,
-            top_k,
-            max_tokens,
-            stop,
-            seed,
-            frequency_penalty,
-            presence_penalty,
-            logprobs,
-            reasoning,
-            parallel_tool_calls,
-            cache,
-            cache_key,
-            user,
-        } = &request.options;
-        let mut body = Map::new();
-        let turns = Turns::of(&request.messages, *cache, notes)?;
-        let system = (!turns.system.is_empty()).then_some(turns.system);
-        set(&mut body, "system", system);
-        body.insert("messages".into(), turns.messages.into());
-        let mut config = Map::new();
-        set(&mut config, "maxTokens", *max_tokens);
-        set(&mut config, "temperature", temperature.map(number));
-        set(&mut config, "topP", top_p.map(number));
-        let stops = (!stop.is_empty()).then(|| stop.clone());
-        set(&mut config, "stopSequences", stops);
-        let config = (!config.is_empty()).then_some(config);
-        set(&mut body, "inferenceConfig", config);
-        tools(request, *parallel_tool_calls, &mut body, notes)?;
-        let mut output = Map::new();
-        format(&request.response_format, &mut output, notes)?;
-        if let Some(effort) = reasoning {
-            set(&mut output, "effort", level(*effort, notes)?);
-        }
-        let output = (!output.is_empty()).then_some(output);
-        set(&mut body, "outputConfig", output);
-        let own = "Converse has no such option; some models take it in \
-                   `additionalModelRequestFields`";
-        notes.unsupported("top_k", top_k.as_ref(), own)?;
-        notes.unsupported("seed", seed.as_ref(), own)?;
-        notes.unsupported("frequency_penalty", frequency_penalty.as_ref(), own)?;
-        notes.unsupported("presence_penalty", presence_penalty.as_ref(), own)?;
-        notes.unsupported("logprobs", logprobs.as_ref(), own)?;
-        notes.unsupported("cache_key", cache_key.as_ref(), own)?;
-        notes.unsupported("user", user.as_ref(), own)?;
-        Ok(body)
+fn body(request: &ChatRequest, notes: &mut Notes) -> Result<Map<String, Value>> {
+    let Options {
+        temperature,
+        top_p,
+        top_k,
+        max_tokens,
+        stop,
+        seed,
+        frequency_penalty,
+        presence_penalty,
+        logprobs,
+        reasoning,
+        parallel_tool_calls,
+        cache,
+        cache_key,
+        user,
+    } = &request.options;
+    let mut body = Map::new();
+    let turns = Turns::of(&request.messages, *cache, notes)?;
+    let system = (!turns.system.is_empty()).then_some(turns.system);
+    set(&mut body, "system", system);
+    body.insert("messages".into(), turns.messages.into());
+    let mut config = Map::new();
+    set(&mut config, "maxTokens", *max_tokens);
+    set(&mut config, "temperature", temperature.map(number));
+    set(&mut config, "topP", top_p.map(number));
+    let stops = (!stop.is_empty()).then(|| stop.clone());
+    set(&mut config, "stopSequences", stops);
+    let config = (!config.is_empty()).then_some(config);
+    set(&mut body, "inferenceConfig", config);
+    tools(request, *parallel_tool_calls, &mut body, notes)?;
+    let mut output = Map::new();
+    format(&request.response_format, &mut output, notes)?;
+    if let Some(effort) = reasoning {
+        set(&mut output, "effort", level(*effort, notes)?);
     }
+    let output = (!output.is_empty()).then_some(output);
+    set(&mut body, "outputConfig", output);
+    let own = "Converse has no such option; some models take it in \
+               `additionalModelRequestFields`";
+    notes.unsupported("top_k", top_k.as_ref(), own)?;
+    notes.unsupported("seed", seed.as_ref(), own)?;
+    notes.unsupported("frequency_penalty", frequency_penalty.as_ref(), own)?;
+    notes.unsupported("presence_penalty", presence_penalty.as_ref(), own)?;
+    notes.unsupported("logprobs", logprobs.as_ref(), own)?;
+    notes.unsupported("cache_key", cache_key.as_ref(), own)?;
+    notes.unsupported("user", user.as_ref(), own)?;
+    Ok(body)
 }
 
 fn level(effort: Effort, notes: &mut Notes) -> Result<Option<&'static str>> {
@@ -142,7 +142,7 @@ fn tools(
     notes: &mut Notes,
 ) -> Result<()> {
     let mut called: Vec<&str> = Vec::new();
-    for call in request.messages.iter().flat_map(|m| m.tool_calls()) {
+    for call in request.messages.iter().flat_map(Message::tool_calls) {
         if !called.contains(&call.name.as_str()) {
             called.push(&call.name);
         }
@@ -202,7 +202,7 @@ impl Wire for ConverseWire {
 
     fn encode(&self, model: &str, request: &ChatRequest, stream: bool) -> Result<Call> {
         let mut notes = Notes::new(request.on_unsupported);
-        let mut body = self.body(request, &mut notes)?;
+        let mut body = body(request, &mut notes)?;
         merge_nested(&mut body, request, PROVIDER, "inferenceConfig");
         let method = if stream {
             "converse-stream"
@@ -231,7 +231,7 @@ impl Wire for ConverseWire {
     fn encode_count(&self, model: &str, request: &ChatRequest) -> Result<Option<Call>> {
         // What cannot be honoured is told when the request is sent, not when it is counted.
         let mut notes = Notes::new(OnUnsupported::Ignore);
-        let mut body = self.body(request, &mut notes)?;
+        let mut body = body(request, &mut notes)?;
         body.retain(|name, _| matches!(name.as_str(), "messages" | "system" | "toolConfig"));
         let body = json!({"input": {"converse": body}});
         Ok(Some(Call::new(path(model, "count-tokens"), body, notes)))

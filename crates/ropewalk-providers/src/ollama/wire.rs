@@ -268,7 +268,7 @@ impl Wire for OllamaWire {
 
     fn decode(&self, body: Value) -> Result<Vec<WireDelta>> {
         let mut deltas = Vec::new();
-        ChatDecoder::default().line(body, &mut deltas)?;
+        ChatDecoder::default().line(&body, &mut deltas)?;
         if deltas.last() != Some(&WireDelta::End) {
             deltas.push(WireDelta::End);
         }
@@ -292,17 +292,17 @@ struct ChatDecoder {
 }
 
 impl ChatDecoder {
-    fn line(&mut self, line: Value, deltas: &mut Vec<WireDelta>) -> Result<()> {
-        no_error(&line, PROVIDER)?;
+    fn line(&mut self, line: &Value, deltas: &mut Vec<WireDelta>) -> Result<()> {
+        no_error(line, PROVIDER)?;
         let done = line["done"] == true;
         let message = &line["message"];
         if !message.is_object() && !done {
-            return Err(no_reply(&line, "message"));
+            return Err(no_reply(line, "message"));
         }
         if !std::mem::replace(&mut self.started, true) {
             deltas.push(WireDelta::Started {
                 id: None,
-                model: text(&line, "model"),
+                model: text(line, "model"),
             });
         }
         let piece = |key| text(message, key).unwrap_or_default();
@@ -335,8 +335,8 @@ impl ChatDecoder {
                 Some(other) => FinishReason::Other(other.to_owned()),
             };
             let mut usage = Usage::default();
-            usage.input_tokens = count(&line, "prompt_eval_count");
-            usage.output_tokens = count(&line, "eval_count");
+            usage.input_tokens = count(line, "prompt_eval_count");
+            usage.output_tokens = count(line, "eval_count");
             deltas.push(WireDelta::Usage(usage));
             deltas.push(WireDelta::FinishReason(reason));
             deltas.push(WireDelta::End);
@@ -357,6 +357,6 @@ fn logprob(token: &Value) -> TokenLogprob {
 
 impl Decoder for ChatDecoder {
     fn frame(&mut self, frame: &Frame, deltas: &mut Vec<WireDelta>) -> Result<()> {
-        self.line(frame.json()?, deltas)
+        self.line(&frame.json()?, deltas)
     }
 }

@@ -40,7 +40,7 @@ fn every_option() -> Options {
 
 fn calls_and_results() -> ChatRequest {
     let mut first = ToolCall::new("call_1_0", "warm", r#"{"city": "Oslo"}"#);
-    first.signature = Some("sig-call".into());
+    first.signature = Some("c2lnQQ==".into());
     let second = ToolCall::new("call_1_1", "warm", r#"{"city": "Rome"}"#);
     let given = ToolCall::new("g7", "warm", "");
     let failed = ToolResult::to(&second, "no city").as_error();
@@ -51,10 +51,10 @@ fn calls_and_results() -> ChatRequest {
     seen.name = String::new();
     ChatRequest::from("How warm?")
         .message(Message::assistant([
-            signed("Look it up.", "sig-thought"),
+            signed("Look it up.", "c2lnQg=="),
             Reasoning::new("another provider's").into(),
             Part::text("Let me see."),
-            signed("", "sig-text"),
+            signed("", "c2lnQw=="),
             first.into(),
             second.into(),
             given.clone().into(),
@@ -93,7 +93,7 @@ fn history() -> ChatRequest {
             Part::opaque("gemini", code),
             Part::opaque("openai", json!({"x": 1})),
             Part::image(vec![1u8], "image/png"),
-            signed("", "sig-image"),
+            signed("", "c2lnRA=="),
         ]))
         .user("d")
 }

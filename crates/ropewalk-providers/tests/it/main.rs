@@ -16,6 +16,7 @@ mod decorate;
 mod embeddings;
 mod files;
 mod fine_tuning;
+mod garbage;
 mod gemini;
 mod golden;
 mod models;
