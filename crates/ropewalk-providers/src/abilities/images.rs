@@ -204,7 +204,7 @@ fn is_size(size: &Value) -> bool {
     let number = |text: &str| {
         !text.is_empty()
             && text.bytes().all(|b| b.is_ascii_digit())
-            && text.trim_start_matches('0') != ""
+            && !text.trim_start_matches('0').is_empty()
     };
     match size {
         Value::Null => true,

@@ -82,7 +82,7 @@ impl RemoteModeration {
                     parts.push(json!({"type": "text", "text": call.arguments}));
                 }
                 Part::ToolResult(_) => {
-                    notes.leave_out("tool result", "judge its contents instead")?
+                    notes.leave_out("tool result", "judge its contents instead")?;
                 }
                 _ => notes.leave_out("part", "texts and images are judged only")?,
             }
@@ -91,7 +91,7 @@ impl RemoteModeration {
             return Ok(Some(Value::Array(parts)));
         }
         let text = texts.join("\n");
-        Ok((!text.is_empty()).then(|| Value::String(text)))
+        Ok((!text.is_empty()).then_some(Value::String(text)))
     }
 
     /// Cuts the contents into calls: neighbouring texts together, everything else alone.

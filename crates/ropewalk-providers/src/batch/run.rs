@@ -474,7 +474,7 @@ impl BatchRun {
             let mut reply = BatchReply::new(part.first + row, custom_id, Ok(Value::Null));
             match found.remove(&reply.custom_id) {
                 Some(answer) => {
-                    (reply.request_id, reply.result) = (answer.request_id, answer.result)
+                    (reply.request_id, reply.result) = (answer.request_id, answer.result);
                 }
                 None => reply.result = Err(self.missing(part, row)),
             }

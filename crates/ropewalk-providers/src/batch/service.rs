@@ -195,7 +195,7 @@ pub trait BatchService: Send + Sync + fmt::Debug {
     /// # Errors
     /// Those of the provider.
     async fn upload(&self, name: &str, lines: Bytes) -> Result<Option<String>> {
-        let _ = (name, lines);
+        let _unused = (name, lines);
         Ok(None)
     }
 

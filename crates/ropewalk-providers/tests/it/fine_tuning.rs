@@ -73,7 +73,8 @@ fn recorded_objects_are_read_and_written_alike() {
         Some("invalid_training_file")
     );
     for file in recorded("files").as_array().unwrap() {
-        let _: FileObject = round_trip(file.clone());
+        let file: FileObject = round_trip(file.clone());
+        assert!(file.bytes.is_some());
     }
     let events = recorded("events");
     let events: Vec<FineTuningEvent> = events
