@@ -4,6 +4,7 @@
 //! cargo run --release --example chat
 //! cargo run --release --example chat -- --prompt "How much is a ticket to Lisbon?"
 //! cargo run --release --example chat -- --model model.gguf --temp 0.7
+//! cargo run --release --example chat -- --model anthropic/claude-haiku-4-5
 //! ```
 //!
 //! Without `--model` it runs the small model that ships with the repository: it knows an airline
@@ -20,14 +21,17 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use ropewalk::core::{ChatRequest, FinishReason, Message, Role, StreamEvent, ToolResult};
+use futures_util::StreamExt;
+use ropewalk::core::{
+    ChatModel, ChatRequest, FinishReason, Message, Options, Role, StreamEvent, ToolResult,
+};
 use ropewalk::kernels::{Pool, bandwidth};
 use ropewalk::local::{LoadOptions, LocalModel, Timings};
-use ropewalk_examples::{Args, desk, load_chat, out, sampler};
+use ropewalk_examples::{Args, desk, load_chat, models, out, sampler};
 
 const USAGE: &str = "\
 usage: chat [options]
-  --model FILE        a GGUF file or a Hugging Face directory
+  --model MODEL       a GGUF file, a Hugging Face directory or provider/model
   --prompt TEXT       answer this and stop
   --system TEXT       the system message; an empty one leaves it out
   --no-tools          do not offer the price tool (a model of yours gets none)
@@ -49,6 +53,9 @@ fn main() -> std::process::ExitCode {
 fn example() -> Result<()> {
     let started = Instant::now();
     let args = Args::parse(USAGE)?;
+    if let Some(name) = args.text("--model").filter(|name| models::is_remote(name)) {
+        return models::block_on(remote(&args, name));
+    }
     let mut options = LoadOptions::default();
     options.threads = args.optional("--threads")?;
     options.context = args.optional("--context")?;
@@ -137,6 +144,66 @@ fn example() -> Result<()> {
                     failed = !interactive;
                 }
             }
+        }
+    }
+}
+
+/// Talks to a model behind an API; Ctrl-C ends the program.
+async fn remote(args: &Args, name: &str) -> Result<()> {
+    let model = models::named(name)?;
+    let options = Options {
+        temperature: args.optional("--temp")?,
+        top_p: args.optional("--top-p")?,
+        top_k: args.optional("--top-k")?,
+        seed: args.optional("--seed")?,
+        max_tokens: args.optional("--max-tokens")?,
+        ..Options::default()
+    };
+    let mut request = ChatRequest::new().options(options);
+    if let Some(system) = args.text("--system").filter(|s| !s.is_empty()) {
+        request = request.system(system);
+    }
+    let interactive = std::io::stdin().is_terminal();
+    let mut lines = std::io::stdin().lock().lines();
+    loop {
+        let line = match args.text("--prompt") {
+            Some(prompt) => prompt.to_owned(),
+            None => {
+                if interactive {
+                    out!("\n> ")?;
+                }
+                let line = lines
+                    .next()
+                    .transpose()
+                    .context("cannot read standard input")?;
+                match line.filter(|l| !l.trim().is_empty()) {
+                    Some(line) => line,
+                    None => return Ok(()),
+                }
+            }
+        };
+        request = request.user(line);
+        let mut events = model.stream(&request).await?;
+        while let Some(event) = events.next().await {
+            match event? {
+                StreamEvent::TextDelta { text, .. } => out!("{text}")?,
+                StreamEvent::Finished(reply) => {
+                    out!("\n")?;
+                    if !args.has("--quiet") {
+                        let (tokens, took) = (reply.usage.output_tokens, reply.timing.total);
+                        let tokens = tokens.map_or("?".to_owned(), |n| n.to_string());
+                        eprintln!("[{tokens} tokens in {:.1} s]", took.as_secs_f64());
+                        for warning in &reply.warnings {
+                            eprintln!("[not honoured: {warning}]");
+                        }
+                    }
+                    request = request.message(reply.message);
+                }
+                _ => {}
+            }
+        }
+        if args.text("--prompt").is_some() {
+            return Ok(());
         }
     }
 }

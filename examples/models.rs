@@ -42,13 +42,18 @@ pub fn chosen(args: &Args) -> Result<DynChatModel> {
     }
 }
 
+/// Returns whether a name is `provider/model` rather than a file or directory.
+pub fn is_remote(name: &str) -> bool {
+    let path = Path::new(name);
+    !path.exists() && name.contains('/') && path.extension().is_none_or(|e| e != "gguf")
+}
+
 /// Returns the model of a file, a directory or `provider/model`.
 pub fn named(name: &str) -> Result<DynChatModel> {
-    let path = Path::new(name);
-    if path.exists() || path.extension().is_some_and(|e| e == "gguf") {
-        return Ok(open(path)?);
+    match is_remote(name) {
+        true => Ok(registry()?.connect(name)?),
+        false => Ok(open(Path::new(name))?),
     }
-    Ok(registry()?.connect(name)?)
 }
 
 /// Runs a future to its end on this thread.

@@ -46,10 +46,9 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         // Compatible addresses, loopback and unspecified.
         [0, 0, 0, 0, 0, 0, ..] => false,
         // NAT64 and 6to4 hold an IPv4 address.
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => inner(high, low),
-        [0x2002, high, low, ..] => inner(high, low),
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => inner(high, low),
         // Teredo, benchmarking, documentation.
-        [0x2001, 0..=0x1ff, ..] | [0x2001, 0xdb8, ..] | [0x3fff, ..] => false,
+        [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x3fff, ..] => false,
         // Only 2000::/3 is global unicast.
         [first, ..] => first & 0xe000 == 0x2000,
     }

@@ -24,7 +24,7 @@ pub struct Price {
     pub cache_write: Option<f64>,
     /// Prices of calls whose prompt is longer than so many tokens.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub above: BTreeMap<u64, Price>,
+    pub above: BTreeMap<u64, Self>,
     /// Largest prompt, in tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window: Option<u64>,

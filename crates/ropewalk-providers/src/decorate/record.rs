@@ -266,7 +266,7 @@ impl ChatModel for Replay {
             let last = request
                 .messages
                 .last()
-                .map(|m| m.text())
+                .map(ropewalk_core::Message::text)
                 .unwrap_or_default();
             let last: String = last.chars().take(60).collect();
             let message = format!(

@@ -34,7 +34,12 @@ fn every_provider_connects_by_its_name() {
             (name.as_str(), "maker/model-1")
         );
     }
-    assert!(registry.diagnose().iter().all(|s| s.is_ready()));
+    assert!(
+        registry
+            .diagnose()
+            .iter()
+            .all(ropewalk_providers::ProviderStatus::is_ready)
+    );
 }
 
 #[test]
