@@ -4,6 +4,9 @@
 //! cargo run --release --manifest-path benches/peers/agents/Cargo.toml -- --csv FILE
 //! ```
 //!
+//! With `--no-default-features` it measures this library alone: rig turns on `preserve_order` and
+//! `float_roundtrip` of `serde_json`, for the whole program, which slow both.
+//!
 //! `--rounds N` (9), `--ms N`: length of a measurement in milliseconds (300), `--only N`: one row.
 //!
 //! In every round both libraries do every row, in turns, on one thread; the server has another. The
@@ -15,6 +18,7 @@ mod case;
 mod count;
 mod double;
 mod ours;
+#[cfg(feature = "rig")]
 mod rig;
 
 use std::fmt::Write;
@@ -36,6 +40,9 @@ struct Sample {
     allocations: f64,
     bytes: f64,
 }
+
+/// Of each row and library.
+type Samples = Vec<Vec<Vec<Sample>>>;
 
 fn main() {
     let (mut rounds, mut length, mut only, mut csv) = (9, Duration::from_millis(300), None, None);
@@ -60,18 +67,23 @@ fn main() {
         .enable_all()
         .build()
         .expect("a runtime");
-    let sides = runtime.block_on(async { [ours::side(&base_url), rig::side(&base_url)] });
-    let mut samples: Vec<[Vec<Sample>; 2]> =
-        CASES.iter().map(|_| [Vec::new(), Vec::new()]).collect();
+    let sides = runtime.block_on(async {
+        vec![
+            ("ropewalk", ours::side(&base_url)),
+            #[cfg(feature = "rig")]
+            ("rig", rig::side(&base_url)),
+        ]
+    });
+    let mut samples: Samples = vec![vec![Vec::new(); sides.len()]; CASES.len()];
     let before = load();
     for round in 0..=rounds {
         for (row, case) in CASES.iter().enumerate() {
             if only.is_some_and(|only| only != row) {
                 continue;
             }
-            for turn in 0..2 {
-                let side = (round + turn) % 2;
-                let operation = &sides[side][row];
+            for turn in 0..sides.len() {
+                let side = (round + turn) % sides.len();
+                let operation = &sides[side].1[row];
                 let sample = runtime.block_on(measure(case, operation, length));
                 // The first round only warms up.
                 if round > 0 {
@@ -80,13 +92,14 @@ fn main() {
             }
         }
     }
-    let (table, lines) = report(&samples);
+    let names: Vec<&str> = sides.iter().map(|(name, _)| *name).collect();
+    let (table, lines) = report(&names, &samples);
     println!(
-        "ropewalk beside rig-core and rig-agent 0.44.0; {rounds} rounds of {length:?}; load average \
-         {before} before, {} after",
+        "{}; rig-core and rig-agent are 0.44.0; {rounds} rounds of {length:?}; load average {before} \
+         before, {} after\n{table}",
+        names.join(" and "),
         load()
     );
-    println!("{table}");
     if let Some(path) = csv {
         std::fs::write(&path, lines).unwrap_or_else(|e| panic!("{path}: {e}"));
     }
@@ -118,52 +131,44 @@ async fn measure(case: &Case, operation: &Operation, length: Duration) -> Sample
 }
 
 /// Returns a table in Markdown and the same as CSV.
-fn report(samples: &[[Vec<Sample>; 2]]) -> (String, String) {
+fn report(names: &[&str], samples: &Samples) -> (String, String) {
     let mut table = String::from(
-        "| per unit | ropewalk: units/s | rig | times | processor, us | rig | share | allocations | rig \
-         | share | bytes | rig | share |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
+        "| row | unit | library | units/s | times the last | processor, us | share | allocations \
+         | share | bytes | share |\n|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     let mut csv = String::from("row,unit,library,units_per_s,cpu_us,allocations,bytes,rounds\n");
     for (case, sides) in CASES.iter().zip(samples).filter(|(_, s)| !s[0].is_empty()) {
-        let [ours, rig] = sides.each_ref().map(|s| {
-            let of = |field: fn(&Sample) -> f64| median(s.iter().map(field).collect());
-            Sample {
-                rate: of(|s| s.rate),
-                cpu_us: of(|s| s.cpu_us),
-                allocations: of(|s| s.allocations),
-                bytes: of(|s| s.bytes),
-            }
-        });
-        let (name, unit) = (case.name, case.unit);
-        let _ = writeln!(
-            table,
-            "| {name}: {unit} | {:.0} | {:.0} | {:.2} | {:.1} | {:.1} | {:.2} | {:.0} | {:.0} | {:.2} \
-             | {:.0} | {:.0} | {:.2} |",
-            ours.rate,
-            rig.rate,
-            ours.rate / rig.rate,
-            ours.cpu_us,
-            rig.cpu_us,
-            ours.cpu_us / rig.cpu_us,
-            ours.allocations,
-            rig.allocations,
-            ours.allocations / rig.allocations,
-            ours.bytes,
-            rig.bytes,
-            ours.bytes / rig.bytes,
-        );
-        for (library, s, n) in [
-            ("ropewalk", ours, sides[0].len()),
-            ("rig", rig, sides[1].len()),
-        ] {
+        let medians: Vec<Sample> = sides.iter().map(|s| middle(s)).collect();
+        let last = medians[medians.len() - 1];
+        let (row, unit) = (case.name, case.unit);
+        for ((name, s), n) in names.iter().zip(&medians).zip(sides.iter().map(Vec::len)) {
+            let (rate, cpu) = (s.rate / last.rate, s.cpu_us / last.cpu_us);
+            let (count, bytes) = (s.allocations / last.allocations, s.bytes / last.bytes);
+            let _ = writeln!(
+                table,
+                "| {row} | {unit} | {name} | {:.0} | {rate:.2} | {:.1} | {cpu:.2} | {:.0} | {count:.2} \
+                 | {:.0} | {bytes:.2} |",
+                s.rate, s.cpu_us, s.allocations, s.bytes
+            );
             let _ = writeln!(
                 csv,
-                "\"{name}\",{unit},{library},{:.1},{:.2},{:.1},{:.0},{n}",
+                "\"{row}\",{unit},{name},{:.1},{:.2},{:.1},{:.0},{n}",
                 s.rate, s.cpu_us, s.allocations, s.bytes
             );
         }
     }
     (table, csv)
+}
+
+/// Returns the medians of every figure.
+fn middle(samples: &[Sample]) -> Sample {
+    let of = |field: fn(&Sample) -> f64| median(samples.iter().map(field).collect());
+    Sample {
+        rate: of(|s| s.rate),
+        cpu_us: of(|s| s.cpu_us),
+        allocations: of(|s| s.allocations),
+        bytes: of(|s| s.bytes),
+    }
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
