@@ -97,6 +97,8 @@ extern crate self as ropewalk_tools;
 pub mod __private;
 mod bind;
 pub mod builtin;
+#[cfg(any(feature = "mcp", feature = "openapi"))]
+mod check;
 mod error;
 #[cfg(feature = "mcp")]
 pub mod mcp;

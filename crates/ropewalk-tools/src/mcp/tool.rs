@@ -2,15 +2,14 @@
 
 use rmcp::ServiceError;
 use rmcp::model::{CallToolRequestParams, ErrorCode, ToolAnnotations};
-use ropewalk_core::{
-    Effect, Tool, ToolContext, ToolError, ToolOutput, ToolSpec, async_trait, parse_arguments,
-};
+use ropewalk_core::{Effect, Tool, ToolContext, ToolError, ToolOutput, ToolSpec, async_trait};
 use schemars::Schema;
-use serde_json::{Map, Value};
+use serde_json::Map;
 
 use super::client::McpClient;
 use super::options::McpOptions;
 use super::{content, why_failed};
+use crate::check::checked;
 
 /// Longest description that is shown to a model, in characters.
 const MAX_DESCRIPTION: usize = 4000;
@@ -79,7 +78,7 @@ impl Tool for McpTool {
     }
 
     async fn call(&self, arguments: &str, _: &ToolContext) -> Result<ToolOutput, ToolError> {
-        let arguments: Map<String, Value> = parse_arguments(arguments)?;
+        let arguments = checked(&self.spec, arguments)?;
         let mut params = CallToolRequestParams::new(self.theirs.clone());
         params.arguments = Some(arguments);
         let limit = self.client.call_timeout();

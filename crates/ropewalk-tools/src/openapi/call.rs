@@ -2,7 +2,7 @@
 
 use ropewalk_core::http::header;
 use ropewalk_core::{
-    Effect, Error, Tool, ToolContext, ToolError, ToolOutput, ToolSpec, async_trait, parse_arguments,
+    Effect, Error, Tool, ToolContext, ToolError, ToolOutput, ToolSpec, async_trait,
 };
 use ropewalk_http::{Client, Request, Response};
 use schemars::Schema;
@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use super::credential::Login;
 use super::encode::{Style, encoded, form, query, scalar, simple};
 use super::operation::{BodyKind, Operation, Place, Plan};
+use crate::check::checked;
 
 const PROVIDER: &str = "openapi";
 
@@ -67,18 +68,9 @@ impl OperationTool {
             path: self.operation.path.clone(),
             ..Sent::default()
         };
-        let required = self.plan.schema.get("required").and_then(Value::as_array);
-        let required: Vec<_> = required
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .collect();
         for field in &self.plan.fields {
             let (argument, name) = (&field.argument, &field.name);
             let Some(value) = arguments.remove(argument) else {
-                if required.contains(&argument.as_str()) {
-                    return Err(format!("missing field `{argument}`"));
-                }
                 continue;
             };
             match &field.place {
@@ -229,7 +221,7 @@ impl Tool for OperationTool {
     }
 
     async fn call(&self, arguments: &str, _: &ToolContext) -> Result<ToolOutput, ToolError> {
-        let arguments: Map<String, Value> = parse_arguments(arguments)?;
+        let arguments = checked(&self.spec, arguments)?;
         let sent = self.place(arguments).map_err(ToolError::InvalidArguments)?;
         let request = self.request(sent);
         let request = request.map_err(|e| ToolError::InvalidArguments(e.message().to_owned()))?;

@@ -2,6 +2,7 @@
 
 use futures_executor::block_on;
 use proptest::prelude::*;
+use ropewalk_core::testing::{self, ToolSuite};
 use ropewalk_core::{Effect, Tool, ToolContext, ToolError, Trust};
 use ropewalk_tools::builtin::Calculator;
 use ropewalk_tools::builtin::calculator::{Number, evaluate};
@@ -171,6 +172,10 @@ fn limits_hold() {
 #[test]
 fn is_a_tool() {
     let tool = Calculator::new();
+    let suite = ToolSuite::new(r#"{"expression": "1 + 1"}"#);
+    block_on(testing::tool(&tool, &suite))
+        .into_result()
+        .unwrap();
     assert_eq!(
         (tool.spec().name.as_str(), tool.effect()),
         ("calculator", Effect::Read)

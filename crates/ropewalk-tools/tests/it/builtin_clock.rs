@@ -4,6 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use futures_executor::block_on;
 use proptest::prelude::*;
+use ropewalk_core::testing::{self, ToolSuite};
 use ropewalk_core::{Effect, Tool, ToolContext, ToolError, Trust};
 use ropewalk_tools::builtin::Clock;
 use serde_json::{Value, json};
@@ -36,6 +37,10 @@ fn tells_the_time() {
         (Some("2026-11-22T00:35:03+09:00"), Some("Sunday"))
     );
     assert_eq!(clock().effect(), Effect::Read);
+    let suite = ToolSuite::new(r#"{"at": "2026-11-21"}"#);
+    block_on(testing::tool(&clock(), &suite))
+        .into_result()
+        .unwrap();
     let before = Clock::with_now(|| UNIX_EPOCH - Duration::from_millis(1500));
     let output = block_on(before.call("", &ToolContext::default())).unwrap();
     assert_eq!(

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use futures_executor::block_on;
 use futures_util::FutureExt;
 use proptest::prelude::*;
+use ropewalk_core::testing::{self, ToolSuite};
 use ropewalk_core::{Effect, ErrorKind, Tool, ToolContext, Trust};
 use ropewalk_tools::builtin::SqliteLookup;
 use rusqlite::Connection;
@@ -56,6 +57,10 @@ fn looks_up_rows() {
     let database = Database::new("rows");
     let tool = database.tool();
     assert_eq!(tool.effect(), Effect::Read);
+    let suite = ToolSuite::new(r#"{"sql": "SELECT 1"}"#);
+    block_on(testing::tool(&tool, &suite))
+        .into_result()
+        .unwrap();
     assert_eq!(
         tool.spec().description,
         "Looks up rows in a SQLite database with one SELECT statement.\nTables:\n\

@@ -1,9 +1,11 @@
 //! Tools that ask the web, on doubles and on loopback.
 
 use proptest::prelude::*;
+use ropewalk_core::testing::{self, ToolSuite};
 use ropewalk_core::{Effect, Tool, ToolContext, ToolError, ToolOutput, Trust};
-use ropewalk_http::FetchOptions;
+use ropewalk_core::{async_trait, http};
 use ropewalk_http::testing::{Canned, Double};
+use ropewalk_http::{Client, ClientOptions, FetchOptions, Reply, Request, Transport};
 use ropewalk_tools::builtin::web::{readable, weather_code};
 use ropewalk_tools::builtin::{DuckDuckGo, HttpFetch, Weather, Wikipedia};
 use serde_json::{Value, json};
@@ -456,4 +458,45 @@ async fn tells_the_weather() {
             .contains("&temperature_unit=fahrenheit&wind_speed_unit=mph")
     );
     assert_eq!(weather_code(95), Some("thunderstorm"));
+}
+
+/// Answers by what stands in the address.
+struct ByAddress;
+
+#[async_trait]
+impl Transport for ByAddress {
+    async fn send(&self, request: &Request) -> ropewalk_core::Result<Reply> {
+        let body = match request.url.as_str() {
+            url if url.contains("api.php") => json!({"query": {"search": [{"title": "Oslo"}]}}),
+            url if url.contains("/summary/") => json!({"extract": "A city."}),
+            url if url.contains("geocoding") => {
+                json!({"results": [{"name": "Oslo", "latitude": 1.0, "longitude": 2.0}]})
+            }
+            url if url.contains("forecast") => forecast(),
+            _ => json!({"Answer": "42"}),
+        };
+        Ok(Reply::new(
+            http::StatusCode::OK,
+            http::HeaderMap::new(),
+            body.to_string(),
+        ))
+    }
+}
+
+#[tokio::test]
+async fn all_keep_the_rules_of_tools() {
+    let client = Client::with_transport(std::sync::Arc::new(ByAddress), ClientOptions::new());
+    let address = serve(PAGES).await;
+    let fetch = HttpFetch::new(FetchOptions::new().with_private(true)).unwrap();
+    let url = json!({ "url": format!("{address}/data") }).to_string();
+    let tools: [(&dyn Tool, &str); 4] = [
+        (&fetch, &url),
+        (&Wikipedia::new(client.clone()), r#"{"query": "Oslo"}"#),
+        (&DuckDuckGo::new(client.clone()), r#"{"query": "Oslo"}"#),
+        (&Weather::new(client), r#"{"place": "Oslo"}"#),
+    ];
+    for (tool, arguments) in tools {
+        let report = testing::tool(tool, &ToolSuite::new(arguments)).await;
+        report.into_result().unwrap();
+    }
 }

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ropewalk_core::testing::{self, ToolSuite};
 use ropewalk_core::{
     Effect, Error, ErrorKind, Extensions, Media, Part, Tool, ToolCall, ToolContext, ToolError,
     ToolOutput, ToolSpec, Trust, async_trait,
@@ -155,9 +156,17 @@ async fn check(client: &McpClient) {
     );
     let (text, wrong) = call(&tools, "t_calculator", "{}").await;
     assert!(
-        wrong && text.starts_with("invalid arguments: missing field `expression`"),
+        wrong && text == "invalid arguments for `t_calculator`: missing field `expression`",
         "{text}"
     );
+    for (name, arguments) in [
+        ("t_calculator", r#"{"expression": "1"}"#),
+        ("t_write", "{}"),
+    ] {
+        let suite = ToolSuite::new(arguments);
+        let report = testing::tool(tools.get(name).unwrap(), &suite).await;
+        report.into_result().unwrap();
+    }
     assert_eq!(
         call(&tools, "t_write", r#"{"x": 5}"#).await,
         (r#"hello {"x":5}"#.into(), false)

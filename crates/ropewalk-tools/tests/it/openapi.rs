@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use ropewalk_core::testing::{self, ToolSuite};
 use ropewalk_core::{Effect, ErrorKind, ToolCall, ToolContext, Trust};
 use ropewalk_http::testing::{Canned, Double};
 use ropewalk_http::{ClientOptions, Request, RetryPolicy};
@@ -276,6 +277,16 @@ async fn replies_and_failures_are_told() {
     assert!(wrong && text.contains("connection refused"), "{text}");
     assert_eq!(double.requests().len(), 8);
 
+    let double = Double::new(std::iter::repeat_with(|| Canned::json(&json!(1))).take(20));
+    let tools = kennel()
+        .tool_set_over(double, ClientOptions::new())
+        .unwrap();
+    for (name, arguments) in [("get_dogs_id", r#"{"id": 1}"#), ("listDogs", "{}")] {
+        let suite = ToolSuite::new(arguments);
+        let report = testing::tool(tools.get(name).unwrap(), &suite).await;
+        report.into_result().unwrap();
+    }
+
     let retried = Double::new([Canned::error(503, &json!({})), Canned::json(&json!(1))]);
     let policy = RetryPolicy::new().with_backoff(Default::default(), Default::default());
     let tools = kennel().tool_set_over(retried.clone(), ClientOptions::new().with_retry(policy));
@@ -305,7 +316,7 @@ async fn arguments_stay_in_their_places() {
         (json!({"name": ".."}), "leads elsewhere"),
         (json!({"name": "."}), "leads elsewhere"),
         (json!({"name": ""}), "`name` is empty"),
-        (json!({"name": null}), "`name` is empty"),
+        (json!({"name": null}), "`name` is null, expected string"),
         (json!({}), "missing field `name`"),
         (
             json!({"name": "a", "q": 1}),
