@@ -1,5 +1,6 @@
 //! The one chat model of this crate: a wire over an endpoint.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,7 +9,7 @@ use futures_core::stream::BoxStream;
 use futures_util::{Stream, StreamExt};
 use ropewalk_core::{
     Capabilities, ChatModel, ChatRequest, ChatResponse, ChatStream, Error, ErrorKind, Result,
-    StreamAssembler, WireDelta, async_trait,
+    StreamAssembler, StreamEvent, WireDelta, async_trait,
 };
 use ropewalk_http::{Frame, Framing, Request};
 use serde_json::Value;
@@ -98,10 +99,16 @@ impl RemoteChat {
         mut assembler: StreamAssembler,
     ) -> Result<ChatResponse> {
         let raw = keep_raw.then(|| body.clone());
+        let mut whole = None;
         for delta in self.endpoint.named(self.wire.decode(body))? {
-            assembler.push(delta);
+            if let Some(StreamEvent::Finished(response)) = assembler.push(delta).pop() {
+                whole = Some(*response);
+            }
         }
-        let mut response = self.endpoint.named(assembler.finish())?;
+        let mut response = match whole {
+            Some(response) => response,
+            None => self.endpoint.named(assembler.finish())?,
+        };
         response.raw = raw.or(response.raw);
         Ok(response)
     }
@@ -149,6 +156,8 @@ impl RemoteChat {
             decoder: self.wire.decoder(),
             endpoint: self.endpoint.clone(),
             raw: request.keep_raw.then(Vec::new),
+            deltas: Vec::new(),
+            ready: VecDeque::new(),
             over: false,
         };
         Ok(ChatStream::from_deltas(assembler, reading.deltas()))
@@ -169,35 +178,42 @@ struct Reading {
     endpoint: Endpoint,
     /// The frames as JSON, when the caller wants them.
     raw: Option<Vec<Value>>,
+    /// Room for the deltas of one frame.
+    deltas: Vec<WireDelta>,
+    ready: VecDeque<Result<WireDelta>>,
     over: bool,
 }
 
 impl Reading {
     fn deltas(self) -> impl Stream<Item = Result<WireDelta>> + Send + 'static {
         futures_util::stream::unfold(self, |mut reading| async move {
-            if reading.over {
-                return None;
+            loop {
+                if let Some(delta) = reading.ready.pop_front() {
+                    return Some((delta, reading));
+                }
+                if reading.over {
+                    return None;
+                }
+                reading.read().await;
             }
-            let batch = reading.next().await;
-            Some((futures_util::stream::iter(batch), reading))
         })
-        .flatten()
     }
 
-    /// Returns the deltas of the next frame, or of the end.
-    async fn next(&mut self) -> Vec<Result<WireDelta>> {
-        let mut deltas = Vec::new();
-        let result = match self.frames.next().await {
+    /// Makes the deltas of the next frame, or of the end, ready.
+    async fn read(&mut self) {
+        let frame = self.frames.next().await;
+        let deltas = &mut self.deltas;
+        let result = match frame {
             Some(Ok(frame)) => {
                 if let (Some(raw), Ok(value)) = (&mut self.raw, frame.json()) {
                     raw.push(value);
                 }
-                self.decoder.frame(&frame, &mut deltas)
+                self.decoder.frame(&frame, deltas)
             }
             Some(Err(error)) => Err(error),
             None => {
                 self.over = true;
-                self.decoder.finish(&mut deltas)
+                self.decoder.finish(deltas)
             }
         };
         let ended = deltas.iter().position(|d| *d == WireDelta::End);
@@ -206,7 +222,7 @@ impl Reading {
         }
         self.over |= result.is_err() || ended.is_some();
         let error = result.err().map(|e| Err(self.endpoint.name(e)));
-        deltas.into_iter().map(Ok).chain(error).collect()
+        self.ready.extend(deltas.drain(..).map(Ok).chain(error));
     }
 }
 

@@ -16,6 +16,9 @@ use crate::openai::OpenAi;
 use crate::presets;
 use crate::settings::Settings;
 
+/// Providers with a wire of their own.
+const NATIVE: [&str; 3] = ["anthropic", "gemini", "ollama"];
+
 type Factory = Arc<dyn Fn(&str) -> Result<DynChatModel> + Send + Sync>;
 
 /// Returns the chat model that `provider/model` names, with the key and address that the
@@ -147,6 +150,8 @@ impl Registry {
         }
         Ok(match provider {
             "anthropic" => shared(self.anthropic()?.chat(name)),
+            #[cfg(feature = "bedrock")]
+            "bedrock" => shared(crate::Bedrock::from_settings(&self.settings)?.chat(name)),
             "gemini" => shared(self.gemini()?.chat(name)),
             "ollama" => shared(self.ollama()?.chat(name)),
             _ => shared(self.compatible(provider)?.chat(name)),
@@ -211,8 +216,9 @@ impl Registry {
     /// Returns the names before the slash that are known, in alphabetical order.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
-        let native = ["anthropic", "gemini", "ollama"];
-        let mut names: Vec<String> = native.map(str::to_owned).to_vec();
+        let mut names: Vec<String> = NATIVE.map(str::to_owned).to_vec();
+        #[cfg(feature = "bedrock")]
+        names.push("bedrock".to_owned());
         names.extend(presets::ALL.iter().map(|d| d.name.to_owned()));
         names.extend(self.own.keys().cloned());
         names.sort_unstable();
@@ -237,8 +243,7 @@ impl Registry {
             status("ollama", "", &[], false),
         ];
         let preset = |d: &Dialect| status(d.name, d.key_variable, d.key_prefixes, d.needs_key);
-        let natives = ["anthropic", "gemini", "ollama"];
-        let presets = presets::ALL.iter().filter(|d| !natives.contains(&d.name));
+        let presets = presets::ALL.iter().filter(|d| !NATIVE.contains(&d.name));
         all.extend(presets.map(preset));
         all.extend(self.own.keys().map(|name| status(name, "", &[], false)));
         all.sort_by(|a, b| a.name.cmp(&b.name));

@@ -16,6 +16,9 @@
 //! | `kernels` | `kernels` | CPU kernels and the thread pool |
 //! | `local` | `local`, `spec` | language models in this process |
 //! | `train` | `train` | training from scratch (pulls in candle) |
+//! | `bedrock`, `vertex`, `tiktoken` | in `providers` | Amazon Bedrock, Vertex AI, tokens of OpenAI's models |
+//! | `web`, `sqlite`, `openapi`, `mcp`, `regex` | in `tools` | built-in tools, tools from documents and servers |
+//! | `rustls` (default), `native-tls` | in `http` | TLS |
 //! | `full` | all | every portable feature |
 //!
 //! Code is written against [`core::ChatModel`], so it does not change when the model does:

@@ -11,6 +11,8 @@ fn registry() -> Registry {
     for (name, value) in [
         ("ANTHROPIC_API_KEY", "sk-ant-some-key"),
         ("GEMINI_API_KEY", "AIza-some-key"),
+        ("AWS_BEARER_TOKEN_BEDROCK", "some-key"),
+        ("AWS_REGION", "eu-west-1"),
         ("AZURE_OPENAI_ENDPOINT", "https://mine.openai.azure.com"),
         (
             "AZURE_OPENAI_BASE_URL",

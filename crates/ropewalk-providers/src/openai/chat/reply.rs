@@ -56,11 +56,13 @@ impl ChatDecoder {
             let first = |c: &&Value| c.get("index").and_then(Value::as_u64).unwrap_or(0) == 0;
             c.as_array()?.iter().find(first)
         });
-        // Azure's first chunk tells of its filter and has neither id nor model.
-        let (id, model) = (text(chunk, "id"), text(chunk, "model"));
-        if !self.started && (id.is_some() || model.is_some() || choice.is_some()) {
-            self.started = true;
-            deltas.push(WireDelta::Started { id, model });
+        if !self.started {
+            // Azure's first chunk tells of its filter and has neither id nor model.
+            let (id, model) = (text(chunk, "id"), text(chunk, "model"));
+            if id.is_some() || model.is_some() || choice.is_some() {
+                self.started = true;
+                deltas.push(WireDelta::Started { id, model });
+            }
         }
         if let Some(choice) = choice {
             self.choice(choice, deltas);
