@@ -48,23 +48,34 @@ async fn example(args: &Args) -> Result<()> {
         (None, None) => inside(options).await?,
         _ => bail!("--command and --url exclude each other"),
     };
-    out!("{} {}, protocol {}\n", client.server(), client.version(), client.protocol())?;
+    out!(
+        "{} {}, protocol {}\n",
+        client.server(),
+        client.version(),
+        client.protocol()
+    )?;
     let tools = client.tool_set().await?;
     for tool in &tools {
         let spec = tool.spec();
         let summary = spec.description.lines().next().unwrap_or("");
         out!("  {} ({:?}): {summary}\n", spec.name, tool.effect())?;
     }
-    let name = args.text("--call").or(tools.get("calculator").map(|_| "calculator"));
+    let name = args
+        .text("--call")
+        .or(tools.get("calculator").map(|_| "calculator"));
     if let Some(name) = name {
-        let arguments = args.text("--arguments").unwrap_or(r#"{"expression": "6 * 7"}"#);
+        let arguments = args
+            .text("--arguments")
+            .unwrap_or(r#"{"expression": "6 * 7"}"#);
         let call = ToolCall::new("call_1", name, arguments);
         let result = tools.answer(&call, &ToolContext::default()).await?;
         out!("{name}{}:", if result.is_error { " failed" } else { "" })?;
         for part in &result.content {
             match part {
                 Part::Text { text, .. } => out!(" {text}")?,
-                Part::Image(media) => out!(" [an image, {}]", media.mime.as_deref().unwrap_or("?"))?,
+                Part::Image(media) => {
+                    out!(" [an image, {}]", media.mime.as_deref().unwrap_or("?"))?
+                }
                 _ => out!(" [something else]")?,
             }
         }
