@@ -9,114 +9,18 @@ use futures_core::stream::BoxStream;
 use futures_util::StreamExt;
 use http::{HeaderMap, StatusCode};
 use ropewalk_core::{Error, ErrorKind, Result};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::failure::{self, request_id};
-use crate::frame::{Frame, Framing, MAX_LINE};
+use crate::frame::{Frame, Framing};
+use crate::options::ClientOptions;
 use crate::request::Request;
-use crate::retry::RetryPolicy;
-use crate::transport::{ConnectOptions, Reply, ReqwestTransport, Transport};
+use crate::transport::{Reply, ReqwestTransport, Transport};
 
 /// Most of a failed reply that is read, in bytes.
 const MAX_FAILURE: usize = 1 << 20;
-
-/// How a [`Client`] works.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct ClientOptions {
-    /// Limit on an attempt that is no stream, and on the wait for the headers of a stream; 600 s.
-    pub timeout: Duration,
-    /// Limit on the wait for the next piece of a stream; 120 s. A whole stream has no limit.
-    pub idle_timeout: Duration,
-    /// Largest whole reply, in bytes; 256 MiB.
-    pub max_body: usize,
-    /// Longest line of a stream, in bytes; 16 MiB.
-    pub max_line: usize,
-    /// When to send again.
-    pub retry: RetryPolicy,
-    /// Seed of the random part of waits; drawn by the system when `None`.
-    pub seed: Option<u64>,
-    /// How to connect; not used with a transport of one's own.
-    pub connect: ConnectOptions,
-}
-
-impl Default for ClientOptions {
-    fn default() -> Self {
-        Self {
-            timeout: Duration::from_secs(600),
-            idle_timeout: Duration::from_secs(120),
-            max_body: 256 << 20,
-            max_line: MAX_LINE,
-            retry: RetryPolicy::default(),
-            seed: None,
-            connect: ConnectOptions::default(),
-        }
-    }
-}
-
-impl ClientOptions {
-    /// Creates the defaults.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Sets the limit on an attempt that is no stream.
-    #[must_use]
-    pub fn with_timeout(mut self, limit: Duration) -> Self {
-        self.timeout = limit;
-        self
-    }
-
-    /// Sets the limit on the wait for the next piece of a stream.
-    #[must_use]
-    pub fn with_idle_timeout(mut self, limit: Duration) -> Self {
-        self.idle_timeout = limit;
-        self
-    }
-
-    /// Sets the limit on making a connection.
-    #[must_use]
-    pub fn with_connect_timeout(mut self, limit: Duration) -> Self {
-        self.connect.connect_timeout = limit;
-        self
-    }
-
-    /// Sets when to send again.
-    #[must_use]
-    pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
-        self.retry = retry;
-        self
-    }
-
-    /// Sets the address of a proxy.
-    #[must_use]
-    pub fn with_proxy(mut self, address: impl Into<String>) -> Self {
-        self.connect.proxy = Some(address.into());
-        self
-    }
-
-    /// Sets the largest whole reply, in bytes.
-    #[must_use]
-    pub fn with_max_body(mut self, bytes: usize) -> Self {
-        self.max_body = bytes;
-        self
-    }
-
-    /// Sets the longest line of a stream, in bytes.
-    #[must_use]
-    pub fn with_max_line(mut self, bytes: usize) -> Self {
-        self.max_line = bytes;
-        self
-    }
-
-    /// Sets the seed of the random part of waits.
-    #[must_use]
-    pub fn with_seed(mut self, seed: u64) -> Self {
-        self.seed = Some(seed);
-        self
-    }
-}
+/// Longest time that the body of a failed reply is read.
+const FAILURE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Sends requests with time-outs, retry and size limits. Cheap to clone; clones share connections.
 #[derive(Clone)]
@@ -286,6 +190,12 @@ impl Client {
     #[must_use]
     pub fn options(&self) -> &ClientOptions {
         &self.inner.options
+    }
+
+    /// Returns what moves the bytes, for one that is put around it.
+    #[must_use]
+    pub fn transport(&self) -> Arc<dyn Transport> {
+        Arc::clone(&self.inner.transport)
     }
 
     /// Sends a request and reads the whole reply.
@@ -490,7 +400,8 @@ async fn collect(mut body: BoxStream<'static, Result<Bytes>>, limit: usize) -> R
 /// The body of a failure is for the message only: what does not come is not missed.
 async fn collect_up_to(mut body: BoxStream<'static, Result<Bytes>>, limit: usize) -> Bytes {
     let mut whole = BytesMut::new();
-    while let Some(Ok(piece)) = body.next().await {
+    let deadline = Instant::now() + FAILURE_LIMIT;
+    while let Ok(Some(Ok(piece))) = timeout_at(deadline, body.next()).await {
         let room = limit - whole.len();
         whole.extend_from_slice(&piece[..piece.len().min(room)]);
         if whole.len() == limit {

@@ -92,6 +92,8 @@ impl ApiError {
             "billing_error",
             "billing_hard_limit_reached",
         ]) || status == Some(402)
+            // Anthropic calls it an invalid request.
+            || (status == Some(400) && message.contains("credit balance is too low"))
         {
             return ErrorKind::QuotaExceeded;
         }
@@ -334,6 +336,11 @@ mod tests {
                 json!({"type": "error", "error": {"type": "invalid_request_error", "message": "prompt is too long: 9 > 8"}}),
                 400,
                 ErrorKind::ContextLengthExceeded,
+            ),
+            (
+                json!({"type": "error", "error": {"type": "invalid_request_error", "message": "Your credit balance is too low to access the API."}}),
+                400,
+                ErrorKind::QuotaExceeded,
             ),
             (
                 json!([{"error": {"code": 429, "message": "m", "status": "RESOURCE_EXHAUSTED"}}]),

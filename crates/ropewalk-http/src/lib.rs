@@ -44,7 +44,7 @@
 //! | an attempt that is no stream | 600 s |
 //! | a stream that stands still | 120 s; a whole stream has no limit |
 //! | attempts | 3, waits of 0.5 s and 1 s less up to a quarter, or as the server asks up to 120 s |
-//! | a whole reply, a line of a stream | 256 MiB, 16 MiB |
+//! | a whole reply, a line of a stream, an event of one | 256 MiB, 16 MiB, 16 MiB |
 //!
 //! Needs a tokio runtime with time and network.
 //!
@@ -64,18 +64,20 @@ mod fetch;
 mod frame;
 mod guard;
 mod multipart;
+mod options;
 mod request;
 mod retry;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod transport;
 
-pub use client::{Client, ClientOptions, Response, Streaming};
+pub use client::{Client, Response, Streaming};
 pub use failure::{ApiError, request_id};
 pub use fetch::{FetchOptions, Fetcher, Page};
 pub use frame::{Frame, Framer, Framing, MAX_LINE, NdjsonFramer, SseFramer};
 pub use guard::is_public;
 pub use multipart::Form;
+pub use options::ClientOptions;
 pub use request::Request;
 pub use retry::{RetryPolicy, is_retryable, retry_after};
 pub use transport::{ConnectOptions, Reply, ReqwestTransport, Transport};

@@ -149,10 +149,13 @@ impl Request {
         self.secrets.iter().map(String::as_str).collect()
     }
 
-    /// Returns the address without secrets, for people.
+    /// Returns the address without secrets, user name and password, for people.
     #[must_use]
     pub fn shown_url(&self) -> Cow<'_, str> {
-        redact_exact(&self.url, &self.secrets())
+        match without_userinfo(&self.url) {
+            Cow::Borrowed(url) => redact_exact(url, &self.secrets()),
+            Cow::Owned(url) => redact_exact(&url, &self.secrets()).into_owned().into(),
+        }
     }
 
     /// Returns an error about this request, free of its secrets.
@@ -160,6 +163,19 @@ impl Request {
         Error::new(kind, message)
             .with_provider(self.provider.clone())
             .mask(&self.secrets())
+    }
+}
+
+/// Masks user name and password of an address.
+pub(crate) fn without_userinfo(url: &str) -> Cow<'_, str> {
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) => (&url[..scheme.len() + 3], rest),
+        None => ("", url),
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    match authority.rfind('@') {
+        Some(at) => format!("{scheme}[redacted]@{}", &rest[at + 1..]).into(),
+        None => url.into(),
     }
 }
 
@@ -206,5 +222,19 @@ mod tests {
         }
         let bad = Request::get("x").with_secret_header("x-key", "", "line\nbreak");
         assert!(!bad.unwrap_err().to_string().contains("break"));
+    }
+    #[test]
+    fn user_names_and_passwords_are_not_shown() {
+        for (url, shown) in [
+            (
+                "https://u:hunter2@x.test/v1",
+                "https://[redacted]@x.test/v1",
+            ),
+            ("http://u:p@ss@x.test", "http://[redacted]@x.test"),
+            ("https://x.test/a@b?c=@d", "https://x.test/a@b?c=@d"),
+            ("u:hunter2@proxy:8080", "[redacted]@proxy:8080"),
+        ] {
+            assert_eq!(Request::get(url).shown_url(), shown);
+        }
     }
 }

@@ -11,7 +11,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use ropewalk_core::{Error, ErrorKind, Result, async_trait};
 use serde_json::Value;
 
-use crate::client::{Client, ClientOptions};
+use crate::client::Client;
+use crate::options::ClientOptions;
 use crate::request::Request;
 use crate::transport::{Reply, Transport};
 

@@ -13,7 +13,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use ropewalk_core::{Error, ErrorKind, Result, async_trait};
 
 use crate::guard::is_public;
-use crate::request::Request;
+use crate::request::{Request, without_userinfo};
 
 /// A reply whose body has not been read.
 pub struct Reply {
@@ -57,8 +57,8 @@ pub trait Transport: Send + Sync {
     async fn send(&self, request: &Request) -> Result<Reply>;
 }
 
-/// How [`ReqwestTransport`] connects.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// How [`ReqwestTransport`] connects. `Debug` shows no password of a proxy.
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnectOptions {
     /// Limit on making a connection; 10 s.
@@ -67,7 +67,8 @@ pub struct ConnectOptions {
     pub proxy: Option<String>,
     /// Whether the system's proxy settings count; yes.
     pub system_proxy: bool,
-    /// Whether only public addresses are connected to; no. See [`Fetcher`](crate::Fetcher).
+    /// Whether only public addresses are connected to; no. The system's proxy is then not used,
+    /// and no other may be set: it would connect on its own. See [`Fetcher`](crate::Fetcher).
     pub public_only: bool,
 }
 
@@ -82,6 +83,23 @@ impl Default for ConnectOptions {
     }
 }
 
+impl fmt::Debug for ConnectOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            connect_timeout,
+            proxy,
+            system_proxy,
+            public_only,
+        } = self;
+        f.debug_struct("ConnectOptions")
+            .field("connect_timeout", connect_timeout)
+            .field("proxy", &proxy.as_deref().map(without_userinfo))
+            .field("system_proxy", system_proxy)
+            .field("public_only", public_only)
+            .finish()
+    }
+}
+
 /// Sends with reqwest: HTTP/1 and 2, TLS, gzip, proxies. Redirects are not followed.
 #[derive(Clone)]
 pub struct ReqwestTransport {
@@ -93,8 +111,8 @@ impl ReqwestTransport {
     /// Creates a transport.
     ///
     /// # Errors
-    /// [`ErrorKind::Configuration`] for a proxy address that cannot be read, or when the
-    /// certificates of the system cannot.
+    /// [`ErrorKind::Configuration`] for a proxy address that cannot be read, a proxy together with
+    /// `public_only`, or when the certificates of the system cannot be read.
     pub fn new(options: &ConnectOptions) -> Result<Self> {
         let bad = |what: &str, e: &dyn fmt::Display| {
             Error::new(ErrorKind::Configuration, format!("{what}: {e}"))
@@ -105,6 +123,10 @@ impl ReqwestTransport {
             .user_agent(concat!("ropewalk/", env!("CARGO_PKG_VERSION")));
         if !options.system_proxy || options.public_only {
             builder = builder.no_proxy();
+        }
+        if options.public_only && options.proxy.is_some() {
+            let message = "a proxy connects to any address: leave it or `public_only` out";
+            return Err(Error::new(ErrorKind::Configuration, message));
         }
         if let Some(proxy) = &options.proxy {
             let proxy = reqwest::Proxy::all(proxy)
@@ -236,5 +258,29 @@ impl Resolve for PublicOnly {
             }
             Ok(Box::new(public.into_iter()) as Addrs)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_password_of_a_proxy_shows_nowhere() {
+        let mut options = ConnectOptions {
+            proxy: Some("http://user:hunter2@proxy.test:8080".into()),
+            ..ConnectOptions::default()
+        };
+        assert!(!format!("{options:?}").contains("hunter2"));
+        options.public_only = true;
+        let error = ReqwestTransport::new(&options).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+        options.public_only = false;
+        options.proxy = Some("http://user:hunter2@bad host".into());
+        let error = ReqwestTransport::new(&options).unwrap_err();
+        assert!(
+            !format!("{error} {error:?}").contains("hunter2"),
+            "{error:?}"
+        );
     }
 }

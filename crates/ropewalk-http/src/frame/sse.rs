@@ -1,6 +1,6 @@
 //! Server-sent events (WHATWG HTML, section 9.2 "Server-sent events").
 
-use ropewalk_core::Result;
+use ropewalk_core::{Error, ErrorKind, Result};
 
 use super::{Frame, Framer, Lines};
 
@@ -42,7 +42,7 @@ impl SseFramer {
         }
     }
 
-    /// Sets the longest line, in bytes.
+    /// Sets the longest line, and the longest event, in bytes.
     #[must_use]
     pub fn with_max_line(mut self, bytes: usize) -> Self {
         self.lines.max = bytes;
@@ -52,16 +52,13 @@ impl SseFramer {
 
 impl Framer for SseFramer {
     fn push(&mut self, bytes: &[u8], frames: &mut Vec<Frame>) -> Result<()> {
-        let event = &mut self.event;
-        self.lines.push(bytes, |line| {
-            event.line(line, frames);
-            Ok(())
-        })
+        let (event, max) = (&mut self.event, self.lines.max);
+        self.lines.push(bytes, |line| event.line(line, max, frames))
     }
 
     fn finish(&mut self, frames: &mut Vec<Frame>) -> Result<()> {
         if let Some(rest) = self.lines.rest() {
-            self.event.line(&rest, frames);
+            self.event.line(&rest, self.lines.max, frames)?;
         }
         self.event.dispatch(frames);
         Ok(())
@@ -69,13 +66,13 @@ impl Framer for SseFramer {
 }
 
 impl Event {
-    fn line(&mut self, mut line: &[u8], frames: &mut Vec<Frame>) {
+    fn line(&mut self, mut line: &[u8], max: usize, frames: &mut Vec<Frame>) -> Result<()> {
         if !std::mem::replace(&mut self.begun, true) {
             line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
         }
         if line.is_empty() {
             self.dispatch(frames);
-            return;
+            return Ok(());
         }
         let colon = line.iter().position(|b| *b == b':').unwrap_or(line.len());
         let (field, value) = line.split_at(colon);
@@ -83,6 +80,11 @@ impl Event {
         let value = value.strip_prefix(b" ").unwrap_or(value);
         match field {
             b"data" => {
+                // Lines without a blank one after them must not fill the memory.
+                if self.data.len() + value.len() > max {
+                    let message = format!("an event of the stream is longer than {max} bytes");
+                    return Err(Error::new(ErrorKind::Decode, message));
+                }
                 if std::mem::replace(&mut self.some, true) {
                     self.data.push(b'\n');
                 }
@@ -91,6 +93,7 @@ impl Event {
             b"event" => self.name = String::from_utf8_lossy(value).into_owned(),
             _ => {}
         }
+        Ok(())
     }
 
     fn dispatch(&mut self, frames: &mut Vec<Frame>) {

@@ -328,6 +328,17 @@ async fn a_stream_has_no_total_limit_but_an_idle_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_failure_whose_body_stands_still_is_that_failure() {
+    let stalls = Canned::error(401, &json!({"error": {"message": "no"}})).then_stall();
+    let double = Double::new([stalls]);
+    let started = tokio::time::Instant::now();
+    let error = client(&double).send(&request()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Authentication);
+    assert!(error.message().contains("no (HTTP 401)"), "{error}");
+    assert_eq!(started.elapsed().as_secs(), 10);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_whole_reply_has_a_total_limit_per_attempt() {
     let slow = Canned::json(&json!({"ok": 1})).slowly(Duration::from_secs(400));
     let double = Double::new(vec![slow; 3]);

@@ -99,6 +99,20 @@ fn long_lines_come_whole_up_to_the_limit() {
     }
 }
 
+#[test]
+fn an_event_that_never_ends_is_bounded() {
+    let mut framer = SseFramer::new().with_max_line(100);
+    let mut out = Vec::new();
+    let line = format!("data:{}\n", "x".repeat(24));
+    for _ in 0..4 {
+        framer.push(line.as_bytes(), &mut out).unwrap();
+    }
+    let error = framer.push(line.as_bytes(), &mut out).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Decode);
+    assert!(error.to_string().contains("100 bytes"), "{error}");
+    assert!(out.is_empty());
+}
+
 proptest! {
     #[test]
     fn chunking_changes_nothing(body in proptest::collection::vec(prop_oneof![
