@@ -2,6 +2,7 @@
 
 mod gate;
 mod moderation;
+mod phrases;
 mod quarantine;
 mod scan;
 
