@@ -21,7 +21,8 @@ pub struct PartialJsonError {
 /// The value only grows: objects get more members, lists more items, texts more characters.
 /// Numbers, `true`, `false` and `null` appear when they are complete, members when their value
 /// begins. The only exception is a key that occurs twice, where the last value counts, as in
-/// `serde_json`. Each byte is looked at once; a piece costs its length and the depth at its place.
+/// `serde_json`. Each byte is looked at once; a piece costs its length and that of the keys it
+/// stands under.
 ///
 /// ```
 /// use ropewalk_tools::PartialJson;
@@ -41,6 +42,9 @@ pub struct PartialJson {
     root: Option<Value>,
     /// The open lists and objects, outermost first; of objects the key whose value is being read.
     open: Vec<Open>,
+    /// While a piece is read: the values of `open` and the text that is being read, taken out of one
+    /// another so that the innermost is at hand.
+    path: Vec<Value>,
     state: State,
     /// The key, number or word being read.
     token: String,
@@ -114,17 +118,22 @@ impl PartialJson {
         if let Some(error) = &self.error {
             return Err(error.clone());
         }
+        self.take_apart();
         let mut rest = text;
-        while !rest.is_empty() {
+        let mut outcome = Ok(());
+        while !rest.is_empty() && outcome.is_ok() {
             match self.step(rest) {
                 Ok(length) => {
                     self.offset += length;
                     rest = &rest[length..];
                 }
-                Err(problem) => return self.fail(problem),
+                Err(problem) => outcome = self.fail(problem),
             }
         }
-        Ok(())
+        while !self.path.is_empty() {
+            self.put_back();
+        }
+        outcome
     }
 
     /// Returns what has been said so far; `None` before the beginning of a value.
@@ -153,11 +162,12 @@ impl PartialJson {
         if let Some(error) = self.error {
             return Err(error);
         }
-        if matches!(self.state, State::Token)
-            && let Err(problem) = self.end_token()
-        {
-            let offset = self.offset;
-            return Err(PartialJsonError { offset, problem });
+        if matches!(self.state, State::Token) {
+            self.take_apart();
+            if let Err(problem) = self.end_token() {
+                let offset = self.offset;
+                return Err(PartialJsonError { offset, problem });
+            }
         }
         match (self.state, self.root) {
             (State::Done, Some(value)) => Ok(value),
@@ -236,18 +246,18 @@ impl PartialJson {
     fn begin(&mut self, first: u8) -> Result<usize, &'static str> {
         match first {
             b'"' => {
-                self.put(Value::String(String::new()))?;
+                self.put_open(Value::String(String::new()))?;
                 self.state = State::Text {
                     key: false,
                     escape: Escape::No,
                 };
             }
             b'[' => {
-                self.put(Value::Array(Vec::new()))?;
+                self.put_open(Value::Array(Vec::new()))?;
                 self.enter(Open::List, State::FirstItem)?;
             }
             b'{' => {
-                self.put(Value::Object(Map::new()))?;
+                self.put_open(Value::Object(Map::new()))?;
                 self.enter(Open::Object(String::new()), State::FirstKey)?;
             }
             b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => {
@@ -270,6 +280,7 @@ impl PartialJson {
     }
 
     fn close(&mut self) {
+        self.put_back();
         self.open.pop();
         self.end_value();
     }
@@ -313,7 +324,10 @@ impl PartialJson {
                 }
                 self.state = State::Colon;
             }
-            Some(b'"') => self.end_value(),
+            Some(b'"') => {
+                self.put_back();
+                self.end_value();
+            }
             Some(b'\\') => {
                 self.state = State::Text {
                     key,
@@ -387,7 +401,7 @@ impl PartialJson {
             self.token.push_str(text);
             return Ok(());
         }
-        match self.at(self.open.len()) {
+        match self.path.last_mut() {
             Some(Value::String(value)) => {
                 value.push_str(text);
                 Ok(())
@@ -398,35 +412,59 @@ impl PartialJson {
 
     /// Puts a value where one is due.
     fn put(&mut self, value: Value) -> Step {
-        let Some(last) = self.open.len().checked_sub(1) else {
-            self.root = Some(value);
-            return Ok(());
-        };
-        let key = match &mut self.open[last] {
-            Open::List => None,
-            Open::Object(key) => Some(key.clone()),
-        };
-        match (self.at(last), key) {
+        match (self.path.last_mut(), self.open.last()) {
+            (None, None) => self.root = Some(value),
             (Some(Value::Array(items)), _) => items.push(value),
-            (Some(Value::Object(members)), Some(key)) => {
-                members.insert(key, value);
+            (Some(Value::Object(members)), Some(Open::Object(key))) => {
+                members.insert(key.clone(), value);
             }
             _ => return Err("a value that has no place"),
         }
         Ok(())
     }
 
-    /// Returns the value inside of `depth` lists and objects.
-    fn at(&mut self, depth: usize) -> Option<&mut Value> {
-        let mut value = self.root.as_mut()?;
-        for open in &self.open[..depth] {
-            value = match (value, open) {
-                (Value::Array(items), Open::List) => items.last_mut()?,
-                (Value::Object(members), Open::Object(key)) => members.get_mut(key)?,
-                _ => return None,
-            };
+    /// Puts a value that is to grow; its place is held by null until it is put back.
+    fn put_open(&mut self, value: Value) -> Step {
+        self.put(Value::Null)?;
+        self.path.push(value);
+        Ok(())
+    }
+
+    /// Takes the values that still grow out of one another.
+    fn take_apart(&mut self) {
+        let in_text = matches!(self.state, State::Text { key: false, .. });
+        let mut value = self.root.as_mut();
+        for depth in 0..self.open.len() + usize::from(in_text) {
+            let taken = value.map(Value::take).unwrap_or_default();
+            self.path.push(taken);
+            let (parent, open) = (self.path.last_mut(), self.open.get(depth));
+            value = parent.zip(open).and_then(|(value, open)| open.place(value));
         }
-        Some(value)
+    }
+
+    /// Puts the innermost value that still grows back into the one around it.
+    fn put_back(&mut self) {
+        let Some(value) = self.path.pop() else {
+            return;
+        };
+        let place = match self.path.len().checked_sub(1) {
+            None => Some(self.root.get_or_insert_default()),
+            Some(around) => self.open[around].place(&mut self.path[around]),
+        };
+        if let Some(place) = place {
+            *place = value;
+        }
+    }
+}
+
+impl Open {
+    /// Returns the place inside of `value` where the value being read stands.
+    fn place<'v>(&self, value: &'v mut Value) -> Option<&'v mut Value> {
+        match (value, self) {
+            (Value::Array(items), Self::List) => items.last_mut(),
+            (Value::Object(members), Self::Object(key)) => members.get_mut(key),
+            _ => None,
+        }
     }
 }
 

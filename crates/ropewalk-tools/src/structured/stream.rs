@@ -38,6 +38,8 @@ pub struct ExtractStream<T> {
     reader: Reader,
     /// Position of the part that holds the value, when it is a tool call.
     call: Option<u32>,
+    /// What was told last.
+    told: Option<Value>,
     over: bool,
     kind: PhantomData<fn() -> T>,
 }
@@ -47,7 +49,7 @@ pub struct ExtractStream<T> {
 /// The value is asked for as [`extract`](ropewalk_core::ChatModelExt::extract) does, in the mode
 /// given. A stream cannot be asked again: a reply that does not fit is an error of kind
 /// [`Schema`](ropewalk_core::ErrorKind::Schema), after the partial values. Each partial value is a
-/// copy of what came, made when something came.
+/// copy of what came, made when that is more than before.
 ///
 /// ```
 /// use futures_util::StreamExt;
@@ -96,6 +98,7 @@ where
         plan,
         reader: Reader::default(),
         call: None,
+        told: None,
         over: false,
         kind: PhantomData,
     })
@@ -128,6 +131,11 @@ impl<T: DeserializeOwned> ExtractStream<T> {
             Some(field) => value.get(field)?,
             None => value,
         };
+        // Keys, white space and half of a number say nothing yet.
+        if self.told.as_ref() == Some(value) {
+            return None;
+        }
+        self.told = Some(value.clone());
         Some(Ok(Growing::Partial(value.clone())))
     }
 }

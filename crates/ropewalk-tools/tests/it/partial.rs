@@ -94,6 +94,14 @@ fn long_texts_are_read_once() {
         assert!(byte == 0 || json.value().is_some_and(Value::is_array));
     }
     assert_eq!(json.finish().unwrap().as_array().unwrap().len(), 20_001);
+
+    // Nor is a long key looked at for each value under it.
+    let key = "k".repeat(1 << 20);
+    let text = format!("{{\"{key}\": [{}\"\"]}}", "1, ".repeat(200_000));
+    let mut json = PartialJson::new();
+    json.push(&text).unwrap();
+    let value = json.finish().unwrap();
+    assert_eq!(value[&key].as_array().unwrap().len(), 200_001);
 }
 
 fn any_json() -> impl Strategy<Value = Value> {

@@ -62,10 +62,7 @@ fn a_value_grows_in_text_and_in_calls() {
         ExtractMode::Prompt,
     );
     let names: Vec<&str> = partial.iter().filter_map(|v| v["name"].as_str()).collect();
-    assert_eq!(
-        names,
-        ["Ada Lo", "Ada Lovelace", "Ada Lovelace", "Ada Lovelace"]
-    );
+    assert_eq!(names, ["Ada Lo", "Ada Lovelace", "Ada Lovelace"]);
     assert_eq!(
         partial.last(),
         Some(&json!({"name": "Ada Lovelace", "age": 36}))
@@ -99,6 +96,30 @@ fn a_value_grows_in_text_and_in_calls() {
     assert_eq!(partial.first(), Some(&json!([])));
     assert_eq!(partial.last(), Some(&json!(["a", "b"])));
     assert_eq!(done.unwrap(), ["a", "b"]);
+}
+
+#[test]
+fn each_step_of_a_growing_value_says_more() {
+    let reply = "Sure:\n{ \"items\" : [ ] , \"name\": \"A\\u00e9\",  \"age\": 36 }  \nDone {}.";
+    for chunk in 1..=reply.len() {
+        let model = ScriptedModel::new().reply(reply).with_chunk(chunk);
+        let (partial, done) = grow::<Person>(&model, ExtractMode::Prompt);
+        assert!(
+            partial.windows(2).all(|two| two[0] != two[1]),
+            "{chunk}: {partial:?}"
+        );
+        let whole = json!({"items": [], "name": "Aé", "age": 36});
+        assert_eq!(partial.last(), Some(&whole), "{chunk}");
+        assert_eq!(done.unwrap().name, "Aé");
+        if chunk == 1 {
+            assert_eq!(partial.len(), 6, "{partial:?}");
+        }
+    }
+    let items = json!({"value": ["a", ""]}).to_string();
+    let model = ScriptedModel::new().reply(&items).with_chunk(1);
+    let (partial, _) = grow::<Vec<String>>(&model, ExtractMode::Prompt);
+    let steps = [json!([]), json!([""]), json!(["a"]), json!(["a", ""])];
+    assert_eq!(partial, steps);
 }
 
 #[test]
