@@ -231,6 +231,26 @@ impl Error {
         self
     }
 
+    /// As [`with_source`](Self::with_source), for an error whose text the message ends with: the
+    /// chain goes on with what is below it, so that nothing is printed twice.
+    /// [`find_source`](Self::find_source) returns it all the same.
+    ///
+    /// ```
+    /// use std::error::Error as _;
+    /// use ropewalk_core::{Error, ErrorKind};
+    ///
+    /// let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+    /// let error = Error::new(ErrorKind::Tool, format!("`save` ended the run: {full}"));
+    /// let error = error.with_told_source(full);
+    /// assert!(error.source().is_none());
+    /// assert!(error.find_source::<std::io::Error>().is_some());
+    /// ```
+    #[must_use]
+    pub fn with_told_source(mut self, source: impl Into<BoxError>) -> Self {
+        self.source = Some(Box::new(Source::new(source.into(), true)));
+        self
+    }
+
     /// Masks secrets that are known exactly, by the rule of
     /// [`redact_exact`](crate::redact_exact): in the message, the HTTP reply (headers and body
     /// too) and the texts of the sources.

@@ -271,6 +271,13 @@ impl ChatRequest {
         self
     }
 
+    /// Sets [`Options::top_k`].
+    #[must_use]
+    pub fn top_k(mut self, k: u32) -> Self {
+        self.options.top_k = Some(k);
+        self
+    }
+
     /// Sets [`Options::max_tokens`].
     #[must_use]
     pub fn max_tokens(mut self, tokens: u32) -> Self {
@@ -310,6 +317,13 @@ impl ChatRequest {
     #[must_use]
     pub fn stop(mut self, text: impl Into<String>) -> Self {
         self.options.stop.push(text.into());
+        self
+    }
+
+    /// Sets [`Options::parallel_tool_calls`].
+    #[must_use]
+    pub fn parallel_tool_calls(mut self, several: bool) -> Self {
+        self.options.parallel_tool_calls = Some(several);
         self
     }
 

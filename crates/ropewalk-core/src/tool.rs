@@ -199,10 +199,34 @@ impl From<Value> for ToolOutput {
 
 /// Typed values of one run that tools need and the model never sees: credentials, database
 /// handles, the session. Clones share the values.
+///
+/// ```
+/// use ropewalk_core::{Extensions, ToolContext};
+///
+/// #[derive(Debug, PartialEq)]
+/// struct Customer(u32);
+///
+/// let context = ToolContext::default().with_extensions(Extensions::new().with(Customer(7)));
+/// assert_eq!(context.extensions.get::<Customer>(), Some(&Customer(7)));
+/// assert_eq!(context.extensions.get::<u32>(), None);
+/// ```
 #[derive(Clone, Default)]
 pub struct Extensions(Arc<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>);
 
 impl Extensions {
+    /// Creates them without values.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Stores a value, as [`insert`](Self::insert) does.
+    #[must_use]
+    pub fn with<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.insert(value);
+        self
+    }
+
     /// Stores a value; one per type, the last wins. Clones made before do not get it.
     pub fn insert<T: Send + Sync + 'static>(&mut self, value: T) {
         Arc::make_mut(&mut self.0).insert(TypeId::of::<T>(), Arc::new(value));
