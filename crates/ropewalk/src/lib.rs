@@ -10,7 +10,6 @@
 //! | `providers` | `providers`, `http` | APIs: OpenAI, Anthropic, Gemini, Ollama and compatible servers |
 //! | `tools` | `tools` | tool sets, `#[tool]`, typed replies |
 //! | `agents` | `agents` | prompts, typed steps, memory, the agent loop |
-//! | `web`, `sqlite`, `openapi`, `mcp` | `tools` | tools that fetch and look up, tools of OpenAPI documents, MCP |
 //! | `redb` | `agents` | conversations in an embedded database |
 //! | `gguf` | `gguf` | GGUF files, read and written |
 //! | `kernels` | `kernels` | CPU kernels and the thread pool |
@@ -19,7 +18,8 @@
 //! | `bedrock`, `vertex`, `tiktoken` | in `providers` | Amazon Bedrock, Vertex AI, tokens of OpenAI's models |
 //! | `web`, `sqlite`, `openapi`, `mcp`, `regex` | in `tools` | built-in tools, tools from documents and servers |
 //! | `rustls` (default), `native-tls` | in `http` | TLS |
-//! | `full` | all | every portable feature |
+//! | `testing` | in `core`, `http` | models, tools and servers that answer from a script; conformance suites |
+//! | `full` | all | every portable feature: all of these but `native-tls` |
 //!
 //! Code is written against [`core::ChatModel`], so it does not change when the model does:
 //!
@@ -89,6 +89,9 @@ pub use ropewalk_train as train;
 mod documents {
     #[doc = include_str!("../../../README.md")]
     struct Readme;
+
+    #[doc = include_str!("../README.md")]
+    struct CrateReadme;
 
     #[doc = include_str!("../../../docs/guide/01-local-model.md")]
     struct LocalModelGuide;
