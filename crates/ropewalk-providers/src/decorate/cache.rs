@@ -1,6 +1,6 @@
 //! Answering equal requests from memory or disk.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use ropewalk_core::{
     Capabilities, ChatModel, ChatRequest, ChatResponse, ChatStream, Error, ErrorKind, FinishReason,
-    Result, async_trait,
+    Result, Warning, async_trait,
 };
 use tokio::time::Instant;
 
-use super::record::{fingerprint, write_atomically};
+use super::record::{fingerprint, on_finish, write_atomically};
 
 /// Keeps replies under a key.
 pub trait CacheStore: Send + Sync {
@@ -40,7 +40,25 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct Kept {
     replies: HashMap<String, (ChatResponse, Instant, u64)>,
+    /// The keys by their last use, counted up.
+    order: BTreeMap<u64, String>,
     uses: u64,
+}
+
+impl Kept {
+    fn remove(&mut self, key: &str) {
+        if let Some((_, _, used)) = self.replies.remove(key) {
+            self.order.remove(&used);
+        }
+    }
+
+    fn keep(&mut self, key: &str, response: ChatResponse, since: Instant) {
+        self.remove(key);
+        self.uses += 1;
+        self.order.insert(self.uses, key.to_owned());
+        let entry = (response, since, self.uses);
+        self.replies.insert(key.to_owned(), entry);
+    }
 }
 
 impl MemoryStore {
@@ -65,29 +83,25 @@ impl MemoryStore {
 impl CacheStore for MemoryStore {
     fn get(&self, key: &str) -> Result<Option<ChatResponse>> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.uses += 1;
-        let uses = kept.uses;
-        let Some((reply, since, used)) = kept.replies.get_mut(key) else {
+        let Some((reply, since, _)) = kept.replies.get(key) else {
             return Ok(None);
         };
+        let (reply, since) = (reply.clone(), *since);
         if self.lifetime.is_some_and(|l| since.elapsed() > l) {
-            kept.replies.remove(key);
+            kept.remove(key);
             return Ok(None);
         }
-        *used = uses;
-        Ok(Some(reply.clone()))
+        kept.keep(key, reply.clone(), since);
+        Ok(Some(reply))
     }
 
     fn put(&self, key: &str, response: &ChatResponse) -> Result<()> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.uses += 1;
-        let entry = (response.clone(), Instant::now(), kept.uses);
-        kept.replies.insert(key.to_owned(), entry);
-        if kept.replies.len() > self.capacity {
-            let oldest = kept.replies.iter().min_by_key(|(_, (_, _, used))| *used);
-            if let Some(key) = oldest.map(|(key, _)| key.clone()) {
-                kept.replies.remove(&key);
-            }
+        kept.keep(key, response.clone(), Instant::now());
+        while kept.replies.len() > self.capacity
+            && let Some((_, oldest)) = kept.order.pop_first()
+        {
+            kept.replies.remove(&oldest);
         }
         Ok(())
     }
@@ -139,9 +153,11 @@ impl CacheStore for DirStore {
 
 /// Answers equal requests to one model with the reply it gave before.
 ///
-/// Two requests are equal when all that is sent is: messages, tools, options, format, extra fields.
-/// Only replies that ended by themselves or with tool calls are kept. A kept reply says so by
-/// [`Timing::attempts`](ropewalk_core::Timing::attempts) 0; a stream replays it. Put a
+/// Two requests are equal when all that is sent is: provider, model, messages, tools, options,
+/// format, extra fields. Servers that share a provider's name and a model's need stores of their
+/// own. Only replies that ended by themselves or with tool calls are kept. A kept reply says so by
+/// [`Timing::attempts`](ropewalk_core::Timing::attempts) 0; a stream replays it. Equal requests at
+/// the same time all ask. A reply that cannot be kept is given out with a warning. Put a
 /// [`Metered`](super::Metered) inside, not around, so that kept replies cost nothing.
 #[derive(Clone)]
 pub struct Cache<M> {
@@ -161,12 +177,27 @@ impl<M: ChatModel> Cache<M> {
         fingerprint(self.provider(), self.model(), request)
     }
 
-    fn kept(&self, key: &str) -> Result<Option<ChatResponse>> {
-        let mut reply = self.store.get(key)?;
-        if let Some(reply) = &mut reply {
-            reply.timing = ropewalk_core::Timing::default();
+    /// Returns the reply that is kept, in the form that is asked for.
+    fn kept(&self, key: &str, request: &ChatRequest) -> Result<Option<ChatResponse>> {
+        let Some(mut reply) = self.store.get(key)? else {
+            return Ok(None);
+        };
+        if request.keep_raw && reply.raw.is_none() {
+            return Ok(None);
         }
-        Ok(reply)
+        reply.raw = reply.raw.filter(|_| request.keep_raw);
+        reply.timing = ropewalk_core::Timing::default();
+        Ok(Some(reply))
+    }
+}
+
+/// Keeps a reply that is worth it. One that cannot be kept is an answer all the same.
+fn keep(store: &dyn CacheStore, key: &str, reply: &mut ChatResponse) {
+    if worth_keeping(reply)
+        && let Err(error) = store.put(key, reply)
+    {
+        let reason = format!("the reply is not kept: {}", error.message());
+        reply.warnings.push(Warning::new("cache", reason));
     }
 }
 
@@ -193,31 +224,26 @@ impl<M: ChatModel> ChatModel for Cache<M> {
 
     async fn chat(&self, request: &ChatRequest) -> Result<ChatResponse> {
         let key = self.key(request)?;
-        if let Some(reply) = self.kept(&key)? {
+        if let Some(reply) = self.kept(&key, request)? {
             return Ok(reply);
         }
-        let reply = self.model.chat(request).await?;
-        if worth_keeping(&reply) {
-            self.store.put(&key, &reply)?;
-        }
+        let mut reply = self.model.chat(request).await?;
+        keep(&*self.store, &key, &mut reply);
         Ok(reply)
     }
 
     async fn stream(&self, request: &ChatRequest) -> Result<ChatStream> {
         let key = self.key(request)?;
-        if let Some(reply) = self.kept(&key)? {
+        if let Some(reply) = self.kept(&key, request)? {
             return Ok(ChatStream::from_response(reply));
         }
         let stream = self.model.stream(request).await?;
         let store = Arc::clone(&self.store);
-        Ok(super::record::on_finish(
-            stream,
-            self,
-            move |reply| match worth_keeping(reply) {
-                true => store.put(&key, reply),
-                false => Ok(()),
-            },
-        ))
+        let act = move |reply: &mut ChatResponse| {
+            keep(&*store, &key, reply);
+            Ok(())
+        };
+        Ok(on_finish(stream, self, act))
     }
 
     async fn count_tokens(&self, request: &ChatRequest) -> Result<Option<u64>> {

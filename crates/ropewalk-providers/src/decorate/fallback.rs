@@ -12,6 +12,9 @@ use tokio::time::Instant;
 
 use super::peek::{Opening, open};
 
+/// Longest time for which a model is left out, whatever its provider asks for: a day.
+const LONGEST_REST: Duration = Duration::from_secs(86_400);
+
 type Decide = Arc<dyn Fn(&Error) -> bool + Send + Sync>;
 type Accept = Arc<dyn Fn(&ChatResponse) -> bool + Send + Sync>;
 
@@ -19,7 +22,7 @@ type Accept = Arc<dyn Fn(&ChatResponse) -> bool + Send + Sync>;
 ///
 /// A stream moves on only until the first visible piece: what was seen cannot be unsaid. The reply
 /// names the model that answered. When all fail, the error has the kind of the last failure and
-/// lists them all.
+/// lists them all; how long to wait and what had come are the last one's.
 #[derive(Clone)]
 pub struct Fallback {
     models: Vec<DynChatModel>,
@@ -70,7 +73,7 @@ impl Fallback {
     }
 
     /// Leaves a model that failed with a retryable error out for this long, or for as long as its
-    /// provider asked, if all the others are not left out, too.
+    /// provider asked, if all the others are not left out, too. A day is the most.
     #[must_use]
     pub fn with_cooldown(mut self, rest: Duration) -> Self {
         self.cooldown = Some(rest);
@@ -93,7 +96,8 @@ impl Fallback {
         };
         let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
         resting.resize(self.models.len(), None);
-        resting[at] = Some(Instant::now() + error.retry_after().unwrap_or(rest));
+        let rest = error.retry_after().unwrap_or(rest).min(LONGEST_REST);
+        resting[at] = Some(Instant::now() + rest);
     }
 
     fn refused(response: ChatResponse) -> Error {
@@ -120,9 +124,17 @@ impl Failures {
         let lines: Vec<String> = self.0.iter().map(|(m, e)| format!("{m}: {e}")).collect();
         let message = format!("all {} models failed: {}", lines.len(), lines.join("; "));
         match self.0.pop() {
-            Some((_, last)) => Error::new(last.kind(), message)
-                .with_retryable(last.is_retryable())
-                .with_source(last),
+            Some((_, last)) => {
+                let mut error =
+                    Error::new(last.kind(), message).with_retryable(last.is_retryable());
+                if let Some(wait) = last.retry_after() {
+                    error = error.with_retry_after(wait);
+                }
+                if let Some(partial) = last.partial() {
+                    error = error.with_partial(partial.clone());
+                }
+                error.with_source(last)
+            }
             None => Error::new(ErrorKind::Configuration, "there is no model to ask"),
         }
     }

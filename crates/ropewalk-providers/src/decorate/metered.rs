@@ -20,21 +20,23 @@ pub struct Totals {
     pub calls: u64,
     /// Calls that failed.
     pub errors: u64,
-    /// Tokens of the answered calls.
+    /// Calls and streams that were dropped before their end: nobody knows what they cost.
+    pub dropped: u64,
+    /// Tokens of the answered calls, and of failed ones as far as they came to be known.
     pub usage: Usage,
     /// US dollars of the calls whose price is known.
     pub cost: f64,
-    /// Answered calls whose price is not known; the real cost is higher if there are any.
+    /// Calls with tokens whose price is not known; the real cost is higher if there are any.
     pub unpriced: u64,
     /// Time of the answered calls, added up.
     pub time: Duration,
 }
 
 impl Totals {
-    /// Returns the cost in US cents, or `None` when some call has no known price.
+    /// Returns the cost in US cents, or `None` when some call has no known price or was dropped.
     #[must_use]
     pub fn cents(&self) -> Option<f64> {
-        (self.unpriced == 0).then_some(self.cost * 100.0)
+        (self.unpriced == 0 && self.dropped == 0).then_some(self.cost * 100.0)
     }
 }
 
@@ -61,7 +63,8 @@ impl Meter {
     }
 
     /// Refuses calls with [`ErrorKind::QuotaExceeded`] once this many US dollars are spent. The
-    /// call that crosses the line is still answered.
+    /// calls that cross the line are still answered: as many as run at that moment. Calls whose
+    /// cost is not known ([`Totals::unpriced`], [`Totals::dropped`]) do not count.
     #[must_use]
     pub fn with_budget(mut self, dollars: f64) -> Self {
         self.budget = Some(dollars);
@@ -101,18 +104,56 @@ impl Meter {
     }
 
     fn count(&self, result: Result<&ChatResponse, &Error>, time: Duration) {
-        let cost = result.ok().map(|r| self.cost_of(r));
-        let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
-        let Ok(response) = result else {
-            totals.errors += 1;
-            return;
+        let reply = match result {
+            Ok(response) => Some(response),
+            // What came before a failure is paid for, too.
+            Err(error) => error.partial().filter(|p| p.usage != Usage::default()),
         };
-        totals.calls += 1;
-        totals.usage += response.usage;
-        totals.time += time;
-        match cost.flatten() {
-            Some(cost) => totals.cost += cost,
-            None => totals.unpriced += 1,
+        let cost = reply.map(|r| self.cost_of(r));
+        let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
+        match result {
+            Ok(_) => {
+                totals.calls += 1;
+                totals.time += time;
+            }
+            Err(_) => totals.errors += 1,
+        }
+        totals.usage += reply.map(|r| r.usage).unwrap_or_default();
+        match cost {
+            Some(Some(cost)) => totals.cost += cost,
+            Some(None) => totals.unpriced += 1,
+            None => {}
+        }
+    }
+
+    fn watch(&self) -> Watch {
+        Watch {
+            meter: self.clone(),
+            started: Instant::now(),
+            over: false,
+        }
+    }
+}
+
+/// Sees to it that a call is counted once, however it ends.
+struct Watch {
+    meter: Meter,
+    started: Instant,
+    over: bool,
+}
+
+impl Watch {
+    fn ends(&mut self, result: Result<&ChatResponse, &Error>) {
+        self.over = true;
+        self.meter.count(result, self.started.elapsed());
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if !self.over {
+            let totals = self.meter.totals.lock();
+            totals.unwrap_or_else(PoisonError::into_inner).dropped += 1;
         }
     }
 }
@@ -156,26 +197,25 @@ impl<M: ChatModel> ChatModel for Metered<M> {
 
     async fn chat(&self, request: &ChatRequest) -> Result<ChatResponse> {
         self.meter.admit()?;
-        let started = Instant::now();
+        let mut watch = self.meter.watch();
         let result = self.model.chat(request).await;
-        self.meter.count(result.as_ref(), started.elapsed());
+        watch.ends(result.as_ref());
         result
     }
 
     async fn stream(&self, request: &ChatRequest) -> Result<ChatStream> {
         self.meter.admit()?;
-        let started = Instant::now();
+        let mut watch = self.meter.watch();
         let stream = match self.model.stream(request).await {
             Ok(stream) => stream,
             Err(error) => {
-                self.meter.count(Err(&error), started.elapsed());
+                watch.ends(Err(&error));
                 return Err(error);
             }
         };
-        let meter = self.meter.clone();
         let events = stream.inspect(move |event| match event {
-            Ok(StreamEvent::Finished(response)) => meter.count(Ok(response), started.elapsed()),
-            Err(error) => meter.count(Err(error), started.elapsed()),
+            Ok(StreamEvent::Finished(response)) => watch.ends(Ok(response)),
+            Err(error) => watch.ends(Err(error)),
             Ok(_) => {}
         });
         let (provider, model) = (self.provider().to_owned(), self.model().to_owned());

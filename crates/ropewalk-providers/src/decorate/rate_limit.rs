@@ -1,7 +1,7 @@
 //! Keeping below a provider's limits.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -9,21 +9,22 @@ use ropewalk_core::{
     Capabilities, CharsPerToken, ChatModel, ChatRequest, ChatResponse, ChatStream, Error,
     ErrorKind, Result, StreamEvent, TokenCounter, Usage, async_trait,
 };
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout};
 
 /// Waits before each call until requests per minute, tokens per minute and the number of calls at
 /// the same time are below their limits. Calls are served in the order they came. Clones share the
 /// limits.
 ///
 /// Tokens are estimated before a call (from the text, plus `max_tokens`) and put right by its
-/// usage. The buckets hold a minute's worth at the start, so a burst goes through at once.
+/// usage; a call that fails or is dropped keeps its estimate, since the provider may have counted
+/// it. The buckets hold a minute's worth at the start, so a burst goes through at once.
 #[derive(Clone)]
 pub struct RateLimit<M> {
     model: M,
     counter: Arc<dyn TokenCounter>,
-    requests: Option<Arc<Mutex<Bucket>>>,
-    tokens: Option<Arc<Mutex<Bucket>>>,
+    requests: Option<Arc<Bucket>>,
+    tokens: Option<Arc<Bucket>>,
     calls: Option<Arc<Semaphore>>,
 }
 
@@ -32,38 +33,75 @@ pub struct RateLimit<M> {
 struct Bucket {
     capacity: f64,
     per_second: f64,
-    level: f64,
+    /// Held by whoever waits, so that calls are served in order. Putting the level right does not
+    /// wait for it.
+    turn: tokio::sync::Mutex<()>,
+    level: Mutex<Level>,
+    /// Something was given back.
+    refilled: Notify,
+}
+
+#[derive(Debug)]
+struct Level {
+    amount: f64,
     filled: Instant,
 }
 
 impl Bucket {
-    fn per_minute(amount: u32) -> Arc<Mutex<Self>> {
+    fn per_minute(amount: u32) -> Arc<Self> {
         let amount = f64::from(amount.max(1));
-        Arc::new(Mutex::new(Self {
+        Arc::new(Self {
             capacity: amount,
             per_second: amount / 60.0,
-            level: amount,
-            filled: Instant::now(),
-        }))
+            turn: tokio::sync::Mutex::default(),
+            level: Mutex::new(Level {
+                amount,
+                filled: Instant::now(),
+            }),
+            refilled: Notify::new(),
+        })
     }
 
-    fn fill(&mut self) {
+    /// Returns the level as it is now.
+    fn filled(&self) -> MutexGuard<'_, Level> {
+        let mut level = self.level.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        let since = now.duration_since(self.filled).as_secs_f64();
-        self.level = (self.level + since * self.per_second).min(self.capacity);
-        self.filled = now;
+        let since = now.duration_since(level.filled).as_secs_f64();
+        level.amount = (level.amount + since * self.per_second).min(self.capacity);
+        level.filled = now;
+        level
     }
 
-    /// Takes an amount, waiting for it. More than the bucket holds waits for a full one.
-    async fn take(&mut self, amount: f64) {
+    /// Takes an amount, or returns how long to wait for it. More than the bucket holds needs a full
+    /// one.
+    fn try_take(&self, amount: f64) -> Result<(), Duration> {
         let wanted = amount.min(self.capacity);
-        self.fill();
-        while self.level < wanted {
-            let wait = (wanted - self.level) / self.per_second;
-            tokio::time::sleep(Duration::from_secs_f64(wait.max(0.001))).await;
-            self.fill();
+        let mut level = self.filled();
+        if level.amount < wanted {
+            let wait = (wanted - level.amount) / self.per_second;
+            return Err(Duration::from_secs_f64(wait.max(0.001)));
         }
-        self.level -= amount;
+        level.amount -= amount;
+        Ok(())
+    }
+
+    /// Takes an amount, waiting for it. Dropping this takes nothing.
+    async fn take(&self, amount: f64) {
+        let _turn = self.turn.lock().await;
+        while let Err(wait) = self.try_take(amount) {
+            // A call that used less than its estimate lets this one go earlier.
+            timeout(wait, self.refilled.notified()).await.ok();
+        }
+    }
+
+    /// Puts an estimate right.
+    fn settle(&self, estimate: f64, usage: &Usage) {
+        if let Some(used) = usage.total_tokens() {
+            let used = f64::from(u32::try_from(used).unwrap_or(u32::MAX));
+            let mut level = self.filled();
+            level.amount = (level.amount + estimate - used).min(self.capacity);
+            self.refilled.notify_one();
+        }
     }
 }
 
@@ -120,7 +158,7 @@ impl<M: ChatModel> RateLimit<M> {
             None => None,
         };
         if let Some(requests) = &self.requests {
-            requests.lock().await.take(1.0).await;
+            requests.take(1.0).await;
         }
         let mut estimate = 0.0;
         if let Some(tokens) = &self.tokens {
@@ -128,18 +166,9 @@ impl<M: ChatModel> RateLimit<M> {
             let prompt = u32::try_from(prompt).unwrap_or(u32::MAX);
             let reply = request.options.max_tokens.unwrap_or(0);
             estimate = f64::from(prompt) + f64::from(reply);
-            tokens.lock().await.take(estimate).await;
+            tokens.take(estimate).await;
         }
         Ok((permit, estimate))
-    }
-}
-
-/// Puts an estimate right.
-async fn settle(tokens: Option<&Arc<Mutex<Bucket>>>, estimate: f64, usage: &Usage) {
-    if let (Some(tokens), Some(used)) = (tokens, usage.total_tokens()) {
-        let used = f64::from(u32::try_from(used).unwrap_or(u32::MAX));
-        let mut bucket = tokens.lock().await;
-        bucket.level = (bucket.level + estimate - used).min(bucket.capacity);
     }
 }
 
@@ -160,8 +189,8 @@ impl<M: ChatModel> ChatModel for RateLimit<M> {
     async fn chat(&self, request: &ChatRequest) -> Result<ChatResponse> {
         let (permit, estimate) = self.enter(request).await?;
         let result = self.model.chat(request).await;
-        if let Ok(response) = &result {
-            settle(self.tokens.as_ref(), estimate, &response.usage).await;
+        if let (Ok(response), Some(tokens)) = (&result, &self.tokens) {
+            tokens.settle(estimate, &response.usage);
         }
         drop(permit);
         result
@@ -177,11 +206,11 @@ impl<M: ChatModel> ChatModel for RateLimit<M> {
         let events =
             futures_util::stream::unfold(state, move |(mut stream, permit, tokens)| async move {
                 let event = stream.next().await?;
-                let mut permit = permit;
-                if let Ok(StreamEvent::Finished(response)) = &event {
-                    settle(tokens.as_ref(), estimate, &response.usage).await;
-                    permit = None;
+                if let (Ok(StreamEvent::Finished(response)), Some(tokens)) = (&event, &tokens) {
+                    tokens.settle(estimate, &response.usage);
                 }
+                let over = matches!(event, Ok(StreamEvent::Finished(_)) | Err(_));
+                let permit = permit.filter(|_| !over);
                 Some((event, (stream, permit, tokens)))
             });
         Ok(ChatStream::from_events(provider, model, events))

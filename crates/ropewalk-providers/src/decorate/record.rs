@@ -13,6 +13,7 @@ use ropewalk_core::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 /// One line of a recording.
 #[derive(Debug, Serialize, Deserialize)]
@@ -24,22 +25,16 @@ struct Exchange {
     response: ChatResponse,
 }
 
-/// Returns a name for all that a request sends to a model, equal for equal requests: 32 hexadecimal
-/// digits of two 64-bit FNV-1a hashes (Fowler, Noll, Vo) of its JSON.
+/// Returns a name for all that a request sends to a model, equal for equal requests alone: the
+/// SHA-256 of its JSON, in hexadecimal digits. Who shares a cache with others must not be able to
+/// make a request with the name of another.
 pub(super) fn fingerprint(provider: &str, model: &str, request: &ChatRequest) -> Result<String> {
     let mut request = request.clone();
     (request.timeout, request.keep_raw) = (None, false);
-    let value = serde_json::to_value((provider, model, &request))
+    let text = serde_json::to_string(&(provider, model, &request))
         .map_err(|e| Error::from_error(ErrorKind::InvalidRequest, e))?;
-    let text = value.to_string();
-    let hash = |start: u64, bytes: &mut dyn Iterator<Item = u8>| {
-        bytes.fold(start, |h, b| {
-            (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
-        })
-    };
-    let forwards = hash(0xcbf2_9ce4_8422_2325, &mut text.bytes());
-    let backwards = hash(forwards, &mut text.bytes().rev());
-    Ok(format!("{forwards:016x}{backwards:016x}"))
+    let digest = Sha256::digest(text.as_bytes());
+    Ok(digest.iter().map(|b| format!("{b:02x}")).collect())
 }
 
 /// Writes beside the file and renames, so that readers see all of it or nothing.
@@ -62,12 +57,12 @@ pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()>
 pub(super) fn on_finish(
     stream: ChatStream,
     model: &dyn ChatModel,
-    act: impl Fn(&ChatResponse) -> Result<()> + Send + Sync + 'static,
+    act: impl Fn(&mut ChatResponse) -> Result<()> + Send + Sync + 'static,
 ) -> ChatStream {
     let (provider, name) = (model.provider().to_owned(), model.model().to_owned());
     let events = stream.map(move |event| match event {
-        Ok(StreamEvent::Finished(response)) => {
-            act(&response)?;
+        Ok(StreamEvent::Finished(mut response)) => {
+            act(&mut response)?;
             Ok(StreamEvent::Finished(response))
         }
         event => event,
@@ -159,7 +154,7 @@ impl<M: ChatModel> ChatModel for Record<M> {
     async fn stream(&self, request: &ChatRequest) -> Result<ChatStream> {
         let write = self.writer(request)?;
         let stream = self.model.stream(request).await?;
-        Ok(on_finish(stream, self, write))
+        Ok(on_finish(stream, self, move |response| write(response)))
     }
 
     async fn count_tokens(&self, request: &ChatRequest) -> Result<Option<u64>> {

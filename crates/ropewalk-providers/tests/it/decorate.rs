@@ -10,7 +10,8 @@ use ropewalk_core::{
     StreamEvent, Usage, WireDelta,
 };
 use ropewalk_providers::{
-    Cache, DirStore, Fallback, MemoryStore, Meter, Price, PriceTable, RateLimit, Record, Replay,
+    Cache, CacheStore, DirStore, Fallback, MemoryStore, Meter, Price, PriceTable, RateLimit,
+    Record, Replay,
 };
 
 fn failing(kind: ErrorKind) -> ScriptedModel {
@@ -139,6 +140,31 @@ async fn a_failed_model_rests() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_wait_of_any_length_is_survived() {
+    let first = ScriptedModel::respond_with(|_| {
+        let error = Error::new(ErrorKind::RateLimited, "slow down");
+        Err(error.with_retry_after(Duration::from_secs(u64::MAX)))
+    });
+    let chain = Fallback::new(first)
+        .or(answering("here"))
+        .with_cooldown(Duration::MAX);
+    assert_eq!(chain.ask("hi").await.unwrap(), "here");
+}
+
+#[tokio::test]
+async fn the_last_failure_says_how_long_to_wait() {
+    let second = ScriptedModel::respond_with(|_| {
+        let partial = ChatResponse::new("b", "second", Message::assistant("ha"));
+        let error = Error::new(ErrorKind::RateLimited, "slow down").with_partial(partial);
+        Err(error.with_retry_after(Duration::from_secs(7)))
+    });
+    let chain = Fallback::new(failing(ErrorKind::Server)).or(second);
+    let error = chain.ask("hi").await.unwrap_err();
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
+    assert_eq!(error.partial().unwrap().text(), "ha");
+}
+
+#[tokio::test(start_paused = true)]
 async fn requests_per_minute_are_kept_in_order() {
     let model = RateLimit::new(answering("ok")).requests_per_minute(60);
     let started = tokio::time::Instant::now();
@@ -197,6 +223,61 @@ async fn calls_at_the_same_time_are_bounded() {
     assert!(!waiting.is_finished());
     drop(held);
     assert_eq!(waiting.await.unwrap().unwrap(), "ok");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_stream_makes_room_at_once() {
+    let error = || Error::new(ErrorKind::Connection, "reset");
+    let model = ScriptedModel::new()
+        .breaks_after([WireDelta::text("ha")], error())
+        .reply("ok");
+    let model = RateLimit::new(model).concurrent(1);
+    let mut failed = model.ask_stream("hi").await.unwrap();
+    while let Some(event) = failed.next().await {
+        if event.is_err() {
+            break;
+        }
+    }
+    let second = tokio::time::timeout(Duration::from_secs(1), model.ask("hi"));
+    assert_eq!(second.await.unwrap().unwrap(), "ok");
+    drop(failed);
+}
+
+/// The first call takes the whole bucket by its estimate and uses little of it.
+#[tokio::test(start_paused = true)]
+async fn who_waits_holds_nobody_up() {
+    let model = ScriptedModel::respond_with(|_| {
+        let reply = ChatResponse::new("p", "m", Message::assistant("x"));
+        Ok(reply.with_usage(Usage::new(5, 5)))
+    });
+    let model = Arc::new(RateLimit::new(model).tokens_per_minute(600));
+    let large = || ChatRequest::from("hi").max_tokens(590);
+    let mut first = model.stream(&large()).await.unwrap();
+    let other = Arc::clone(&model);
+    let started = tokio::time::Instant::now();
+    let second = tokio::spawn(async move { other.chat(&large()).await });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    while let Some(event) = first.next().await {
+        event.unwrap();
+    }
+    assert_eq!(started.elapsed().as_secs(), 1, "the reply waits for no one");
+    second.await.unwrap().unwrap();
+    assert!(
+        started.elapsed() < Duration::from_secs(3),
+        "what was not used is given to who waits: {:?}",
+        started.elapsed()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_is_dropped_takes_nothing() {
+    let model = RateLimit::new(answering("ok")).requests_per_minute(1);
+    model.ask("hi").await.unwrap();
+    let gives_up = tokio::time::timeout(Duration::from_secs(10), model.ask("hi"));
+    assert!(gives_up.await.is_err());
+    let started = tokio::time::Instant::now();
+    model.ask("hi").await.unwrap();
+    assert_eq!(started.elapsed().as_secs(), 50);
 }
 
 #[tokio::test(start_paused = true)]
@@ -269,6 +350,80 @@ async fn cut_replies_are_not_kept_and_files_survive() {
     let error = other.ask("q").await.unwrap_err();
     assert!(error.to_string().contains("delete it"), "{error}");
     std::fs::remove_dir_all(dir).unwrap();
+}
+
+/// Can be read from, but not written to.
+struct Full;
+
+impl CacheStore for Full {
+    fn get(&self, _: &str) -> Result<Option<ChatResponse>, Error> {
+        Ok(None)
+    }
+
+    fn put(&self, _: &str, _: &ChatResponse) -> Result<(), Error> {
+        Err(Error::new(ErrorKind::Other, "the disk is full"))
+    }
+}
+
+#[tokio::test]
+async fn a_reply_that_cannot_be_kept_is_an_answer() {
+    let cached = Cache::new(answering("ok"), Full);
+    let request = ChatRequest::from("a");
+    let streamed = cached.stream(&request).await.unwrap().collect().await;
+    for reply in [cached.chat(&request).await, streamed] {
+        let reply = reply.unwrap();
+        assert_eq!(reply.text(), "ok");
+        assert!(
+            reply.warnings[0].to_string().contains("disk is full"),
+            "{:?}",
+            reply.warnings
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_raw_reply_is_there_when_asked_for() {
+    let model = Arc::new(ScriptedModel::respond_with(|request| {
+        let reply = ChatResponse::new("p", "m", Message::assistant("x"));
+        Ok(match request.keep_raw {
+            true => reply.with_raw(serde_json::json!({"id": 1})),
+            false => reply,
+        })
+    }));
+    let cached = Cache::new(Arc::clone(&model), MemoryStore::new(9));
+    let mut wants_raw = ChatRequest::from("a");
+    wants_raw.keep_raw = true;
+    let plain = ChatRequest::from("a");
+    assert_eq!(cached.chat(&plain).await.unwrap().raw, None);
+    assert!(cached.chat(&wants_raw).await.unwrap().raw.is_some());
+    assert!(cached.chat(&wants_raw).await.unwrap().raw.is_some());
+    assert_eq!(cached.chat(&plain).await.unwrap().raw, None);
+    assert_eq!(model.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn a_meter_counts_what_is_dropped_or_breaks() {
+    let broken = Error::new(ErrorKind::Connection, "reset");
+    let usage = WireDelta::Usage(Usage::new(1_000_000, 0));
+    let model = ScriptedModel::new()
+        .with_name("acme", "m1")
+        .reply("dropped")
+        .breaks_after([WireDelta::text("ha"), usage], broken);
+    let table = PriceTable::new().with("acme/m1", Price::new(1.0, 2.0));
+    let meter = Meter::new().with_pricing(Arc::new(table));
+    let metered = meter.on(model);
+    let mut stream = metered.ask_stream("a").await.unwrap();
+    stream.next().await.unwrap().unwrap();
+    assert_eq!(meter.totals().dropped, 0);
+    drop(stream);
+    let totals = meter.totals();
+    assert_eq!((totals.calls, totals.errors, totals.dropped), (0, 0, 1));
+    assert_eq!(totals.cents(), None);
+    let stream = metered.ask_stream("a").await.unwrap();
+    stream.collect().await.unwrap_err();
+    let totals = meter.totals();
+    assert_eq!((totals.calls, totals.errors, totals.dropped), (0, 1, 1));
+    assert_eq!((totals.cost, totals.usage), (1.0, Usage::new(1_000_000, 0)));
 }
 
 #[tokio::test]
