@@ -32,13 +32,15 @@
 //! ```
 
 mod openai;
+mod options;
 mod row;
 mod run;
 mod service;
 mod state;
 
 pub use openai::{BatchObject, Batches};
+pub use options::{BatchOptions, BatchSummary};
 pub use row::{BatchReply, BatchRow};
-pub use run::{BatchOptions, BatchRun, BatchSummary};
+pub use run::BatchRun;
 pub use service::{BatchLimits, BatchPhase, BatchService, BatchStatus, NewBatch, RowReply};
 pub use state::{BatchPart, BatchState, PartPhase};

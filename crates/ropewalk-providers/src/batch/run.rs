@@ -1,6 +1,8 @@
 //! A run: rows cut into batches, handed over, looked after, fetched, put in order.
 
-use std::collections::{HashMap, HashSet};
+mod replies;
+
+use std::collections::HashSet;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,79 +11,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use ropewalk_core::{Error, ErrorKind, Progress, ProgressEvent, Result, Warning};
-use serde_json::Value;
 
-use super::row::{BatchReply, BatchRow};
-use super::service::{BatchPhase, BatchService, NewBatch};
+use super::options::{BatchOptions, BatchSummary};
+use super::row::BatchRow;
+use super::service::{BatchPhase, BatchService, BatchStatus, NewBatch};
 use super::state::{BatchPart, BatchState, Fnv, PartPhase};
 use crate::resources::{Wait, atomic};
-
-/// How rows are handed over.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct BatchOptions {
-    /// Most rows of one batch; the provider's limit when `None` or larger.
-    pub max_rows: Option<usize>,
-    /// Most bytes of one batch; the provider's limit when `None` or larger.
-    pub max_bytes: Option<usize>,
-    /// Most batches at the same time; no limit when `None`. Providers limit the tokens that wait.
-    pub max_in_flight: Option<usize>,
-}
-
-impl BatchOptions {
-    /// Creates options with the provider's limits.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Sets the most rows of one batch.
-    #[must_use]
-    pub fn with_max_rows(mut self, rows: usize) -> Self {
-        self.max_rows = Some(rows.max(1));
-        self
-    }
-
-    /// Sets the most bytes of one batch.
-    #[must_use]
-    pub fn with_max_bytes(mut self, bytes: usize) -> Self {
-        self.max_bytes = Some(bytes);
-        self
-    }
-
-    /// Sets the most batches at the same time.
-    #[must_use]
-    pub fn with_max_in_flight(mut self, batches: usize) -> Self {
-        self.max_in_flight = Some(batches.max(1));
-        self
-    }
-}
-
-/// How a run is getting on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct BatchSummary {
-    /// Rows in all.
-    pub rows: u64,
-    /// Rows that were answered.
-    pub done: u64,
-    /// Rows that failed.
-    pub failed: u64,
-    /// Batches in all.
-    pub batches: usize,
-    /// Batches that are created.
-    pub created: usize,
-    /// Batches whose replies are here.
-    pub fetched: usize,
-}
-
-impl BatchSummary {
-    /// Returns whether all replies are here.
-    #[must_use]
-    pub fn is_over(&self) -> bool {
-        self.fetched == self.batches
-    }
-}
 
 /// Rows on their way through batches, with everything that is known of them in a directory.
 ///
@@ -265,7 +200,7 @@ impl BatchRun {
         for part in parts {
             summary.done += part.status.done;
             summary.failed += part.status.failed;
-            summary.created += usize::from(part.phase >= PartPhase::Created);
+            summary.created += usize::from(part.batch.is_some());
             summary.fetched += usize::from(part.phase == PartPhase::Fetched);
         }
         summary
@@ -306,7 +241,7 @@ impl BatchRun {
             }
             if wait
                 .limit
-                .is_some_and(|limit| started.elapsed() + wait.interval > limit)
+                .is_some_and(|limit| started.elapsed().saturating_add(wait.interval) > limit)
             {
                 let message = format!(
                     "{} of {} batches are not over",
@@ -320,38 +255,21 @@ impl BatchRun {
         }
     }
 
-    /// Stops all batches that are on their way. What is done can still be fetched: poll on.
+    /// Stops all batches that are on their way; those that wait are never handed over, not after a
+    /// restart either. What is done can still be fetched: poll on.
     ///
     /// # Errors
-    /// Those of the provider.
+    /// The first of the provider's, after all batches were tried, and those of the directory.
     pub async fn cancel(&mut self) -> Result<()> {
+        self.state.cancelled = true;
+        self.save().await?;
+        let mut result = Ok(());
         for part in &self.state.parts {
             if let (PartPhase::Created, Some(batch)) = (part.phase, &part.batch) {
-                self.service.cancel(batch).await?;
+                result = result.and(self.service.cancel(batch).await);
             }
         }
-        Ok(())
-    }
-
-    /// Returns what came of every row, in the order of the rows.
-    ///
-    /// # Errors
-    /// [`ErrorKind::InvalidRequest`] before all replies are here, [`ErrorKind::Configuration`] when
-    /// the directory cannot be read.
-    pub async fn replies(&self) -> Result<Vec<BatchReply>> {
-        let summary = self.summary();
-        if !summary.is_over() {
-            let message = format!(
-                "the replies of {} of {} batches are here: poll on",
-                summary.fetched, summary.batches
-            );
-            return Err(invalid(&*self.service, message));
-        }
-        let mut replies = Vec::with_capacity(self.state.rows);
-        for i in 0..self.state.parts.len() {
-            self.replies_of(i, &mut replies).await?;
-        }
-        Ok(replies)
+        result
     }
 
     /// Uploads the lines of a part and creates its batch, as far as that is not done.
@@ -360,13 +278,16 @@ impl BatchRun {
             |p: &&BatchPart| (PartPhase::Uploading..PartPhase::Ended).contains(&p.phase);
         let busy = self.state.parts.iter().filter(on_their_way).count();
         let part = &self.state.parts[i];
-        if part.phase >= PartPhase::Created
-            || (part.phase == PartPhase::New && busy >= self.max_in_flight)
-        {
+        let full = busy >= self.max_in_flight && !self.state.cancelled;
+        if part.phase >= PartPhase::Created || (part.phase == PartPhase::New && full) {
             return Ok(());
         }
+        if self.state.cancelled {
+            return self.give_up(i).await;
+        }
+        let part = &self.state.parts[i];
         let name = format!("ropewalk-{}-{i:04}.jsonl", self.state.run);
-        let key = format!("{}/{i}", self.state.run);
+        let key = self.key(i);
         let (phase, bytes) = (part.phase, part.bytes);
         let path = self.input(i);
         let lines = atomic::read(&path).await?.unwrap_or_default();
@@ -414,6 +335,28 @@ impl BatchRun {
         self.set(i, PartPhase::Created).await
     }
 
+    /// Does not hand over a part of a cancelled run; if its batch was perhaps created, it is looked
+    /// for and stopped.
+    async fn give_up(&mut self, i: usize) -> Result<()> {
+        let found = match self.state.parts[i].phase {
+            PartPhase::Creating => self.service.find(&self.key(i), self.state.created).await?,
+            _ => None,
+        };
+        if let Some(batch) = found {
+            self.service.cancel(&batch).await?;
+            self.state.parts[i].batch = Some(batch);
+            return self.set(i, PartPhase::Created).await;
+        }
+        atomic::write(&self.output(i), b"").await?;
+        self.state.parts[i].status = BatchStatus::new(BatchPhase::Cancelled);
+        self.set(i, PartPhase::Fetched).await
+    }
+
+    /// Returns the name by which the batch of a part is found again.
+    fn key(&self, i: usize) -> String {
+        format!("{}/{i}", self.state.run)
+    }
+
     /// Looks at the batch of a part and fetches its replies when it is over.
     async fn look_after(&mut self, i: usize) -> Result<()> {
         let part = &self.state.parts[i];
@@ -448,65 +391,6 @@ impl BatchRun {
         self.set(i, PartPhase::Fetched).await
     }
 
-    /// Reads the replies of a part in the order of its rows.
-    async fn replies_of(&self, i: usize, replies: &mut Vec<BatchReply>) -> Result<()> {
-        let part = &self.state.parts[i];
-        let path = self.output(i);
-        let text = read_lines(&path).await?;
-        let mut found = HashMap::new();
-        for (number, line) in (1..).zip(text.split(|b| *b == b'\n')) {
-            if line.trim_ascii().is_empty() {
-                continue;
-            }
-            let value: Option<Value> = serde_json::from_slice(line).ok();
-            let Some(reply) = value.and_then(|v| self.service.reply(&v)) else {
-                let message = format!("line {number} of {} is no reply", path.display());
-                return Err(Error::new(ErrorKind::Decode, message)
-                    .with_provider(self.state.provider.clone()));
-            };
-            found.entry(reply.custom_id.clone()).or_insert(reply);
-        }
-        let inputs = read_lines(&self.input(i)).await?;
-        let inputs = inputs.split(|b| *b == b'\n').filter(|l| !l.is_empty());
-        for (row, line) in inputs.enumerate() {
-            let value: Value = serde_json::from_slice(line).unwrap_or_default();
-            let custom_id = value["custom_id"].as_str().unwrap_or_default().to_owned();
-            let mut reply = BatchReply::new(part.first + row, custom_id, Ok(Value::Null));
-            match found.remove(&reply.custom_id) {
-                Some(answer) => {
-                    (reply.request_id, reply.result) = (answer.request_id, answer.result);
-                }
-                None => reply.result = Err(self.missing(part, row)),
-            }
-            replies.push(reply);
-        }
-        Ok(())
-    }
-
-    /// Returns why a row has no reply.
-    fn missing(&self, part: &BatchPart, row: usize) -> Error {
-        let batch = part.batch.as_deref().unwrap_or_default();
-        let reasons = &part.status.reasons;
-        // The provider counts lines from 1.
-        let own = format!("line {}: ", row + 1);
-        let reason = reasons
-            .iter()
-            .find(|r| r.starts_with(&own))
-            .or(reasons.first());
-        let reason = reason.map(|r| format!(": {r}")).unwrap_or_default();
-        let (kind, what) = match &part.status.phase {
-            BatchPhase::Expired => (ErrorKind::Timeout, "expired before this row was tried"),
-            BatchPhase::Cancelled => (
-                ErrorKind::Cancelled,
-                "was cancelled before this row was tried",
-            ),
-            BatchPhase::Failed => (ErrorKind::InvalidRequest, "was refused"),
-            _ => (ErrorKind::Decode, "gave no reply to this row"),
-        };
-        Error::new(kind, format!("the batch {batch} {what}{reason}"))
-            .with_provider(self.state.provider.clone())
-    }
-
     async fn set(&mut self, i: usize, phase: PartPhase) -> Result<()> {
         self.state.parts[i].phase = phase;
         self.save().await
@@ -527,14 +411,6 @@ impl BatchRun {
     fn output(&self, i: usize) -> PathBuf {
         self.file(&format!("output-{i:04}.jsonl"))
     }
-}
-
-async fn read_lines(path: &Path) -> Result<Vec<u8>> {
-    let missing = || {
-        let message = format!("{} is gone", path.display());
-        Error::new(ErrorKind::Configuration, message)
-    };
-    atomic::read(path).await?.ok_or_else(missing)
 }
 
 /// Checks the rows and writes their lines.

@@ -32,6 +32,9 @@ pub struct BatchState {
     /// What was not honoured, each once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
+    /// Whether the run was cancelled: nothing more is handed over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cancelled: bool,
     /// The batches.
     pub parts: Vec<BatchPart>,
 }
@@ -93,6 +96,7 @@ impl BatchState {
             rows: 0,
             digest: String::new(),
             warnings: Vec::new(),
+            cancelled: false,
             parts: Vec::new(),
         }
     }

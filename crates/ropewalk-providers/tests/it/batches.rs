@@ -275,6 +275,54 @@ async fn rows_without_a_reply_say_why() {
 }
 
 #[tokio::test]
+async fn a_cancelled_run_hands_nothing_more_over() {
+    let (server, scratch) = (Server::new(Ending::Completed), Scratch::new("batch-stop"));
+    let options = BatchOptions::new().with_max_rows(2).with_max_in_flight(1);
+    let mut run = open(&server, &scratch, 6, &options).await;
+    run.poll().await.unwrap();
+    run.cancel().await.unwrap();
+    assert_eq!(server.creates().len(), 1);
+    drop(run);
+    // Not after a restart either.
+    let openai = server.openai();
+    let mut run = BatchRun::resume(openai.batches(), scratch.join("run"), &options)
+        .await
+        .unwrap();
+    to_the_end(&mut run).await;
+    assert_eq!(server.creates().len(), 1);
+    assert_eq!(run.summary().created, 1);
+    let replies = run.replies().await.unwrap();
+    assert_eq!(replies.len(), 6);
+    assert!(replies[0].result.is_ok());
+    for (i, reply) in replies.iter().enumerate().skip(2) {
+        let error = reply.result.as_ref().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Cancelled);
+        assert_eq!(reply.custom_id, format!("row-{i}"));
+    }
+}
+
+/// The reply to the creation is lost, and then the run is cancelled.
+#[tokio::test]
+async fn a_batch_that_was_perhaps_created_is_stopped() {
+    let (server, scratch) = (Server::new(Ending::Completed), Scratch::new("batch-lost"));
+    let mut run = open(&server, &scratch, 2, &BatchOptions::new()).await;
+    server.be_silent(Some(Silence::After(1)));
+    let poll = async { run.poll().await.map(drop) };
+    tokio::select! {
+        result = poll => result.unwrap(),
+        () = server.silent.notified() => {}
+    }
+    server.be_silent(None);
+    assert_eq!(run.state().parts[0].phase, PartPhase::Creating);
+    assert_eq!(server.creates().len(), 1);
+    run.cancel().await.unwrap();
+    to_the_end(&mut run).await;
+    assert_eq!(server.creates().len(), 1);
+    assert_eq!(run.state().parts[0].status.phase, BatchPhase::Cancelled);
+    assert_eq!(run.state().parts[0].batch.as_deref(), Some("batch_0"));
+}
+
+#[tokio::test]
 async fn a_directory_holds_one_run_of_one_process() {
     let (server, scratch) = (Server::new(Ending::Completed), Scratch::new("batch-dir"));
     let options = BatchOptions::new().with_max_rows(2);

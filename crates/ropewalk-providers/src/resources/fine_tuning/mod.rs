@@ -2,6 +2,7 @@
 
 mod objects;
 mod request;
+mod status;
 
 use std::time::Duration;
 
@@ -12,10 +13,11 @@ use super::{ListOptions, Page, all, checked, object, page};
 use crate::endpoint::Endpoint;
 
 pub use objects::{
-    Checkpoint, FineTuningEvent, FineTuningJob, Hyperparameters, Integration, JobError, JobStatus,
-    Method, MethodBody, Metrics, Setting,
+    Checkpoint, FineTuningEvent, FineTuningJob, Hyperparameters, Integration, JobError, Method,
+    MethodBody, Metrics, Setting,
 };
 pub use request::FineTuneRequest;
+pub use status::JobStatus;
 
 /// The fine-tuning jobs of an account, `/fine_tuning/jobs`.
 ///
@@ -181,7 +183,7 @@ impl FineTuning {
             };
             if wait
                 .limit
-                .is_some_and(|limit| started.elapsed() + wait.interval > limit)
+                .is_some_and(|limit| started.elapsed().saturating_add(wait.interval) > limit)
             {
                 return Err(self.endpoint.name(Error::new(ErrorKind::Timeout, message)));
             }
