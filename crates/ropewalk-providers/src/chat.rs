@@ -265,10 +265,9 @@ impl ChatModel for RemoteChat {
         let Some(call) = self.wire.encode_count(&self.model, request)? else {
             return Ok(None);
         };
-        let body = self
-            .endpoint
-            .json_of(&self.endpoint.request_of(&call)?)
-            .await?;
+        let sent = self.endpoint.request_of(&call)?;
+        let sent = sent.with_timeout(request.timeout);
+        let body = self.endpoint.json_of(&sent).await?;
         match self.wire.decode_count(&body) {
             Some(count) => Ok(Some(count)),
             None => {

@@ -151,7 +151,11 @@ impl Registry {
         Ok(match provider {
             "anthropic" => shared(self.anthropic()?.chat(name)),
             #[cfg(feature = "bedrock")]
-            "bedrock" => shared(crate::Bedrock::from_settings(&self.settings)?.chat(name)),
+            "bedrock" => {
+                let client = (self.client.transport(), self.client.options().clone());
+                let bedrock = crate::Bedrock::from_settings(&self.settings)?;
+                shared(bedrock.with_transport(client.0, client.1).chat(name))
+            }
             "gemini" => shared(self.gemini()?.chat(name)),
             "ollama" => shared(self.ollama()?.chat(name)),
             _ => shared(self.compatible(provider)?.chat(name)),
@@ -237,11 +241,27 @@ impl Registry {
                 ApiKey::new(key).diagnose(prefixes)
             }),
         };
+        // The other setting counts where the usual one is missing.
+        let set = |usual: &'static str, other: &'static str| match self.settings.get(usual) {
+            None if self.settings.get(other).is_some() => other,
+            _ => usual,
+        };
+        let claude = set("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN");
+        let of_claude: &[&str] = match claude {
+            "ANTHROPIC_API_KEY" => &["sk-ant-"],
+            _ => &[],
+        };
+        let gemini = set("GEMINI_API_KEY", "GOOGLE_API_KEY");
         let mut all = vec![
-            status("anthropic", "ANTHROPIC_API_KEY", &["sk-ant-"], true),
-            status("gemini", "GEMINI_API_KEY", &["AIza", "AQ."], true),
+            status("anthropic", claude, of_claude, true),
+            status("gemini", gemini, &["AIza", "AQ."], true),
             status("ollama", "", &[], false),
         ];
+        #[cfg(feature = "bedrock")]
+        {
+            let aws = set("AWS_BEARER_TOKEN_BEDROCK", "AWS_SECRET_ACCESS_KEY");
+            all.push(status("bedrock", aws, &[], true));
+        }
         let preset = |d: &Dialect| status(d.name, d.key_variable, d.key_prefixes, d.needs_key);
         let presets = presets::ALL.iter().filter(|d| !NATIVE.contains(&d.name));
         all.extend(presets.map(preset));

@@ -36,6 +36,8 @@ pub struct Endpoint {
     headers: Vec<(String, String)>,
     query: Vec<(String, String)>,
     idempotency: Option<&'static str>,
+    /// Secrets besides the key, which requests do not hold but replies may.
+    secrets: Vec<String>,
     client: Client,
 }
 
@@ -43,7 +45,8 @@ impl Endpoint {
     /// Creates an endpoint with the default [`ClientOptions`].
     ///
     /// # Errors
-    /// [`ErrorKind::Configuration`] when no HTTP client can be made or the address is none.
+    /// [`ErrorKind::Configuration`] when no HTTP client can be made. The address is looked at when
+    /// a request is sent.
     pub fn new(
         provider: impl Into<Cow<'static, str>>,
         base_url: impl Into<String>,
@@ -59,6 +62,7 @@ impl Endpoint {
             headers: Vec::new(),
             query: Vec::new(),
             idempotency: None,
+            secrets: Vec::new(),
             client,
         };
         Ok(endpoint.with_base_url(base_url))
@@ -161,8 +165,14 @@ impl Endpoint {
         Ok(self.with_client(Client::new(options)?))
     }
 
-    /// Makes a request to `path` below the base URL, or to a whole address; the key is sent to
-    /// the base URL's host only.
+    /// Masks a secret in all errors, besides the key.
+    #[cfg(feature = "bedrock")]
+    pub(crate) fn with_secret(mut self, secret: impl Into<String>) -> Self {
+        self.secrets.push(secret.into());
+        self
+    }
+
+    /// Makes a request to `path`, which begins with a slash, below the base URL.
     ///
     /// # Errors
     /// [`ErrorKind::Configuration`] when the key or a header cannot be sent.
@@ -182,6 +192,9 @@ impl Endpoint {
                 Auth::Query(name) => request.with_secret_query(name, secret),
                 Auth::None => request,
             };
+        }
+        for secret in &self.secrets {
+            request = request.with_secret(secret.as_str());
         }
         for (name, value) in &self.headers {
             request = request.with_header(name, value)?;
@@ -238,9 +251,10 @@ impl Endpoint {
     }
 
     pub(crate) fn name(&self, error: Error) -> Error {
-        let secret = self.key.as_ref().map_or("", ApiKey::expose);
-        let secrets: &[&str] = if secret.is_empty() { &[] } else { &[secret] };
-        error.with_provider(self.provider.clone()).mask(secrets)
+        let key = self.key.as_ref().map(ApiKey::expose);
+        let others = self.secrets.iter().map(String::as_str);
+        let secrets: Vec<&str> = key.into_iter().chain(others).collect();
+        error.with_provider(self.provider.clone()).mask(&secrets)
     }
 
     /// Fails when the provider needs a key and there is none.
@@ -262,7 +276,10 @@ impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Endpoint")
             .field("provider", &self.provider)
-            .field("base_url", &ropewalk_core::redact(&self.base_url))
+            .field(
+                "base_url",
+                &Request::get(self.base_url.as_str()).shown_url(),
+            )
             .field("auth", &self.auth)
             .field("key", &self.key)
             .field(

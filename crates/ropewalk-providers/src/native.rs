@@ -1,5 +1,7 @@
 //! What the wires have in common.
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ropewalk_core::schemars::Schema;
@@ -164,6 +166,34 @@ pub(crate) fn leave_part_out(part: &Part, reason: &'static str, notes: &mut Note
     notes.leave_out(format!("{} part", part.kind()), reason)
 }
 
+/// Notes that a wire has no place for the names of speakers.
+pub(crate) fn no_names(messages: &[Message], notes: &mut Notes) -> Result<()> {
+    let name = messages.iter().find_map(|m| m.name.as_ref());
+    let reason = "the API takes no names of speakers";
+    notes.unsupported("message name", name, reason)
+}
+
+/// Returns the name of a model that is to stand in a path, where it must change nothing else.
+pub(crate) fn in_path(model: &str) -> Result<&str> {
+    let fits = |c: char| !c.is_whitespace() && !c.is_control() && !"?#%\\".contains(c);
+    let segments = || model.split('/').all(|s| !matches!(s, "" | "." | ".."));
+    if model.chars().all(fits) && segments() {
+        return Ok(model);
+    }
+    let message = format!("{model:?} is no name of a model that can stand in an address");
+    Err(Error::invalid_request(message))
+}
+
+/// Returns an id of a call in the letters, digits, `_` and `-` that some APIs insist on.
+pub(crate) fn plain_id(id: &str) -> Cow<'_, str> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if id.chars().all(allowed) {
+        return id.into();
+    }
+    let clean = |c| if allowed(c) { c } else { '_' };
+    id.chars().map(clean).collect::<String>().into()
+}
+
 /// Returns a schema in a dialect and notes what was changed.
 pub(crate) fn schema(dialect: SchemaDialect, schema: &Schema, notes: &mut Notes) -> Result<Value> {
     let (schema, warnings) = dialect.apply(schema)?;
@@ -247,6 +277,18 @@ mod tests {
     fn numbers_stay_short() {
         for (x, shown) in [(0.7, "0.7"), (1.0, "1.0"), (0.95, "0.95"), (-0.5, "-0.5")] {
             assert_eq!(number(x).to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn models_in_paths_change_nothing_else() {
+        for good in ["gpt-x", "claude@2025", "tunedModels/a", "a:b", "größe"] {
+            assert_eq!(in_path(good).unwrap(), good);
+        }
+        for bad in [
+            "", "/a", "a//b", "..", "a/../b", "a/", "a?b", "a#b", "a%2e", "a b", "a\\b", "a\n",
+        ] {
+            assert!(in_path(bad).is_err(), "{bad:?}");
         }
     }
 

@@ -21,7 +21,7 @@
 //! | [`OLLAMA`] | no choice of tools; the native wire is the better one |
 //! | [`HUGGING_FACE`] | key is a Hugging Face token |
 //! | [`TGI`] | reasons such as `eos_token`, arguments of calls as objects |
-//! | [`ROPEWALK`] | this library's own server: `top_k` |
+//! | [`ROPEWALK`] | for a server of this library, which has none yet: `top_k` |
 
 use crate::dialect::{Dialect, EffortStyle, JsonSupport, LEVELS, SystemRole};
 
@@ -306,7 +306,7 @@ pub const TGI: Dialect = Dialect {
     ..Dialect::new("tgi", "http://127.0.0.1:8080/v1")
 };
 
-/// The server of this library.
+/// A server of this library. There is none yet; the name is kept for it.
 pub const ROPEWALK: Dialect = Dialect {
     base_url_variable: "ROPEWALK_BASE_URL",
     key_variable: "ROPEWALK_API_KEY",

@@ -254,9 +254,12 @@ fn ours(provider: &str) -> &str {
 fn litellm_price(entry: &Value) -> Option<Price> {
     let million = |key: &str| Some(entry.get(key)?.as_f64()? * 1e6);
     let price = |suffix: &str| {
+        // Where only the input of long prompts has another price, the output has the usual one.
+        let output = million(&format!("output_cost_per_token{suffix}"));
+        let output = output.or_else(|| million("output_cost_per_token"));
         Some(Price {
             input: million(&format!("input_cost_per_token{suffix}"))?,
-            output: million(&format!("output_cost_per_token{suffix}")).unwrap_or(0.0),
+            output: output.unwrap_or(0.0),
             cache_read: million(&format!("cache_read_input_token_cost{suffix}")),
             cache_write: million(&format!("cache_creation_input_token_cost{suffix}")),
             ..Price::default()
@@ -268,7 +271,7 @@ fn litellm_price(entry: &Value) -> Option<Price> {
         let limit = limit.and_then(|k| k.strip_suffix("k_tokens")?.parse::<u64>().ok());
         if let Some(limit) = limit {
             let tier = price(&format!("_above_{limit}k_tokens"))?;
-            found.above.insert(limit * 1000, tier);
+            found.above.insert(limit.saturating_mul(1000), tier);
         }
     }
     found.window = entry.get("max_input_tokens").and_then(Value::as_u64);
@@ -331,8 +334,8 @@ mod tests {
             0.003
         ));
         assert!(close(
-            table.cost("openai", "gpt-x", &Usage::new(300_000, 0)),
-            0.9
+            table.cost("openai", "gpt-x", &Usage::new(300_000, 100_000)),
+            1.1
         ));
         assert!(close(
             table.cost("groq", "a/b", &Usage::new(1000, 1000)),

@@ -11,8 +11,8 @@ use crate::chat::RemoteChat;
 use crate::endpoint::{Auth, Endpoint};
 use crate::key::ApiKey;
 use crate::native::{
-    count, endpoint_methods, leave_part_out, merge_nested, no_error, no_reply, number, schema, set,
-    text,
+    count, endpoint_methods, leave_part_out, merge_nested, no_error, no_names, no_reply, number,
+    schema, set, text,
 };
 use crate::settings::Settings;
 use crate::wire::{Call, Decoder, Notes, Wire};
@@ -182,6 +182,7 @@ impl TgiWire {
 }
 
 fn prompt(messages: &[Message], notes: &mut Notes) -> Result<String> {
+    no_names(messages, notes)?;
     let mut turns = Vec::new();
     for message in messages {
         let mut words = String::new();

@@ -1,7 +1,5 @@
 //! From messages to turns.
 
-use std::borrow::Cow;
-
 use base64::Engine;
 use ropewalk_core::{
     CacheHint, ChatRequest, Media, MediaSource, Message, Part, Reasoning, Result, Role, ToolCall,
@@ -10,7 +8,9 @@ use ropewalk_core::{
 use serde_json::{Map, Value, json};
 
 use super::wire::{cache_control, not_empty};
-use crate::native::{arguments, inline, is_blank, leave_part_out, no_detail, set};
+use crate::native::{
+    arguments, inline, is_blank, leave_part_out, no_detail, no_names, plain_id, set,
+};
 use crate::wire::Notes;
 
 /// Most places of a request that may be marked for the cache.
@@ -24,6 +24,7 @@ pub(super) struct Turns {
 
 impl Turns {
     pub(super) fn of(request: &ChatRequest, provider: &str, notes: &mut Notes) -> Result<Self> {
+        no_names(&request.messages, notes)?;
         let mut encoder = Encoder {
             provider,
             marks: MAX_MARKS - usize::from(request.options.cache.is_some()),
@@ -173,7 +174,7 @@ impl Encoder<'_> {
         }
         let mut block = Map::new();
         block.insert("type".into(), "tool_result".into());
-        block.insert("tool_use_id".into(), call_id(&result.call_id).into());
+        block.insert("tool_use_id".into(), plain_id(&result.call_id).into());
         let content = (!content.is_empty()).then_some(content);
         set(&mut block, "content", content);
         set(&mut block, "is_error", result.is_error.then_some(true));
@@ -184,20 +185,10 @@ impl Encoder<'_> {
 fn tool_use(call: &ToolCall) -> Value {
     json!({
         "type": "tool_use",
-        "id": call_id(&call.id),
+        "id": plain_id(&call.id),
         "name": call.name,
         "input": arguments(call),
     })
-}
-
-/// Ids of other providers may hold characters that the API refuses.
-fn call_id(id: &str) -> Cow<'_, str> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    if id.chars().all(allowed) {
-        return id.into();
-    }
-    let clean = |c| if allowed(c) { c } else { '_' };
-    id.chars().map(clean).collect::<String>().into()
 }
 
 fn source(media: &Media, default_mime: &str) -> Value {

@@ -10,6 +10,8 @@ use serde_json::{Map, Value, json};
 
 use super::decode::{self, MessagesDecoder};
 use super::messages::Turns;
+#[cfg(feature = "vertex")]
+use crate::native::in_path;
 use crate::native::{budget, number, schema, set};
 use crate::wire::{Call, Decoder, Notes, Wire, merge_extra};
 
@@ -376,6 +378,7 @@ impl Wire for AnthropicWire {
                 } else {
                     "rawPredict"
                 };
+                let model = in_path(model)?;
                 format!("{prefix}/publishers/anthropic/models/{model}:{method}")
             }
         };

@@ -7,7 +7,9 @@ use ropewalk_core::{
 use serde_json::{Map, Value, json};
 
 use super::wire::PROVIDER;
-use crate::native::{arguments, inline, is_blank, leave_part_out, no_detail, set};
+use crate::native::{
+    arguments, inline, is_blank, leave_part_out, no_detail, no_names, plain_id, set,
+};
 use crate::wire::Notes;
 
 /// The conversation as the API wants it.
@@ -22,6 +24,7 @@ impl Turns {
         cache: Option<CacheHint>,
         notes: &mut Notes,
     ) -> Result<Self> {
+        no_names(messages, notes)?;
         let mut encoder = Encoder {
             documents: 0,
             notes,
@@ -98,7 +101,7 @@ impl Encoder<'_> {
                 return Ok(());
             }
             Part::ToolCall(call) => Some(json!({"toolUse": {
-                "toolUseId": call.id, "name": call.name, "input": arguments(call),
+                "toolUseId": plain_id(&call.id), "name": call.name, "input": arguments(call),
             }})),
             Part::ToolResult(result) => Some(self.result(result)?),
             Part::Opaque {
@@ -140,7 +143,7 @@ impl Encoder<'_> {
             self.part(part, &mut content)?;
         }
         let mut block = Map::new();
-        block.insert("toolUseId".into(), result.call_id.as_str().into());
+        block.insert("toolUseId".into(), plain_id(&result.call_id).into());
         block.insert("content".into(), content.into());
         set(&mut block, "status", result.is_error.then_some("error"));
         Ok(json!({ "toolResult": block }))

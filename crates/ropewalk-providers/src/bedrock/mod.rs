@@ -61,7 +61,12 @@ impl Bedrock {
     /// # Errors
     /// As [`new`](Self::new).
     pub fn signed(region: &str, credentials: AwsCredentials) -> Result<Self> {
-        let this = Self::of(region, None, Some(credentials))?;
+        let secrets: Vec<String> = credentials.secrets().map(str::to_owned).collect();
+        let mut this = Self::of(region, None, Some(credentials))?;
+        // A refused signature is answered with what was signed.
+        for secret in secrets {
+            this.endpoint = this.endpoint.with_secret(secret);
+        }
         let options = ClientOptions::new();
         let transport = ReqwestTransport::new(&options.connect)?;
         Ok(this.with_transport(Arc::new(transport), options))

@@ -36,6 +36,13 @@ impl AwsCredentials {
         self
     }
 
+    /// Returns what must be in no output.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &str> {
+        [Some(self.secret.as_str()), self.session.as_deref()]
+            .into_iter()
+            .flatten()
+    }
+
     /// Takes `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, if set, `AWS_SESSION_TOKEN`.
     #[must_use]
     pub fn from_settings(settings: &Settings) -> Option<Self> {

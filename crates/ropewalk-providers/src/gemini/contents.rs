@@ -6,7 +6,9 @@ use ropewalk_core::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::native::{arguments, inline, is_blank, leave_part_out, set, sort_results, tool_name};
+use crate::native::{
+    arguments, inline, is_blank, leave_part_out, no_names, set, sort_results, tool_name,
+};
 use crate::wire::Notes;
 
 /// Ids that begin so are made up here; the API has not seen them.
@@ -23,6 +25,7 @@ pub(super) struct Contents {
 
 impl Contents {
     pub(super) fn of(messages: &[Message], provider: &str, notes: &mut Notes) -> Result<Self> {
+        no_names(messages, notes)?;
         let mut encoder = Encoder {
             provider,
             messages,

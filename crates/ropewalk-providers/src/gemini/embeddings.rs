@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::wire::resource;
 use crate::endpoint::Endpoint;
-use crate::native::{no_reply, set};
+use crate::native::{in_path, no_reply, set};
 use crate::wire::merge;
 
 /// An embedding model of the Gemini API; at most 100 texts in one call. Usage is not reported.
@@ -83,7 +83,8 @@ impl EmbeddingModel for GeminiEmbeddings {
             let message = "every text to embed must have a character at least";
             return Err(self.endpoint.name(Error::invalid_request(message)));
         }
-        let path = format!("/v1beta/{}:batchEmbedContents", resource(&self.model));
+        let model = resource(self.endpoint.named(in_path(&self.model))?);
+        let path = format!("/v1beta/{model}:batchEmbedContents");
         let reply = self.endpoint.post_json(&path, &self.body(request)).await?;
         let Some(rows) = reply["embeddings"].as_array() else {
             return Err(self.endpoint.name(no_reply(&reply, "embeddings")));

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::contents::Contents;
 use super::decode::{self, GenerateDecoder};
-use crate::native::{budget, merge_nested, number, schema, set};
+use crate::native::{budget, in_path, merge_nested, number, schema, set};
 use crate::wire::{Call, Decoder, Notes, Wire};
 
 /// How a model is told to think; models take one or the other.
@@ -95,12 +95,13 @@ impl GeminiWire {
         self
     }
 
-    fn path(&self, model: &str, method: &str) -> String {
-        match &self.host {
+    fn path(&self, model: &str, method: &str) -> Result<String> {
+        let model = in_path(model)?;
+        Ok(match &self.host {
             Host::Direct => format!("/v1beta/{}:{method}", resource(model)),
             #[cfg(feature = "vertex")]
             Host::Vertex(prefix) => format!("{prefix}/publishers/google/models/{model}:{method}"),
-        }
+        })
     }
 
     fn body(&self, request: &ChatRequest, notes: &mut Notes) -> Result<Map<String, Value>> {
@@ -247,7 +248,7 @@ impl Wire for GeminiWire {
             true => "streamGenerateContent?alt=sse",
             false => "generateContent",
         };
-        Ok(Call::new(self.path(model, method), body, notes))
+        Ok(Call::new(self.path(model, method)?, body, notes))
     }
 
     fn decode(&self, body: Value) -> Result<Vec<WireDelta>> {
@@ -271,7 +272,7 @@ impl Wire for GeminiWire {
         } else {
             body.remove("toolConfig");
         }
-        let path = self.path(model, "countTokens");
+        let path = self.path(model, "countTokens")?;
         Ok(Some(Call::new(path, body, notes)))
     }
 

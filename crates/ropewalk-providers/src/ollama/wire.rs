@@ -8,8 +8,8 @@ use ropewalk_http::{Frame, Framing};
 use serde_json::{Map, Value, json};
 
 use crate::native::{
-    arguments, count, inline, leave_part_out, merge_nested, no_detail, no_error, no_reply, number,
-    schema, set, sort_results, text, tool_name,
+    arguments, count, inline, leave_part_out, merge_nested, no_detail, no_error, no_names,
+    no_reply, number, schema, set, sort_results, text, tool_name,
 };
 use crate::wire::{Call, Decoder, Notes, Wire};
 
@@ -74,6 +74,7 @@ impl OllamaWire {
 
 /// Encodes one message; several for several tool results.
 fn messages(all: &[Message], notes: &mut Notes) -> Result<Vec<Value>> {
+    no_names(all, notes)?;
     let mut encoded = Vec::new();
     for group in all.chunk_by(|a, b| a.role == Role::Tool && b.role == Role::Tool) {
         let mut parts: Vec<&Part> = group.iter().flat_map(|m| &m.content).collect();

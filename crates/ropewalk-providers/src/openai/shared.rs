@@ -65,9 +65,11 @@ impl<'a> Body<'a> {
         format!("{name} has no such option")
     }
 
-    /// Sets how long the prompt is cached, and by which key.
+    /// Sets how long the prompt is cached, and by which key. `marks`: whether the wire can mark
+    /// texts, where the server takes marks.
     pub(super) fn caching(
         &mut self,
+        marks: bool,
         cache: Option<CacheHint>,
         key: Option<&str>,
         messages: &[Message],
@@ -79,7 +81,7 @@ impl<'a> Body<'a> {
             // Prompts are cached for minutes without being asked to.
             None | Some(CacheHint::Short) if keyed => {}
             None => {}
-            Some(_) if self.dialect.cache_control => {}
+            Some(_) if marks && self.dialect.cache_control => {}
             Some(_) if keyed => self.set("prompt_cache_retention", "24h"),
             Some(_) => {
                 let reason = "the server takes no hints about caching";

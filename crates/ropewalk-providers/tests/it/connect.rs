@@ -94,3 +94,54 @@ fn keys_are_diagnosed_without_being_shown() {
     assert_eq!(of("mistral"), Some(KeyDiagnosis::Missing));
     assert_eq!(of("ollama"), None);
 }
+
+#[test]
+fn the_other_setting_of_a_key_counts() {
+    let settings = Settings::new()
+        .with("ANTHROPIC_AUTH_TOKEN", "oauth-token")
+        .with("GOOGLE_API_KEY", "AIzaSyabc");
+    let all = Registry::new(settings).unwrap().diagnose();
+    let of = |name: &str| all.iter().find(|s| s.name == name).unwrap();
+    for (name, variable) in [
+        ("anthropic", "ANTHROPIC_AUTH_TOKEN"),
+        ("gemini", "GOOGLE_API_KEY"),
+    ] {
+        assert_eq!(of(name).key, Some(KeyDiagnosis::Ok));
+        assert_eq!(of(name).variable, variable);
+    }
+}
+
+#[cfg(feature = "bedrock")]
+#[tokio::test]
+async fn models_of_bedrock_use_the_client_of_the_registry() {
+    use ropewalk_core::ChatModelExt;
+    use ropewalk_http::testing::{Canned, Double};
+
+    let reply = serde_json::json!({
+        "output": {"message": {"role": "assistant", "content": [{"text": "Hello."}]}},
+        "stopReason": "end_turn",
+    });
+    let double = Double::new([Canned::json(&reply), Canned::json(&reply)]);
+    let keys = Settings::new()
+        .with("AWS_REGION", "us-east-1")
+        .with("AWS_ACCESS_KEY_ID", "AKIAX")
+        .with("AWS_SECRET_ACCESS_KEY", "secret");
+    let bearer = keys.clone().with("AWS_BEARER_TOKEN_BEDROCK", "bearer");
+    for settings in [keys, bearer] {
+        let registry = Registry::new(settings)
+            .unwrap()
+            .with_client(double.client());
+        let status = registry.diagnose();
+        assert!(status.iter().any(|s| s.name == "bedrock" && s.is_ready()));
+        let model = registry.connect("bedrock/m").unwrap();
+        assert_eq!(model.ask("hi").await.unwrap(), "Hello.");
+    }
+    let sent = |i: usize| {
+        double.requests()[i].headers["authorization"]
+            .to_str()
+            .unwrap()
+            .to_owned()
+    };
+    assert!(sent(0).starts_with("AWS4-HMAC-SHA256"));
+    assert_eq!(sent(1), "Bearer bearer");
+}

@@ -30,3 +30,4 @@ mod secrets;
 mod tgi;
 #[cfg(feature = "vertex")]
 mod vertex;
+mod wires;

@@ -322,3 +322,24 @@ fn a_bare_reply_is_enough() {
         assert_eq!(expected.text(), "4");
     }
 }
+
+/// The table of the guide is what a newcomer sets variables by.
+#[test]
+fn the_guide_names_the_variables_of_every_preset() {
+    let guide = include_str!("../../../../docs/guide/02-apis.md");
+    let code = |name: &str| format!(" `{name}`");
+    for preset in presets::ALL {
+        let key = match (preset.key_variable, preset.needs_key) {
+            ("", _) => String::new(),
+            (name, true) => code(name),
+            (name, false) => code(name) + ", if set",
+        };
+        let address = match (preset.base_url_variable, preset.base_url) {
+            ("", _) => String::new(),
+            (name, "") => code(name) + ", needed",
+            (name, _) => code(name),
+        };
+        let row = format!("| `{}` |{key} |{address} |", preset.name);
+        assert!(guide.lines().any(|line| line == row), "no row {row}");
+    }
+}

@@ -206,3 +206,31 @@ async fn bad_keys_are_named_before_anything_is_sent() {
         assert!(double.requests().is_empty());
     }
 }
+
+#[test]
+fn passwords_in_addresses_are_in_no_debug_output() {
+    let url = "https://user:hunter2@gateway.test/v1";
+    let server = OpenAi::compatible(presets::VLLM, url, None).unwrap();
+    let shown = format!("{server:?} {:?} {:?}", server.chat("m"), server.endpoint());
+    assert!(!shown.contains("hunter2"), "{shown}");
+    assert!(shown.contains("gateway.test"), "{shown}");
+}
+
+/// A refused signature is answered with the text that was signed, which holds the session's token.
+#[cfg(feature = "bedrock")]
+#[tokio::test]
+async fn keys_of_aws_are_in_no_error() {
+    use ropewalk_providers::{AwsCredentials, Bedrock};
+
+    let (secret, token) = ("zq8w-secret-of-aws", "zq8w-token-of-session");
+    let message =
+        format!("The Canonical String should have been x-amz-security-token:{token} {secret}");
+    let double = Double::new([Canned::error(403, &json!({ "message": message }))]);
+    let credentials = AwsCredentials::new("AKIAX", secret).with_session_token(token);
+    let bedrock = Bedrock::signed("us-east-1", credentials).unwrap();
+    let bedrock = bedrock.with_transport(double, ClientOptions::new());
+    let error = bedrock.chat("m").ask("hi").await.unwrap_err();
+    let text = everything_of(&error);
+    assert!(text.contains("Canonical String"), "{text}");
+    assert!(!text.contains("zq8w"), "{text}");
+}

@@ -162,9 +162,12 @@ fn answered(body: &mut Body<'_>, message: &Message) -> Result<Value> {
             Part::ToolCall(call) => calls.push(self::call(body.dialect, call)),
             // Servers that do not take reasoning back ask for its absence.
             Part::Reasoning(reasoning) => {
-                if let (Some(field), false) =
-                    (body.dialect.reasoning_replay, reasoning.text.is_empty())
-                {
+                let name = body.dialect.name;
+                let ours = reasoning.provider.as_deref().is_none_or(|p| p == name);
+                if let (Some(field), true) = (
+                    body.dialect.reasoning_replay,
+                    ours && !reasoning.text.is_empty(),
+                ) {
                     let mut text = json
                         .get(field)
                         .and_then(Value::as_str)

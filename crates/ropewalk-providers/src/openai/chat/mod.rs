@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::shared::Body;
 use crate::dialect::Dialect;
-use crate::native::{no_error, no_reply};
+use crate::native::{in_path, no_error, no_reply};
 use crate::wire::{Call, Decoder, Wire, merge_extra};
 use reply::ChatDecoder;
 
@@ -21,7 +21,8 @@ use reply::ChatDecoder;
 /// - An opaque part of this provider is a part of the content, a message among tool results, and
 ///   in a message of the model an object whose fields are set on the message. Items of Responses
 ///   are left out with a warning.
-/// - Reasoning goes back only under [`Dialect::reasoning_replay`]; other servers ask for it not to.
+/// - Reasoning goes back only under [`Dialect::reasoning_replay`], and that of another provider
+///   never; other servers ask for it not to.
 /// - JSON mode without the word JSON in the prompt is an error before anything is sent, where
 ///   [`Dialect::json_word`] says that the server would refuse it.
 /// - Annotations, citations and pictures of a reply are [`WireDelta::Unknown`] in streams and stay
@@ -59,7 +60,10 @@ impl Wire for ChatWire {
             mut fields, notes, ..
         } = body;
         merge_extra(&mut fields, request, self.dialect.name);
-        let path = self.dialect.chat_path.replace("{model}", model);
+        let path = match self.dialect.chat_path.contains("{model}") {
+            true => self.dialect.chat_path.replace("{model}", in_path(model)?),
+            false => self.dialect.chat_path.to_owned(),
+        };
         Ok(Call::new(path, fields, notes))
     }
 

@@ -61,7 +61,7 @@ pub(super) fn encode(body: &mut Body<'_>, request: &ChatRequest) -> Result<()> {
     if let Some(effort) = reasoning {
         think(body, *effort)?;
     }
-    body.caching(*cache, cache_key.as_deref(), &request.messages)?;
+    body.caching(true, *cache, cache_key.as_deref(), &request.messages)?;
     body.option("user", dialect.user, user.as_deref())?;
     tools(body, request, *parallel_tool_calls)?;
     format(body, request)

@@ -56,7 +56,7 @@ pub(super) fn encode(body: &mut Body<'_>, request: &ChatRequest) -> Result<()> {
     if !include.is_empty() {
         body.set("include", include);
     }
-    body.caching(*cache, cache_key.as_deref(), &request.messages)?;
+    body.caching(false, *cache, cache_key.as_deref(), &request.messages)?;
     body.option("user", dialect.user, user.as_deref())?;
     tools(body, request, *parallel_tool_calls)?;
     format(body, request)
