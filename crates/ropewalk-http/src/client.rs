@@ -205,7 +205,7 @@ impl Client {
     /// [`Error::http`]; [`ErrorKind::Timeout`], [`ErrorKind::Connection`]; [`ErrorKind::Decode`]
     /// for a reply that is too large. Never anything with a secret of the request in it.
     pub async fn send(&self, request: &Request) -> Result<Response> {
-        let mut attempts = Attempts::of(request);
+        let mut attempts = Attempts::of(request)?;
         loop {
             match self.send_once(request, attempts.number + 1).await {
                 Ok(response) => return Ok(response),
@@ -220,7 +220,7 @@ impl Client {
     /// # Errors
     /// As [`send`](Self::send).
     pub async fn stream(&self, request: &Request) -> Result<Streaming> {
-        let mut attempts = Attempts::of(request);
+        let mut attempts = Attempts::of(request)?;
         loop {
             match self.stream_once(request, attempts.number + 1).await {
                 Ok(streaming) => return Ok(streaming),
@@ -293,12 +293,18 @@ struct Attempts<'r> {
 }
 
 impl<'r> Attempts<'r> {
-    fn of(request: &'r Request) -> Self {
-        Self {
+    /// Fails outside of tokio's runtime, where its timers and sockets would panic.
+    fn of(request: &'r Request) -> Result<Self> {
+        if tokio::runtime::Handle::try_current().is_err() {
+            let message = "HTTP needs the runtime of tokio: ask under #[tokio::main] or inside of \
+                           its Runtime::block_on";
+            return Err(request.error(ErrorKind::Configuration, message));
+        }
+        Ok(Self {
             request,
             started: Instant::now(),
             number: 0,
-        }
+        })
     }
 
     /// Waits until the request may be sent again, or gives the error back.

@@ -183,8 +183,15 @@ fn tls() -> std::result::Result<rustls::ClientConfig, rustls::Error> {
 #[async_trait]
 impl Transport for ReqwestTransport {
     async fn send(&self, request: &Request) -> Result<Reply> {
-        let url = url::Url::parse(&request.url).map_err(|e| {
-            let message = format!("the address {} cannot be read: {e}", request.shown_url());
+        let url = match url::Url::parse(&request.url) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url),
+            Ok(_) | Err(url::ParseError::RelativeUrlWithoutBase) => {
+                Err("does not begin with http:// or https://".to_owned())
+            }
+            Err(e) => Err(format!("cannot be read: {e}")),
+        };
+        let url = url.map_err(|problem| {
+            let message = format!("the address {} {problem}", request.shown_url());
             request.error(ErrorKind::Configuration, message)
         })?;
         if self.public_only {
@@ -216,10 +223,11 @@ impl Transport for ReqwestTransport {
 fn failure(request: &Request, error: reqwest::Error) -> Error {
     let error = error.without_url();
     let host = url::Url::parse(&request.url).ok();
-    let host = host
-        .as_ref()
-        .and_then(|u| u.host_str())
-        .unwrap_or("the server");
+    let host = host.as_ref().and_then(|url| {
+        let port = url.port().map(|p| format!(":{p}")).unwrap_or_default();
+        Some(format!("{}{port}", url.host_str()?))
+    });
+    let host = host.as_deref().unwrap_or("the server");
     let (kind, what) = match () {
         () if error.is_timeout() => (ErrorKind::Timeout, "no connection in time to"),
         () if error.is_connect() => (ErrorKind::Connection, "cannot connect to"),

@@ -53,15 +53,38 @@ fn chunk(text: &str) -> String {
 #[tokio::test]
 async fn nobody_listens() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
+    let host = listener.local_addr().unwrap();
     drop(listener);
     let client = Client::new(quick()).unwrap();
-    let error = client.send(&Request::get(address)).await.unwrap_err();
+    let request = Request::get(format!("http://{host}"));
+    let error = client.send(&request).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Connection);
-    assert!(
-        error.to_string().contains("cannot connect to 127.0.0.1"),
-        "{error}"
-    );
+    let expected = format!("cannot connect to {host}: ");
+    assert!(error.to_string().contains(&expected), "{error}");
+}
+
+#[tokio::test]
+async fn addresses_without_a_scheme_are_named() {
+    let client = Client::new(quick()).unwrap();
+    for address in ["localhost:8000/v1", "127.0.0.1:8000/v1", "ftp://h.test/"] {
+        let error = client.send(&Request::get(address)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+        let text = error.to_string();
+        let expected = format!("the address {address} does not begin with http:// or https://");
+        assert!(text.contains(&expected), "{text}");
+    }
+}
+
+#[test]
+fn without_a_runtime_it_is_an_error() {
+    let client = Client::new(quick()).unwrap();
+    let request = Request::get("http://127.0.0.1:9");
+    let sent = futures_executor::block_on(client.send(&request)).unwrap_err();
+    let streamed = futures_executor::block_on(client.stream(&request)).unwrap_err();
+    for error in [sent, streamed] {
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+        assert!(error.to_string().contains("#[tokio::main]"), "{error}");
+    }
 }
 
 #[tokio::test]
