@@ -106,6 +106,7 @@ pub mod mcp;
 mod naming;
 #[cfg(feature = "openapi")]
 pub mod openapi;
+mod once;
 mod runner;
 mod set;
 mod structured;
@@ -113,6 +114,7 @@ mod telemetry;
 
 pub use bind::{ChatModelTools, WithTools};
 pub use error::{ToolFailure, ToolSetError};
+pub use once::Once;
 pub use ropewalk_macros::tool;
 pub use runner::{Route, ToolRun, ToolRunner};
 pub use set::{IntoTool, IsTool, MakesTool, ToolSet};
