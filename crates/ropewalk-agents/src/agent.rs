@@ -10,6 +10,7 @@ mod limits;
 mod nested;
 mod pending;
 mod react;
+mod reply;
 mod request;
 mod run;
 mod state;
@@ -159,7 +160,8 @@ impl Agent {
     /// Goes on with a run that waits for approval, was cut by a limit or failed, also in another
     /// process and after the agent was built anew. Calls that have their results are not made
     /// again; of a call that was under way when the run ended, the model is told that it may have
-    /// taken effect. Use a state once.
+    /// taken effect. An answer that was flagged or could not be remembered is judged and remembered
+    /// anew, not asked for again. Use a state once.
     ///
     /// # Errors
     /// [`AgentError`]; [`AgentError::Configuration`] when the state belongs to an agent that this

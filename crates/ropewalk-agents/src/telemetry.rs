@@ -48,7 +48,7 @@ pub(crate) fn finish(span: &Span, spent: &Spent, error: Option<&AgentError>) {
 /// Notes what was said: the messages up to the model's first, and the others.
 pub(crate) fn content(span: &Span, state: &RunState) {
     let is_answer = |m: &ropewalk_core::Message| m.role == ropewalk_core::Role::Assistant;
-    let new = &state.messages[state.remembered..];
+    let new = state.said();
     let first = new.iter().position(is_answer).unwrap_or(new.len());
     let (input, output) = new.split_at(first);
     if let Ok(json) = serde_json::to_string(input) {

@@ -12,6 +12,12 @@ pub(crate) fn least_of(parts: &[Part]) -> Trust {
     parts.iter().map(part_trust).min().unwrap_or(Trust::Trusted)
 }
 
+/// Returns how many parts of messages are untrusted.
+pub(crate) fn untrusted_parts(messages: &[Message]) -> usize {
+    let parts = messages.iter().flat_map(|m| &m.content);
+    parts.filter(|p| !part_trust(p).is_trusted()).count()
+}
+
 fn part_trust(part: &Part) -> Trust {
     match part {
         Part::Text { trust, .. } => *trust,

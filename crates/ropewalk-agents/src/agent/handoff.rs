@@ -1,5 +1,7 @@
 //! Handing a conversation over.
 
+use std::sync::Arc;
+
 use ropewalk_core::ToolSpec;
 use ropewalk_core::schemars::{self, JsonSchema};
 
@@ -41,8 +43,22 @@ impl Agent {
 
     /// Says what keeps the agent from running.
     pub(super) fn check(&self) -> Result<(), String> {
+        self.check_beside(&mut Vec::new())
+    }
+
+    fn check_beside<'a>(&'a self, checked: &mut Vec<&'a Self>) -> Result<(), String> {
         let agent = &*self.inner;
         let name = &agent.name;
+        match checked.iter().find(|other| other.inner.name == *name) {
+            Some(other) if Arc::ptr_eq(&other.inner, &self.inner) => return Ok(()),
+            Some(_) => {
+                return Err(format!(
+                    "two different agents are called `{name}`, so that a state could not tell whose \
+                     turn it is; set Agent::name"
+                ));
+            }
+            None => checked.push(self),
+        }
         if let Some(problem) = &agent.problem {
             return Err(format!("agent `{name}`: {problem}"));
         }
@@ -65,7 +81,7 @@ impl Agent {
             if twice || agent.tools.get(&transfer).is_some() {
                 return Err(format!("agent `{name}` has two tools called `{transfer}`"));
             }
-            other.check()?;
+            other.check_beside(checked)?;
         }
         Ok(())
     }

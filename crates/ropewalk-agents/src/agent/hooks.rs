@@ -12,7 +12,7 @@ use super::state::RunState;
 pub enum BeforeTool {
     /// Leave it to the gate.
     Proceed,
-    /// Do not make it; the model gets this result.
+    /// Do not make it; the model gets this result, as an error if the call was to hand over.
     Skip(ToolResult),
     /// Somebody must approve it.
     Ask,
@@ -34,7 +34,8 @@ pub enum OnError {
 /// ends the run.
 #[async_trait]
 pub trait Hooks: Send + Sync {
-    /// Sees and may change what the model is asked; the change is for this call only.
+    /// Sees and may change what the model is asked; the change is for this call only. Untrusted
+    /// parts that it adds taint the calls of the rest of the run, as if a tool had returned them.
     ///
     /// # Errors
     /// Ends the run.

@@ -167,7 +167,7 @@ impl Meter {
             limits,
             spent: Mutex::new(spent),
             // Outer runs drop this one when their time is over.
-            deadline: left.map(|left| Instant::now() + left),
+            deadline: left.and_then(|left| Instant::now().checked_add(left)),
             parent,
         }
     }

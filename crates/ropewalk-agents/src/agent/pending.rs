@@ -129,6 +129,8 @@ impl Run {
                 BeforeTool::Ask => asks = true,
                 BeforeTool::Skip(mut result) => {
                     result.call_id.clone_from(&call.id);
+                    // Results of handoffs that are no errors hand over.
+                    result.is_error |= self.agent.handoff_of(&call.name).is_some();
                     self.settle(i, result).await;
                     return Ok(());
                 }

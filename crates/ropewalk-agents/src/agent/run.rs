@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures_util::{FutureExt, StreamExt};
 use ropewalk_core::{
-    ChatRequest, ChatResponse, Error, Extensions, Message, Part, Role, StreamEvent, ToolCall, Trust,
+    ChatRequest, ChatResponse, Error, Extensions, FinishReason, Message, Part, StreamEvent,
 };
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
@@ -17,13 +17,12 @@ use super::hooks::OnError;
 use super::input::{Approvals, Input};
 use super::limits::{Exhausted, Limit, Meter};
 use super::nested::Parent;
-use super::react::{self, AgentStep};
-use super::state::{PendingCall, RunState};
+use super::state::RunState;
 use super::{Agent, AgentError, AgentStream};
 use crate::driven::{Sink, driven};
-use crate::safety::{Stage, TaintScope, moderate};
+use crate::safety::{Stage, moderate};
 use crate::telemetry;
-use crate::trust::{least_of, least_trust, text_with_trust};
+use crate::trust::untrusted_parts;
 
 /// A run under way.
 pub(super) struct Run {
@@ -59,12 +58,14 @@ pub(super) fn start(agent: Agent, input: Input, observed: bool) -> AgentStream {
         let run_id = input.run_id.unwrap_or_else(random_id);
         let mut state = RunState::new(run_id, agent.inner.name.clone());
         state.conversation = input.conversation;
+        state.messages = input.messages;
+        state.opening = true;
         let mut run = Run::new(&agent, &agent, state, input.extensions, input.parent, sink);
         run.observed = observed;
         run.check_memory()?;
         let span = run.span.clone();
         let work = async {
-            let begun = run.begin(input.messages).await;
+            let begun = run.begin().await;
             run.finish(begun).await
         };
         work.instrument(span).await
@@ -98,8 +99,11 @@ pub(super) fn resume(
         run.check_memory()?;
         let span = run.span.clone();
         let work = async {
-            let decided = run.decide(&approvals).await;
-            run.finish(decided).await
+            let begun = match run.decide(&approvals).await {
+                Ok(()) => run.begin().await,
+                wrong => wrong,
+            };
+            run.finish(begun).await
         };
         work.instrument(span).await
     })
@@ -121,9 +125,6 @@ fn random_id() -> String {
     // The only use of this randomness is that two runs do not share a name.
     format!("run_{:016x}", RandomState::new().build_hasher().finish())
 }
-
-/// The answer of the model, or its calls, which are in the state then.
-type Answer = Option<ChatResponse>;
 
 impl Run {
     fn new(
@@ -193,27 +194,30 @@ impl Run {
         }
     }
 
-    /// Takes up memory and input.
-    async fn begin(&mut self, input: Vec<Message>) -> Result<(), AgentError> {
+    /// Takes up memory and has the input judged, unless that was done before.
+    async fn begin(&mut self) -> Result<(), AgentError> {
+        if !self.state.opening {
+            return Ok(());
+        }
         let root = Arc::clone(&self.root.inner);
+        let input = self.state.said().to_vec();
         if let (Some(memory), Some(conversation)) = (&root.memory, self.state.conversation.clone())
         {
             let query: Vec<String> = input.iter().map(Message::text).collect();
-            match memory.load(&conversation, &query.join("\n")).await {
-                Ok(messages) => self.state.messages = messages,
-                Err(error) => return Err(self.memory_failed(error)),
-            }
+            let loaded = memory.load(&conversation, &query.join("\n")).await;
+            let loaded = loaded.map_err(|e| self.memory_failed(e))?;
+            self.state.remembered = loaded.len();
+            self.state.messages = loaded;
+            self.state.messages.extend_from_slice(&input);
         }
-        self.state.remembered = self.state.messages.len();
-        self.state.messages.extend(input);
-        let new = &self.state.messages[self.state.remembered..];
-        let said: Vec<Part> = new
-            .iter()
-            .flat_map(|m| &m.content)
+        let said: Vec<Part> = input
+            .into_iter()
+            .flat_map(|m| m.content)
             .filter(|p| !matches!(p, Part::ToolCall(_) | Part::ToolResult(_)))
-            .cloned()
             .collect();
-        self.judge(Stage::Input, said).await
+        self.judge(Stage::Input, said).await?;
+        self.state.opening = false;
+        Ok(())
     }
 
     fn memory_failed(&mut self, source: Error) -> AgentError {
@@ -258,12 +262,13 @@ impl Run {
     /// Calls model and tools in turn; returns the last event.
     async fn until_answer(&mut self) -> Result<Option<AgentEvent>, AgentError> {
         loop {
+            if let Some(reason) = self.state.answered.clone() {
+                return self.answer(reason).await.map(Some);
+            }
             if !self.state.pending.is_empty() && !self.call_tools().await? {
                 return Ok(Some(AgentEvent::NeedsApproval(self.snapshot())));
             }
-            if let Some(response) = self.turn().await? {
-                return self.answer(response).await.map(Some);
-            }
+            self.turn().await?;
         }
     }
 
@@ -298,13 +303,18 @@ impl Run {
     }
 
     /// Calls the model once.
-    async fn turn(&mut self) -> Result<Answer, AgentError> {
+    async fn turn(&mut self) -> Result<(), AgentError> {
         self.check_limits()?;
         let agent = Arc::clone(&self.agent.inner);
         let mut request = self.request();
-        for hooks in &agent.hooks {
-            let seen = hooks.before_model(&self.state, &mut request).await;
-            seen.map_err(|e| self.failed(e))?;
+        if !agent.hooks.is_empty() {
+            let before = untrusted_parts(&request.messages);
+            for hooks in &agent.hooks {
+                let seen = hooks.before_model(&self.state, &mut request).await;
+                seen.map_err(|e| self.failed(e))?;
+            }
+            // The conversation does not hold what is for this call only.
+            self.state.shown_untrusted |= untrusted_parts(&request.messages) > before;
         }
         self.state.turns += 1;
         let turn = self.state.turns;
@@ -330,7 +340,7 @@ impl Run {
                 for hooks in &agent.hooks {
                     if hooks.on_error(&self.state, &error).await == OnError::Retry {
                         tracing::debug!(%error, "calling the model again");
-                        return Ok(None);
+                        return Ok(());
                     }
                 }
                 return Err(self.failed(error));
@@ -390,115 +400,19 @@ impl Run {
         Ok(response.ok_or_else(cut))
     }
 
-    /// Makes the reply part of the conversation.
-    fn take_up(&mut self, mut response: ChatResponse) -> Result<Answer, AgentError> {
-        if self.agent.reacts() && !self.read_react(&mut response) {
-            return Ok(None);
-        }
-        self.state.scratch.clear();
-        if !self.taint().is_trusted() {
-            // What was written under the influence of a text is no more trusted than the text.
-            for part in &mut response.message.content {
-                if let Part::Text { trust, .. } = part {
-                    *trust = Trust::Untrusted;
-                }
-            }
-        }
-        let calls: Vec<ToolCall> = response.message.tool_calls().cloned().collect();
-        self.state.messages.push(response.message.clone());
-        if calls.is_empty() {
-            return Ok(Some(response));
-        }
-        self.state.pending = calls.into_iter().map(PendingCall::new).collect();
-        self.count_repeats()?;
-        Ok(None)
-    }
-
-    /// Turns text into a call or an answer. Returns false when it is neither, which the model is
-    /// then told.
-    fn read_react(&mut self, response: &mut ChatResponse) -> bool {
-        if response.message.tool_calls().next().is_some() {
-            return true;
-        }
-        let text = response.text();
-        match react::parse_react(&text) {
-            Ok(AgentStep::Finish(finish)) => {
-                response.message.content = vec![Part::text(finish.answer)];
-                true
-            }
-            Ok(AgentStep::Action(action)) => {
-                let tool = self.agent.inner.tools.get(&action.tool);
-                let arguments = react::arguments(&action.input, tool.map(|t| t.spec()));
-                let id = format!("react_{}_{}", self.state.turns, self.state.messages.len());
-                let call = ToolCall::new(id, action.tool, arguments);
-                let thought = Some(action.thought).filter(|t| !t.is_empty());
-                let parts = thought.map(Part::text).into_iter();
-                response.message.content = parts.chain([Part::ToolCall(call)]).collect();
-                true
-            }
-            Err(error) => {
-                let reply = text_with_trust(text, self.taint());
-                // An empty reply has nothing to be corrected in.
-                if !response.text().trim().is_empty() {
-                    self.state.scratch.push(Message::assistant(reply));
-                }
-                self.state.scratch.push(react::complaint(error));
-                false
-            }
-        }
-    }
-
-    /// Returns the least trust of what the model has read.
-    pub(super) fn taint(&self) -> Trust {
-        let messages = &self.state.messages;
-        let start = match self.agent.inner.taint_scope {
-            TaintScope::Context => 0,
-            TaintScope::SinceUser => {
-                let last = messages.iter().rposition(|m| m.role == Role::User);
-                last.unwrap_or(0)
-            }
-        };
-        let read = messages[start..].iter().map(least_trust);
-        let instructions = least_of(&self.agent.inner.instructions.0);
-        read.min()
-            .map_or(instructions, |least| least.min(instructions))
-    }
-
-    /// Refuses a call that was made too often.
-    fn count_repeats(&mut self) -> Result<(), AgentError> {
-        let Some(times) = self.root.inner.repeats else {
-            return Ok(());
-        };
-        for i in 0..self.state.pending.len() {
-            let call = &self.state.pending[i].call;
-            let tool = call.name.clone();
-            let arguments = serde_json::from_str::<serde_json::Value>(&call.arguments);
-            let arguments = arguments.map_or_else(|_| call.arguments.clone(), |v| v.to_string());
-            let count = self
-                .state
-                .repeats
-                .entry(format!("{tool} {arguments}"))
-                .or_default();
-            *count += 1;
-            if *count > times {
-                let state = self.snapshot();
-                return Err(AgentError::Repeated { tool, times, state });
-            }
-        }
-        Ok(())
-    }
-
-    /// Ends the run with an answer.
-    async fn answer(&mut self, response: ChatResponse) -> Result<AgentEvent, AgentError> {
-        let output = response.text();
-        let said = response.message.content.iter();
+    /// Ends the run with the last message.
+    async fn answer(&mut self, finish_reason: FinishReason) -> Result<AgentEvent, AgentError> {
+        let answer = self.state.messages.last();
+        let output = answer.map(Message::text).unwrap_or_default();
+        let said = answer.into_iter().flat_map(|m| &m.content);
         let said = said.filter(|p| p.as_text().is_some()).cloned().collect();
         self.judge(Stage::Output, said).await?;
-        let state = *self.snapshot();
+        let mut state = *self.snapshot();
+        state.answered = None;
         let result = RunResult {
             output,
-            messages: state.messages[state.remembered..].to_vec(),
-            finish_reason: response.finish_reason,
+            messages: state.said().to_vec(),
+            finish_reason,
             usage: state.spent.usage,
             cost: state.spent.known_cost(),
             turns: state.turns,

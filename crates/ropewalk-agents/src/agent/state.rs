@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ropewalk_core::{Error, ErrorKind, Message, ToolCall, ToolResult};
+use ropewalk_core::{Error, ErrorKind, FinishReason, Message, ToolCall, ToolResult};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -54,6 +54,15 @@ pub struct RunState {
     /// Replies that could not be read and what the model was told about them (ReAct).
     #[serde(default)]
     pub(super) scratch: Vec<Message>,
+    /// The memory is not loaded, or the input not judged.
+    #[serde(default)]
+    pub(super) opening: bool,
+    /// The last message is the answer, and why it ended; judging and remembering it may be left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) answered: Option<FinishReason>,
+    /// Hooks showed the model untrusted text that the messages do not hold.
+    #[serde(default)]
+    pub(super) shown_untrusted: bool,
 }
 
 /// A call that the model asked for.
@@ -99,7 +108,15 @@ impl RunState {
             elapsed: Duration::ZERO,
             repeats: BTreeMap::new(),
             scratch: Vec::new(),
+            opening: false,
+            answered: None,
+            shown_untrusted: false,
         }
+    }
+
+    /// Returns the messages that are not from memory.
+    pub(crate) fn said(&self) -> &[Message] {
+        self.messages.get(self.remembered..).unwrap_or_default()
     }
 
     /// Yields the calls that wait for approval.

@@ -17,6 +17,7 @@ mod limits;
 mod memory;
 mod prompt;
 mod react;
+mod resume;
 mod router;
 mod safety;
 mod step;
