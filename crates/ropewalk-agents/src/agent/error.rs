@@ -1,5 +1,7 @@
 //! Why a run did not come to an answer.
 
+use std::fmt;
+
 use ropewalk_core::{Error, ErrorKind, Moderation};
 
 use super::limits::Limit;
@@ -8,11 +10,13 @@ use crate::safety::Stage;
 
 /// Why a run did not come to an answer. All but [`Configuration`](Self::Configuration) carry the
 /// [state](Self::state) so far.
-#[derive(Debug, thiserror::Error)]
+///
+/// Printed, it is one line that says why; its [`source`](std::error::Error::source) is what is below
+/// the error that the line ends with.
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum AgentError {
     /// The model or a hook failed.
-    #[error("agent `{}` failed", state.agent)]
     Failed {
         /// Why.
         source: Box<Error>,
@@ -20,7 +24,6 @@ pub enum AgentError {
         state: Box<RunState>,
     },
     /// A limit is reached.
-    #[error("agent `{}` reached its limit of {limit}", state.agent)]
     Limit {
         /// The limit.
         limit: Limit,
@@ -28,7 +31,6 @@ pub enum AgentError {
         state: Box<RunState>,
     },
     /// A limit is set on something that a model does not report.
-    #[error("agent `{}` has a limit on {what}, but a call did not tell its {what}", state.agent)]
     Unmetered {
         /// `tokens` or `cost`.
         what: &'static str,
@@ -36,7 +38,6 @@ pub enum AgentError {
         state: Box<RunState>,
     },
     /// The model makes the same call over and over.
-    #[error("agent `{}` called `{tool}` with the same arguments more than {times} times", state.agent)]
     Repeated {
         /// Name of the tool.
         tool: String,
@@ -46,13 +47,11 @@ pub enum AgentError {
         state: Box<RunState>,
     },
     /// Calls wait for approval: [`Agent::resume`](super::Agent::resume) goes on.
-    #[error("agent `{}` waits for approval of {}", state.agent, names(state))]
     NeedsApproval {
         /// The run so far.
         state: Box<RunState>,
     },
     /// A tool ended the run.
-    #[error("a tool of agent `{}` ended the run", state.agent)]
     Tool {
         /// Why.
         source: Box<Error>,
@@ -60,7 +59,6 @@ pub enum AgentError {
         state: Box<RunState>,
     },
     /// A hook stopped the run.
-    #[error("agent `{}` was stopped: {reason}", state.agent)]
     Stopped {
         /// Why.
         reason: String,
@@ -68,7 +66,6 @@ pub enum AgentError {
         state: Box<RunState>,
     },
     /// The moderation model objects.
-    #[error("the {stage} of agent `{}` was flagged: {}", state.agent, categories(moderation))]
     Flagged {
         /// What was judged.
         stage: Stage,
@@ -79,7 +76,6 @@ pub enum AgentError {
     },
     /// The memory could not be read or written. When it could not be written, the answer is the
     /// last message of the state.
-    #[error("the memory of agent `{}` failed", state.agent)]
     Memory {
         /// Why.
         source: Box<Error>,
@@ -87,11 +83,68 @@ pub enum AgentError {
         state: Box<RunState>,
     },
     /// The agent is not put together right, or a state does not belong to it.
-    #[error("{message}")]
     Configuration {
         /// What is wrong and what to do.
         message: String,
     },
+}
+
+impl fmt::Display for AgentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let agent = self.state().map_or("", |state| state.agent.as_str());
+        match self {
+            Self::Failed { source, .. } => write!(f, "agent `{agent}` failed: {source}"),
+            Self::Limit { limit, .. } => {
+                write!(f, "agent `{agent}` reached its limit of {limit}")
+            }
+            Self::Unmetered { what, .. } => {
+                let prices = match *what {
+                    "cost" => "give the agent a price for its model, or ",
+                    _ => "",
+                };
+                write!(
+                    f,
+                    "agent `{agent}` has a limit on {what}, but a call did not tell its {what}: \
+                     {prices}take the limit away"
+                )
+            }
+            Self::Repeated { tool, times, .. } => write!(
+                f,
+                "agent `{agent}` called `{tool}` with the same arguments more than {times} times"
+            ),
+            Self::NeedsApproval { state } => {
+                write!(f, "agent `{agent}` waits for approval of {}", names(state))
+            }
+            Self::Tool { source, .. } => {
+                write!(f, "a tool of agent `{agent}` ended the run: {source}")
+            }
+            Self::Stopped { reason, .. } => write!(f, "agent `{agent}` was stopped: {reason}"),
+            Self::Flagged {
+                stage, moderation, ..
+            } => {
+                let categories = categories(moderation);
+                write!(
+                    f,
+                    "the {stage} of agent `{agent}` was flagged: {categories}"
+                )
+            }
+            Self::Memory { source, .. } => {
+                write!(f, "the memory of agent `{agent}` failed: {source}")
+            }
+            Self::Configuration { message } => f.write_str(message),
+        }
+    }
+}
+
+impl std::error::Error for AgentError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Failed { source, .. }
+            | Self::Tool { source, .. }
+            | Self::Memory { source, .. } => source.source(),
+            _ => None,
+        }
+    }
 }
 
 fn names(state: &RunState) -> String {

@@ -87,11 +87,7 @@ impl Tool for AgentTool {
         match self.agent.run(input).await {
             Ok(result) => Ok(ToolOutput::text(result.output)),
             Err(AgentError::Tool { source, .. }) => Err(ToolError::Fatal(source)),
-            Err(error) => {
-                let why = std::error::Error::source(&error).map(|s| format!(": {s}"));
-                let why = why.unwrap_or_default();
-                Err(ToolError::Failed(format!("{error}{why}")))
-            }
+            Err(error) => Err(ToolError::failed(error)),
         }
     }
 }
