@@ -123,8 +123,8 @@ impl From<ToolFailure> for Error {
     fn from(failure: ToolFailure) -> Self {
         match failure {
             ToolFailure::Fatal { name, source } => {
-                let message = format!("the tool `{name}` ended the run");
-                Self::new(ErrorKind::Tool, message).with_source(source)
+                let message = format!("the tool `{name}` ended the run: {source}");
+                Self::new(ErrorKind::Tool, message).with_told_source(source)
             }
             other => Self::from_error(ErrorKind::Tool, other),
         }

@@ -40,8 +40,8 @@ pub fn extension<'a, T: Send + Sync + 'static>(
     context.extensions.get().ok_or_else(|| {
         let kind = std::any::type_name::<T>();
         let message = format!(
-            "the tool `{tool}` needs a value of type `{kind}`; put it into the context with \
-             Extensions::insert"
+            "`{tool}` takes a value of type `{kind}` from its context, which has none: put it there \
+             with ToolContext::with_extensions, or Input::extensions of an agent"
         );
         ToolError::Fatal(message.into())
     })
