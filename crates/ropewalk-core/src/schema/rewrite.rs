@@ -1,5 +1,7 @@
 //! From one dialect to another, keyword by keyword.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value, json};
 
 use super::rules::{IGNORED, Rules, is_number_format};
@@ -10,6 +12,10 @@ use crate::response::Warning;
 /// How many schemas inlining may make of one: references that double at each level would
 /// otherwise fill the memory.
 const MOST_SCHEMAS: usize = 20_000;
+
+/// How many bytes, about, inlining may copy: a long enum that many references share would do the
+/// same.
+const MOST_BYTES: usize = 16 << 20;
 
 /// How many references may be inlined in one another.
 const DEEPEST: usize = 64;
@@ -24,6 +30,8 @@ pub(super) struct Rewriter<'a> {
     /// References that are being inlined.
     inlining: Vec<String>,
     schemas: usize,
+    /// Bytes copied by inlining.
+    copied: usize,
     pub(super) warnings: Vec<Warning>,
 }
 
@@ -35,6 +43,7 @@ impl<'a> Rewriter<'a> {
             root,
             inlining: Vec::new(),
             schemas: 0,
+            copied: 0,
             warnings: Vec::new(),
         }
     }
@@ -99,18 +108,24 @@ impl<'a> Rewriter<'a> {
                 return Ok(());
             }
             map.remove("$ref");
-            merge::fill(map, target(self.root, &pointer, path)?.clone());
-            self.inline(pointer, path)?;
+            merge::fill(map, self.inline(pointer, path)?);
         }
     }
 
-    fn inline(&mut self, pointer: String, path: &str) -> Result<()> {
+    /// Returns a copy of what a reference points to.
+    fn inline(&mut self, pointer: String, path: &str) -> Result<Value> {
         if self.inlining.len() == DEEPEST {
             let what = format!("more than {DEEPEST} references in one another");
             return Err(self.unsupported(path, &what));
         }
+        let target = target(self.root, &pointer, path)?;
+        self.copied += bytes(target);
+        if self.copied > MOST_BYTES {
+            let what = format!("references that copy more than {MOST_BYTES} bytes");
+            return Err(self.unsupported(path, &what));
+        }
         self.inlining.push(pointer);
-        Ok(())
+        Ok(target.clone())
     }
 
     fn all_of(&mut self, map: &mut Map<String, Value>, members: Value, path: &str) -> Result<()> {
@@ -131,8 +146,7 @@ impl<'a> Rewriter<'a> {
                 if self.inlining.contains(&pointer) {
                     return Err(self.unsupported(&path, "a recursive `allOf`"));
                 }
-                let target = target(self.root, &pointer, &path)?.clone();
-                self.inline(pointer, &path)?;
+                let target = self.inline(pointer, &path)?;
                 let map = object(&mut member, &path)?;
                 map.remove("$ref");
                 merge::fill(map, target);
@@ -293,12 +307,13 @@ impl<'a> Rewriter<'a> {
     fn require_all(&self, map: &mut Map<String, Value>) -> Vec<String> {
         let required = map.remove("required").unwrap_or_default();
         let required = required.as_array().map_or(&[][..], Vec::as_slice);
+        let required: HashSet<&str> = required.iter().filter_map(Value::as_str).collect();
         let properties = map.entry("properties").or_insert_with(|| json!({}));
         let properties = properties.as_object().into_iter().flatten();
         let (mut names, mut optional) = (Vec::new(), Vec::new());
         for (name, schema) in properties {
             let has_default = schema.get("default").is_some_and(|d| !d.is_null());
-            if !required.iter().any(|n| n == name)
+            if !required.contains(name.as_str())
                 && !has_default
                 && !allows_null(self.root, schema, &mut 100)
             {
@@ -410,6 +425,17 @@ fn nullable(mut schema: Value) -> Value {
 pub(super) fn target<'a>(root: &'a Value, pointer: &str, path: &str) -> Result<&'a Value> {
     let found = pointer.strip_prefix('#').and_then(|p| root.pointer(p));
     found.ok_or_else(|| broken(path, &format!("`{pointer}` is not in the schema")))
+}
+
+/// Returns about how many bytes a value takes.
+fn bytes(value: &Value) -> usize {
+    const ONE: usize = size_of::<Value>();
+    match value {
+        Value::String(text) => ONE + text.len(),
+        Value::Array(items) => ONE + items.iter().map(bytes).sum::<usize>(),
+        Value::Object(map) => ONE + map.iter().map(|(k, v)| k.len() + bytes(v)).sum::<usize>(),
+        _ => ONE,
+    }
 }
 
 /// Returns whether a schema allows null, looking at no more than `budget` schemas.

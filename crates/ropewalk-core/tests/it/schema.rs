@@ -354,6 +354,32 @@ fn references_cannot_make_it_run_away() {
 }
 
 #[test]
+fn a_long_enum_that_many_share_does_not_fill_the_memory() {
+    let places = |count: usize| {
+        let names = (0..count).map(|n| {
+            (
+                format!("p{n}"),
+                json!({"$ref": "#/$defs/E", "description": "d"}),
+            )
+        });
+        let required: Vec<String> = (0..count).map(|n| format!("p{n}")).collect();
+        json!({
+            "type": "object",
+            "properties": Map::from_iter(names),
+            "required": required,
+            "$defs": {"E": {"enum": ["x".repeat(100_000), "y"]}},
+        })
+    };
+    for dialect in [SchemaDialect::OpenAiStrict, SchemaDialect::Gemini] {
+        let (kind, message) = problem(dialect, places(10_000));
+        assert_eq!(kind, ErrorKind::Unsupported);
+        assert!(message.contains("copy more than"), "{message}");
+        let (few, _) = apply(dialect, places(20));
+        assert_eq!(few["properties"].as_object().unwrap().len(), 20);
+    }
+}
+
+#[test]
 fn a_recursive_reference_loses_what_stands_beside_it() {
     let (strict, warnings) = apply(
         SchemaDialect::OpenAiStrict,
