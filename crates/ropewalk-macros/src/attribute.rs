@@ -30,7 +30,9 @@ impl Options {
     fn option(&mut self, meta: &ParseNestedMeta<'_>) -> Result<()> {
         let is = |name: &str| meta.path.is_ident(name);
         if is("name") {
-            self.name = Some(name(meta.value()?.parse()?)?);
+            let written: LitStr = meta.value()?.parse()?;
+            name(&written.value()).map_err(|problem| syn::Error::new(written.span(), problem))?;
+            self.name = Some(written);
         } else if is("description") {
             self.description = Some(meta.value()?.parse()?);
         } else if is("effect") {
@@ -51,14 +53,13 @@ impl Options {
     }
 }
 
-fn name(name: LitStr) -> Result<LitStr> {
-    let text = name.value();
+/// Returns the name if every provider takes it.
+pub(crate) fn name(text: &str) -> std::result::Result<String, &'static str> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
     if (1..=64).contains(&text.len()) && text.bytes().all(allowed) {
-        return Ok(name);
+        return Ok(text.to_owned());
     }
-    let message = "the name of a tool is 1 to 64 letters, digits, `_` or `-`";
-    Err(syn::Error::new(name.span(), message))
+    Err("the name of a tool is 1 to 64 letters, digits, `_` or `-`")
 }
 
 fn effect(name: &Ident) -> Result<Ident> {

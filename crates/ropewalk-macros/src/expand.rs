@@ -9,7 +9,7 @@ use syn::{
     Type, TypePath, TypeReference,
 };
 
-use crate::attribute::{Default_, Options, ParameterOptions};
+use crate::attribute::{self, Default_, Options, ParameterOptions};
 use crate::{docs, paths};
 
 pub(crate) fn tool(options: &Options, mut function: ItemFn) -> Result<TokenStream> {
@@ -20,10 +20,13 @@ pub(crate) fn tool(options: &Options, mut function: ItemFn) -> Result<TokenStrea
         .map_or_else(paths::tools, |path| quote!(#path));
     let private = quote!(#krate::__private);
     let ident = function.sig.ident.clone();
-    let name = options
-        .name
-        .as_ref()
-        .map_or_else(|| ident.unraw().to_string(), syn::LitStr::value);
+    let name = match &options.name {
+        Some(name) => name.value(),
+        None => attribute::name(&ident.unraw().to_string()).map_err(|problem| {
+            let message = format!("{problem}; write #[tool(name = \"…\")]");
+            Error::new(ident.span(), message)
+        })?,
+    };
     let description = match (&options.description, docs::description(&function.attrs)) {
         (Some(text), _) => text.value(),
         (None, Some(text)) => text,
@@ -404,6 +407,7 @@ mod tests {
                 "/// F.\nfn f() {}",
                 "1 to 64 letters, digits",
             ),
+            ("", "/// F.\nfn größe() {}", "write #[tool(name = "),
             (
                 "effect = delete",
                 "/// F.\nfn f() {}",

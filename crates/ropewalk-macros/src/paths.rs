@@ -37,29 +37,51 @@ enum Found {
 }
 
 /// Returns the dependency of a manifest that leads to the crate, under the name code has for it.
+/// One that all code of the package sees comes before one of its tests or build script.
 fn found(manifest: &str) -> Option<Found> {
-    let mut facade = None;
-    for (name, package) in dependencies(manifest) {
-        let name = name.replace('-', "_");
-        match package.as_str() {
-            "ropewalk-tools" => return Some(Found::Tools(name)),
-            "ropewalk" => facade = Some(Found::Facade(name)),
-            _ => {}
-        }
-    }
-    facade
+    let all = dependencies(manifest);
+    let of = |everywhere: bool, package: &str| {
+        let mut these = all.iter().filter(|d| d.everywhere == everywhere);
+        let found = these.find(|d| d.package == package)?;
+        Some(found.name.replace('-', "_"))
+    };
+    [true, false].into_iter().find_map(|everywhere| {
+        let facade = || of(everywhere, "ropewalk").map(Found::Facade);
+        of(everywhere, "ropewalk-tools")
+            .map(Found::Tools)
+            .or_else(facade)
+    })
 }
 
-/// Returns `(name, package)` of the dependencies in a manifest, as far as lines show them.
-fn dependencies(manifest: &str) -> Vec<(String, String)> {
-    let mut all: Vec<(String, String)> = Vec::new();
+struct Dependency {
+    name: String,
+    package: String,
+    /// All code of the package sees it, not only its tests or build script.
+    everywhere: bool,
+}
+
+impl Dependency {
+    fn new(name: &str, package: &str, everywhere: bool) -> Self {
+        Self {
+            name: name.to_owned(),
+            package: package.to_owned(),
+            everywhere,
+        }
+    }
+}
+
+/// Returns the dependencies in a manifest, as far as lines show them.
+fn dependencies(manifest: &str) -> Vec<Dependency> {
+    let mut all: Vec<Dependency> = Vec::new();
     let mut table = Table::Other;
+    let mut everywhere = false;
     for line in manifest.lines().map(str::trim) {
         if let Some(header) = line.strip_prefix('[') {
             let header = header.split(']').next().unwrap_or_default();
             table = Table::of(header);
+            everywhere = !header.contains("dev-dep") && !header.contains("build-dep");
             if let Table::One(name) = &table {
-                all.push((name.clone(), name.clone()));
+                all.push(Dependency::new(name, name, everywhere));
             }
             continue;
         }
@@ -72,11 +94,11 @@ fn dependencies(manifest: &str) -> Vec<(String, String)> {
                 // `name.workspace = true` is a dotted key.
                 let name = key.split('.').next().unwrap_or_default();
                 let package = inline_package(value).unwrap_or(name);
-                all.push((name.to_owned(), package.to_owned()));
+                all.push(Dependency::new(name, package, everywhere));
             }
             Table::One(_) if key == "package" => {
                 if let Some(last) = all.last_mut() {
-                    last.1 = unquote(value).to_owned();
+                    last.package = unquote(value).to_owned();
                 }
             }
             _ => {}
@@ -164,6 +186,10 @@ mod tests {
             (
                 "[package]\nname = \"ropewalk\"\n[dependencies]\nserde = \"1\"",
                 None,
+            ),
+            (
+                "[dev-dependencies]\nropewalk-tools = \"0.1\"\n[dependencies]\nropewalk = \"0.1\"",
+                facade("ropewalk"),
             ),
             ("[workspace.dependencies]\nropewalk = \"0.1\"", None),
             ("[features]\nropewalk = []", None),
