@@ -75,6 +75,12 @@ impl Types {
         }
     }
 
+    /// Returns whether one of these calls is of a known tool, or no tools are known.
+    pub(super) fn has_one_of(&self, calls: &[Written]) -> bool {
+        let known = |call: &Written| self.tools.contains_key(&call.name);
+        self.tools.is_empty() || calls.iter().any(known)
+    }
+
     fn is_string(&self, tool: &str, parameter: &str) -> bool {
         let found = self.tools.get(tool).and_then(|p| p.get(parameter));
         found.copied().unwrap_or(false)

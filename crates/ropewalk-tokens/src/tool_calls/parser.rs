@@ -102,7 +102,8 @@ impl ToolCallParser {
     }
 
     /// Names the tools that the model may call. Their schemas say which values are strings, where a format cannot
-    /// tell (`QwenCoder`).
+    /// tell (`QwenCoder`). JSON and Python that stand as the whole answer, without a tag, are text unless they call one
+    /// of these tools; without any named here, all that looks like a call is one.
     #[must_use]
     pub fn with_tools(mut self, tools: &[ToolSpec]) -> Self {
         self.types = Types::new(tools);
@@ -304,7 +305,11 @@ impl ToolCallParser {
         self.count(end - open.body);
         let body = open.scan.as_ref().map_or(open.rule.body, |scan| scan.body);
         let strict = open.rule.open.is_empty();
-        read(body, &self.held[open.body..end], &self.types, strict)
+        let calls = read(body, &self.held[open.body..end], &self.types, strict)?;
+        if strict && !self.types.has_one_of(&calls) {
+            return Err(Problem::no_call("no tool has this name"));
+        }
+        Ok(calls)
     }
 
     fn give_text(&mut self, end: usize, pieces: &mut Vec<Piece>) {

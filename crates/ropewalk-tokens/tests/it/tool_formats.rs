@@ -43,6 +43,45 @@ fn pieces<'a>(format: ToolCallFormat, parts: impl IntoIterator<Item = &'a str>) 
 }
 
 #[test]
+fn an_answer_without_a_tag_calls_only_known_tools() {
+    use ToolCallFormat as F;
+    let schema = serde_json::json!({"type": "object"}).try_into().unwrap();
+    let tools = [ToolSpec::new("price", "", schema)];
+    for (format, answer, calls) in [
+        (F::Llama3, "{\"name\": \"price\", \"parameters\": {}}", 1),
+        (F::Llama3, "{\"name\": \"Ada\", \"parameters\": {\"x\": 1}}", 0),
+        (F::Llama3, "{\"name\": \"Ada\", \"arguments\": []}\nThat is the record.", 0),
+        (F::Llama3, "<|python_tag|>search.call(q=\"x\")", 1),
+        (F::Pythonic, "[price(city='Oslo')]", 1),
+        (F::Pythonic, "[price(city='Oslo'), other()]", 2),
+        (F::Pythonic, "[sorted(key=1), f(x=2)] is a list in Python.", 0),
+        (F::Gemma, "[f(x=1)]", 0),
+        (F::Auto, "[{\"name\": \"Ada\", \"arguments\": {}}]", 0),
+        (F::Auto, "<tool_call>{\"name\": \"Ada\", \"arguments\": {}}</tool_call>", 1),
+    ] {
+        for size in [1, 3, 1000] {
+            let mut parser = ToolCallParser::new().with_format(format).with_tools(&tools);
+            let parts = answer.as_bytes().chunks(size);
+            let parts = parts.map(|part| std::str::from_utf8(part).unwrap());
+            let mut pieces: Vec<Piece> = parts.flat_map(|part| parser.push(part)).collect();
+            pieces.extend(parser.finish());
+            let (mut found, mut said) = (0, String::new());
+            for piece in pieces {
+                match piece {
+                    Piece::Call(_) => found += 1,
+                    Piece::Text(text) => said.push_str(&text),
+                    other => panic!("{answer}: {other:?}"),
+                }
+            }
+            assert_eq!(found, calls, "{format} {answer}");
+            if calls == 0 {
+                assert_eq!(said, answer, "{format}");
+            }
+        }
+    }
+}
+
+#[test]
 fn canned_answers_are_taken_apart() {
     for case in cases() {
         let answer = text(&case, "answer");
