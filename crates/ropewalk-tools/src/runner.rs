@@ -14,8 +14,9 @@ use crate::set::ToolSet;
 /// there or fails) goes back to it as an error result. A tool choice that demands a call holds for
 /// the first turn only, since it would otherwise demand calls for ever.
 ///
-/// Agents with limits on cost and time, hooks, approval and handoff are in the crate
-/// `ropewalk-agents`.
+/// Every call the model asks for is made, whatever it has read: with tools that change something,
+/// and results or prompts that hold text from outside, use an agent of the crate `ropewalk-agents`,
+/// whose gate looks at both, and which has limits on cost and time, hooks, approval and handoff.
 ///
 /// ```
 /// use ropewalk_core::testing::ScriptedModel;
