@@ -49,15 +49,31 @@ fn an_answer_without_a_tag_calls_only_known_tools() {
     let tools = [ToolSpec::new("price", "", schema)];
     for (format, answer, calls) in [
         (F::Llama3, "{\"name\": \"price\", \"parameters\": {}}", 1),
-        (F::Llama3, "{\"name\": \"Ada\", \"parameters\": {\"x\": 1}}", 0),
-        (F::Llama3, "{\"name\": \"Ada\", \"arguments\": []}\nThat is the record.", 0),
+        (
+            F::Llama3,
+            "{\"name\": \"Ada\", \"parameters\": {\"x\": 1}}",
+            0,
+        ),
+        (
+            F::Llama3,
+            "{\"name\": \"Ada\", \"arguments\": []}\nThat is the record.",
+            0,
+        ),
         (F::Llama3, "<|python_tag|>search.call(q=\"x\")", 1),
         (F::Pythonic, "[price(city='Oslo')]", 1),
         (F::Pythonic, "[price(city='Oslo'), other()]", 2),
-        (F::Pythonic, "[sorted(key=1), f(x=2)] is a list in Python.", 0),
+        (
+            F::Pythonic,
+            "[sorted(key=1), f(x=2)] is a list in Python.",
+            0,
+        ),
         (F::Gemma, "[f(x=1)]", 0),
         (F::Auto, "[{\"name\": \"Ada\", \"arguments\": {}}]", 0),
-        (F::Auto, "<tool_call>{\"name\": \"Ada\", \"arguments\": {}}</tool_call>", 1),
+        (
+            F::Auto,
+            "<tool_call>{\"name\": \"Ada\", \"arguments\": {}}</tool_call>",
+            1,
+        ),
     ] {
         for size in [1, 3, 1000] {
             let mut parser = ToolCallParser::new().with_format(format).with_tools(&tools);
