@@ -52,6 +52,8 @@ pub struct StreamAssembler {
     request_id: Option<String>,
     call_prefix: String,
     slots: Vec<Slot>,
+    /// Every slot before this one is complete: replies of many parts are not searched from the start.
+    first_open: usize,
     /// Calls whose name is not known yet, or whose id may still come, in the order they began.
     pending: Vec<(u32, ToolCall)>,
     usage: Usage,
@@ -74,6 +76,7 @@ impl StreamAssembler {
             request_id: None,
             call_prefix: "call_".into(),
             slots: Vec::new(),
+            first_open: 0,
             pending: Vec::new(),
             usage: Usage::default(),
             finish_reason: None,
@@ -204,7 +207,7 @@ impl StreamAssembler {
             }
             WireDelta::PartDone { slot } => {
                 self.promote_up_to(slot, &mut events);
-                for index in 0..self.slots.len() {
+                for index in self.first_open..self.slots.len() {
                     if self.slots[index].slot == slot {
                         self.close(index, &mut events);
                     }
@@ -274,10 +277,10 @@ impl StreamAssembler {
 
     /// Finds the open part of this kind and slot, or begins one.
     fn open(&mut self, kind: Kind, slot: u32, new: impl FnOnce() -> Part) -> (u32, &mut Part) {
-        let found = self
-            .slots
+        let found = self.slots[self.first_open..]
             .iter()
             .rposition(|s| s.open && s.kind == kind && s.slot == slot);
+        let found = found.map(|at| at + self.first_open);
         let at = found.unwrap_or_else(|| {
             self.slots.push(Slot {
                 kind,
@@ -301,10 +304,11 @@ impl StreamAssembler {
     }
 
     fn open_call(&mut self, slot: u32) -> Option<(usize, &mut ToolCall)> {
-        let slots = self.slots.iter_mut().enumerate().rev();
+        let places = self.first_open..self.slots.len();
+        let slots = self.slots[places.clone()].iter_mut().zip(places).rev();
         slots
-            .filter(|(_, s)| s.open && s.slot == slot)
-            .find_map(|(i, s)| match &mut s.part {
+            .filter(|(s, _)| s.open && s.slot == slot)
+            .find_map(|(s, i)| match &mut s.part {
                 Part::ToolCall(call) => Some((i, call)),
                 _ => None,
             })
@@ -455,13 +459,16 @@ impl StreamAssembler {
                 part: slot.part.clone(),
             });
         }
+        while self.slots.get(self.first_open).is_some_and(|s| !s.open) {
+            self.first_open += 1;
+        }
     }
 
     fn end(&mut self, events: &mut Vec<StreamEvent>) {
         while let Some((slot, _)) = self.pending.first() {
             self.promote(*slot, events);
         }
-        for at in 0..self.slots.len() {
+        for at in self.first_open..self.slots.len() {
             self.close(at, events);
         }
         self.finished = true;

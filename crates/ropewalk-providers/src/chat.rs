@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_core::stream::BoxStream;
 use futures_util::{Stream, StreamExt};
@@ -171,6 +171,18 @@ fn with_request_id(assembler: StreamAssembler, id: Option<String>) -> StreamAsse
     }
 }
 
+/// Reads what is left of a body after the provider's end marker, usually nothing but its own end: a
+/// connection of HTTP/1 can be used again only then.
+fn finish_body(mut frames: BoxStream<'static, Result<Frame>>) {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        runtime.spawn(async move {
+            let rest = async { while let Some(Ok(_)) = frames.next().await {} };
+            tokio::time::timeout(PATIENCE, rest).await.ok();
+        });
+    }
+}
+
 /// The reading of one streamed reply.
 struct Reading {
     frames: BoxStream<'static, Result<Frame>>,
@@ -221,6 +233,12 @@ impl Reading {
             deltas.insert(end, WireDelta::Raw(Value::Array(raw)));
         }
         self.over |= result.is_err() || ended.is_some();
+        if ended.is_some() {
+            finish_body(std::mem::replace(
+                &mut self.frames,
+                futures_util::stream::empty().boxed(),
+            ));
+        }
         let error = result.err().map(|e| Err(self.endpoint.name(e)));
         self.ready.extend(deltas.drain(..).map(Ok).chain(error));
     }

@@ -26,6 +26,7 @@ mod openai;
 mod openai_chat;
 mod openai_responses;
 mod presets;
+mod reuse;
 mod secrets;
 mod tgi;
 #[cfg(feature = "vertex")]
