@@ -104,9 +104,9 @@ mod error;
 pub mod mcp;
 #[cfg(any(feature = "mcp", feature = "openapi"))]
 mod naming;
+mod once;
 #[cfg(feature = "openapi")]
 pub mod openapi;
-mod once;
 mod runner;
 mod set;
 mod structured;

@@ -108,7 +108,10 @@ impl ToolSet {
     /// # Errors
     /// [`ToolSetError::NameClash`].
     pub fn merge(mut self, other: Self) -> Result<Self, ToolSetError> {
-        other.tools.into_iter().try_for_each(|tool| self.add(tool))?;
+        other
+            .tools
+            .into_iter()
+            .try_for_each(|tool| self.add(tool))?;
         Ok(self)
     }
 
