@@ -68,7 +68,7 @@ async fn example(args: &Args) -> Result<()> {
     let prompt = args.text("--prompt").unwrap_or("What is a GGUF file?");
     out!("> {prompt}\n")?;
 
-    let meter = Meter::new().with_pricing(Arc::new(prices));
+    let meter = Meter::new().with_pricing(prices);
     let request = ChatRequest::new()
         .system("Answer in one sentence.")
         .user(prompt)

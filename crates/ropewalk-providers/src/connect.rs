@@ -185,8 +185,11 @@ impl Registry {
     /// As [`connect`](Self::connect).
     pub fn compatible(&self, preset: &str) -> Result<OpenAi> {
         let Some(dialect) = presets::preset(preset) else {
-            let known = self.names().join(", ");
-            let message = format!("there is no provider {preset:?}; known are {known}");
+            let names = self.names();
+            let near = names.iter().find(|name| is_near(name, preset));
+            let near = near.map_or(String::new(), |n| format!(" (did you mean {n:?}?)"));
+            let known = names.join(", ");
+            let message = format!("there is no provider {preset:?}{near}; known are {known}");
             return Err(Error::new(ErrorKind::Configuration, message));
         };
         OpenAi::from_settings(dialect, &self.settings)
@@ -282,6 +285,24 @@ impl Registry {
         );
         Err(Error::new(ErrorKind::Configuration, message))
     }
+}
+
+/// Returns whether two names differ by one letter (added, left out, replaced) or by two neighbours that
+/// changed places, upper and lower case being the same.
+fn is_near(name: &str, written: &str) -> bool {
+    let (a, b) = (name.as_bytes(), written.as_bytes());
+    let same = |(x, y): (&u8, &u8)| x.eq_ignore_ascii_case(y);
+    let start = a.iter().zip(b).take_while(|p| same(*p)).count();
+    let (a, b) = (&a[start..], &b[start..]);
+    let end = a
+        .iter()
+        .rev()
+        .zip(b.iter().rev())
+        .take_while(|p| same(*p))
+        .count();
+    let (a, b) = (&a[..a.len() - end], &b[..b.len() - end]);
+    let swapped = a.len() == 2 && b.len() == 2 && same((&a[0], &b[1])) && same((&a[1], &b[0]));
+    a.len() <= 1 && b.len() <= 1 || swapped
 }
 
 fn shared(model: impl ChatModel + 'static) -> DynChatModel {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use ropewalk_core::{
     Capabilities, ChatModel, ChatRequest, ChatResponse, ChatStream, DynPricing, Error, ErrorKind,
-    Result, StreamEvent, Usage, async_trait,
+    Pricing, Result, StreamEvent, Usage, async_trait,
 };
 use serde::Serialize;
 use tokio::time::Instant;
@@ -57,8 +57,8 @@ impl Meter {
 
     /// Sets the prices.
     #[must_use]
-    pub fn with_pricing(mut self, pricing: DynPricing) -> Self {
-        self.pricing = Some(pricing);
+    pub fn with_pricing(mut self, pricing: impl Pricing + 'static) -> Self {
+        self.pricing = Some(Arc::new(pricing));
         self
     }
 

@@ -52,7 +52,9 @@ fn what_is_no_name_says_what_one_is() {
         ("openai/", "provider/model"),
         ("/x", "provider/model"),
         ("", "provider/model"),
-        ("nobody/x", "no provider \"nobody\""),
+        ("nobody/x", "no provider \"nobody\"; known"),
+        ("opnai/x", "did you mean \"openai\"?"),
+        ("Antrhopic/x", "did you mean \"anthropic\"?"),
     ] {
         let error = registry.connect(name).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Configuration, "{name}");

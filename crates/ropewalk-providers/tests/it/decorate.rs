@@ -410,7 +410,7 @@ async fn a_meter_counts_what_is_dropped_or_breaks() {
         .reply("dropped")
         .breaks_after([WireDelta::text("ha"), usage], broken);
     let table = PriceTable::new().with("acme/m1", Price::new(1.0, 2.0));
-    let meter = Meter::new().with_pricing(Arc::new(table));
+    let meter = Meter::new().with_pricing(table);
     let metered = meter.on(model);
     let mut stream = metered.ask_stream("a").await.unwrap();
     stream.next().await.unwrap().unwrap();
@@ -437,7 +437,7 @@ async fn a_meter_adds_up_and_stops_at_the_budget() {
         .response(reply(1_000_000))
         .reply("unreachable");
     let table = PriceTable::new().with("acme/m1", Price::new(1.0, 2.0));
-    let meter = Meter::new().with_pricing(Arc::new(table)).with_budget(5.0);
+    let meter = Meter::new().with_pricing(table).with_budget(5.0);
     let metered = meter.on(model);
     metered.ask("a").await.unwrap();
     metered.ask("a").await.unwrap_err();

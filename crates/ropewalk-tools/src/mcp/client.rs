@@ -32,6 +32,9 @@ pub(super) type Running = RunningService<RoleClient, ClientConfig>;
 
 /// A connection to a server of the Model Context Protocol.
 ///
+/// Names and descriptions of tools come from the server and steer the model before anything is called:
+/// connect to servers you trust, whatever gate stands before the calls.
+///
 /// The tools hold the connection too: it ends when the client and all tools are dropped, or with
 /// [`close`](Self::close). Needs a tokio runtime.
 ///
