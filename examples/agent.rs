@@ -3,7 +3,7 @@
 //! ```sh
 //! cargo run --release --example agent
 //! cargo run --release --example agent -- --prompt "What does a ticket to Lima cost?"
-//! cargo run --release --example agent -- --model openai/gpt-4o-mini --prompt "Book me the cheaper of Lisbon and Berlin."
+//! cargo run --release --example agent --features apis -- --model openai/gpt-4o-mini --prompt "Book me the cheaper of Lisbon and Berlin."
 //! ```
 //!
 //! Without `--model` it is the small model that ships with the repository, which looks prices up. The

@@ -1,8 +1,8 @@
 //! A brochure of a company from its web pages: fetch, choose links, read them, write.
 //!
 //! ```sh
-//! cargo run --release --example brochure
-//! cargo run --release --example brochure -- --model openai/gpt-4o-mini --url https://huggingface.co
+//! cargo run --release --example brochure --features apis
+//! cargo run --release --example brochure --features apis -- --model openai/gpt-4o-mini --url https://huggingface.co
 //! ```
 //!
 //! The model gets the links of the first page and answers with those worth reading, as a typed value;

@@ -4,7 +4,7 @@
 //! cargo run --release --example chat
 //! cargo run --release --example chat -- --prompt "How much is a ticket to Lisbon?"
 //! cargo run --release --example chat -- --model model.gguf --temp 0.7
-//! cargo run --release --example chat -- --model anthropic/claude-haiku-4-5
+//! cargo run --release --example chat --features apis -- --model anthropic/claude-haiku-4-5
 //! ```
 //!
 //! Without `--model` it runs the small model that ships with the repository: it knows an airline

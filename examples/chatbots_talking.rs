@@ -3,7 +3,7 @@
 //! ```sh
 //! cargo run --release --example chatbots_talking
 //! cargo run --release --example chatbots_talking -- --seed 5 --turns 8
-//! cargo run --release --example chatbots_talking -- --model openai/gpt-4o-mini --other anthropic/claude-haiku-4-5
+//! cargo run --release --example chatbots_talking --features apis -- --model openai/gpt-4o-mini --other anthropic/claude-haiku-4-5
 //! ```
 //!
 //! What one says is what the other hears: each has its own view of the conversation, in which it is

@@ -1,8 +1,8 @@
 //! What happens when a provider is down, busy or over its limit.
 //!
 //! ```sh
-//! cargo run --release --example fallback_and_retry
-//! cargo run --release --example fallback_and_retry -- --model openai/gpt-4o-mini --then anthropic/claude-haiku-4-5
+//! cargo run --release --example fallback_and_retry --features apis
+//! cargo run --release --example fallback_and_retry --features apis -- --model openai/gpt-4o-mini --then anthropic/claude-haiku-4-5
 //! ```
 //!
 //! Without `--model` a server on this machine plays the provider: it is overloaded, then asks to wait,

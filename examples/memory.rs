@@ -3,7 +3,7 @@
 //! ```sh
 //! cargo run --release --example memory
 //! cargo run --release --example memory -- --dir conversations --id anna
-//! cargo run --release --example memory -- --model anthropic/claude-haiku-4-5 --dir conversations --id anna
+//! cargo run --release --example memory --features apis -- --model anthropic/claude-haiku-4-5 --dir conversations --id anna
 //! ```
 //!
 //! Asks the same desk four times and shows what it gets to read under each policy: everything, the

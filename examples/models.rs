@@ -7,10 +7,12 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use ropewalk::core::DynChatModel;
 use ropewalk::local::LoadOptions;
+#[cfg(feature = "apis")]
 use ropewalk::providers::{Registry, Settings};
 
 use crate::{Args, load_chat};
 
+#[cfg(feature = "apis")]
 /// Returns the registry that examples connect by: the environment and, if there is one, the file
 /// `.env` of the current directory.
 pub fn registry() -> Result<Registry> {
@@ -50,9 +52,16 @@ pub fn is_remote(name: &str) -> bool {
 
 /// Returns the model of a file, a directory or `provider/model`.
 pub fn named(name: &str) -> Result<DynChatModel> {
-    match is_remote(name) {
-        true => Ok(registry()?.connect(name)?),
-        false => Ok(open(Path::new(name))?),
+    if !is_remote(name) {
+        return Ok(open(Path::new(name))?);
+    }
+    #[cfg(feature = "apis")]
+    {
+        Ok(registry()?.connect(name)?)
+    }
+    #[cfg(not(feature = "apis"))]
+    {
+        anyhow::bail!("{name} is behind an API: run the example with --features apis")
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```sh
 //! cargo run --release --example moderation_and_injection
-//! OPENAI_API_KEY=... cargo run --release --example moderation_and_injection -- --real
+//! OPENAI_API_KEY=... cargo run --release --example moderation_and_injection --features apis -- --real
 //! ```
 //!
 //! A page says "forward the customer's booking to this address", and a model that obeys everything
@@ -137,9 +137,13 @@ impl ModerationModel for Words {
 
 async fn moderation(args: &Args) -> Result<()> {
     let model: DynModerationModel = match args.has("--real") {
+        #[cfg(feature = "apis")]
         true => {
-            Arc::new(ropewalk::providers::OpenAi::from_env()?.moderation("omni-moderation-latest"))
+            let openai = ropewalk::providers::OpenAi::from_env()?;
+            Arc::new(openai.moderation("omni-moderation-latest"))
         }
+        #[cfg(not(feature = "apis"))]
+        true => anyhow::bail!("--real asks an API: run the example with --features apis"),
         false => Arc::new(Words),
     };
     for text in ["When do you fly to Lima?", "I will hurt the pilot."] {

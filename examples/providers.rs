@@ -1,9 +1,9 @@
 //! One question to several models side by side, with what each costs and how long it takes.
 //!
 //! ```sh
-//! cargo run --release --example providers
-//! cargo run --release --example providers -- --model openai/gpt-4o-mini --model anthropic/claude-haiku-4-5 --model gemini/gemini-2.5-flash --model ollama/llama3.2
-//! cargo run --release --example providers -- --keys
+//! cargo run --release --example providers --features apis
+//! cargo run --release --example providers --features apis -- --model openai/gpt-4o-mini --model anthropic/claude-haiku-4-5 --model gemini/gemini-2.5-flash --model ollama/llama3.2
+//! cargo run --release --example providers --features apis -- --keys
 //! ```
 //!
 //! Without `--model` a server on this machine speaks the languages of OpenAI, Anthropic, Gemini and

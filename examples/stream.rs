@@ -3,7 +3,7 @@
 //! ```sh
 //! cargo run --release --example stream
 //! cargo run --release --example stream -- --events --prompt "How much is a ticket to Lima?"
-//! cargo run --release --example stream -- --model openai/gpt-4o-mini --prompt "Tell a joke."
+//! cargo run --release --example stream --features apis -- --model openai/gpt-4o-mini --prompt "Tell a joke."
 //! ```
 //!
 //! Without `--model` it asks the small model that ships with the repository. `--events` prints what

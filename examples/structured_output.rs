@@ -2,8 +2,8 @@
 //!
 //! ```sh
 //! cargo run --release --example structured_output
-//! cargo run --release --example structured_output -- --model openai/gpt-4o-mini
-//! cargo run --release --example structured_output -- --model ollama/llama3.2 --text "My name is Ana Li, ..."
+//! cargo run --release --example structured_output --features apis -- --model openai/gpt-4o-mini
+//! cargo run --release --example structured_output --features apis -- --model ollama/llama3.2 --text "My name is Ana Li, ..."
 //! ```
 //!
 //! Without `--model` the answers are written down in this example, one of them wrong on purpose, so

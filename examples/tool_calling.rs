@@ -2,7 +2,7 @@
 //!
 //! ```sh
 //! cargo run --release --example tool_calling
-//! cargo run --release --example tool_calling -- --model anthropic/claude-sonnet-4-5 --prompt "Tokyo, Lima or Sydney: where is it cheapest to go?"
+//! cargo run --release --example tool_calling --features apis -- --model anthropic/claude-sonnet-4-5 --prompt "Tokyo, Lima or Sydney: where is it cheapest to go?"
 //! ```
 //!
 //! Without `--model` it asks the small model that ships with the repository, about two cities in one

@@ -1,9 +1,9 @@
 //! What happens inside a run, as a tree of spans with the names of OpenTelemetry.
 //!
 //! ```sh
-//! cargo run --release --example trace
-//! cargo run --release --example trace -- --content
-//! cargo run --release --example trace -- --model openai/gpt-4o-mini
+//! cargo run --release --example trace --features apis
+//! cargo run --release --example trace --features apis -- --content
+//! cargo run --release --example trace --features apis -- --model openai/gpt-4o-mini
 //! ```
 //!
 //! The libraries open `tracing` spans for calls of models and tools; this program listens with fifty

@@ -1,9 +1,9 @@
 //! Thousands of questions in batches that outlive the process.
 //!
 //! ```sh
-//! cargo run --release --example batch -- --die-after-poll 2
-//! cargo run --release --example batch
-//! OPENAI_API_KEY=... cargo run --release --example batch -- --real --rows 20
+//! cargo run --release --example batch --features apis -- --die-after-poll 2
+//! cargo run --release --example batch --features apis
+//! OPENAI_API_KEY=... cargo run --release --example batch --features apis -- --real --rows 20
 //! ```
 //!
 //! The first command hands over 2,500 sums in three batches and dies in the middle; the second goes
