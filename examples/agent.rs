@@ -32,15 +32,6 @@ usage: agent [options]
   --model MODEL    a GGUF file, a directory or provider/model
   --prompt TEXT    the question";
 
-/// Get the price of a return ticket to the destination city.
-#[tool(effect = read)]
-fn get_ticket_price(
-    /// Where the customer flies to
-    destination_city: String,
-) -> String {
-    desk::price_of(&destination_city)
-}
-
 /// The tickets booked so far.
 #[derive(Clone, Default)]
 struct Bookings(Arc<AtomicU32>);
@@ -71,7 +62,7 @@ async fn answer(args: &Args) -> Result<()> {
     let agent = Agent::new(models::chosen(args)?)
         .name("desk")
         .instructions(desk::SYSTEM)
-        .tools(ToolSet::new().with(get_ticket_price)?)
+        .tools(ToolSet::new().with(desk::get_ticket_price)?)
         .limits(
             Limits::new()
                 .with_turns(6)
@@ -114,7 +105,9 @@ async fn approve(args: &Args) -> Result<()> {
     };
     let bookings = Bookings::default();
     let build = |model: DynChatModel| -> Result<Agent> {
-        let tools = ToolSet::new().with(get_ticket_price)?.with(book_ticket)?;
+        let tools = ToolSet::new()
+            .with(desk::get_ticket_price)?
+            .with(book_ticket)?;
         let agent = Agent::new(model)
             .name("desk")
             .instructions(desk::SYSTEM)

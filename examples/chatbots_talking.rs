@@ -18,7 +18,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use ropewalk::core::{ChatModel, ChatRequest, DynChatModel, Message, Options, Usage};
 use ropewalk::local::LoadOptions;
-use ropewalk::tools::{ToolRunner, ToolSet, tool};
+use ropewalk::tools::{ToolRunner, ToolSet};
 use ropewalk_examples::{Args, desk, load_chat, models, out};
 
 const USAGE: &str = "\
@@ -37,15 +37,6 @@ const SWAPPED: &str = "{% for m in messages %}\
 
 const CUSTOMER: &str = "You are a customer of Larkspur Air, curious and brief. You ask one question \
                         at a time about tickets, luggage and opening hours.";
-
-/// Get the price of a return ticket to the destination city.
-#[tool(effect = read)]
-fn get_ticket_price(
-    /// Where the customer flies to
-    destination_city: String,
-) -> String {
-    desk::price_of(&destination_city)
-}
 
 /// One side of the conversation: in its view it is the assistant and the other one the user.
 struct Persona {
@@ -100,7 +91,7 @@ async fn example(args: &Args) -> Result<()> {
         Some(name) => models::named(name)?,
         None => Arc::new(shipped()?.with_template(SWAPPED)?),
     };
-    let prices = ToolSet::new().with(get_ticket_price)?;
+    let prices = ToolSet::new().with(desk::get_ticket_price)?;
     let mut desk = Persona::new("desk", models::chosen(args)?, desk::SYSTEM, prices);
     let system = if args.text("--other").is_some() {
         CUSTOMER

@@ -1,6 +1,7 @@
 //! The price tool of an imaginary airline, for examples that let a model call one.
 
 use ropewalk::core::{ToolCall, ToolSpec};
+use ropewalk::tools::tool;
 use serde_json::{Value, json};
 
 /// What the shipped model is told when no other system message is given.
@@ -53,4 +54,13 @@ pub fn price_of(city: &str) -> String {
         Some((_, price)) => json!({ "city": city, "price": format!("${price}") }).to_string(),
         None => json!({ "error": format!("no price for {city}") }).to_string(),
     }
+}
+
+/// Get the price of a return ticket to the destination city.
+#[tool(effect = read)]
+pub fn get_ticket_price(
+    /// Where the customer flies to
+    destination_city: String,
+) -> String {
+    price_of(&destination_city)
 }

@@ -18,7 +18,7 @@ use ropewalk::agents::{
     Agent, Buffer, Input, JsonlHistory, Memory, MemoryPolicy, TokenBuffer, Window,
 };
 use ropewalk::core::{CharsPerToken, ChatHistory};
-use ropewalk::tools::{ToolSet, tool};
+use ropewalk::tools::ToolSet;
 use ropewalk_examples::{Args, desk, models, out};
 
 const USAGE: &str = "\
@@ -27,15 +27,6 @@ usage: memory [options]
   --dir DIR        where conversations are kept; a new directory that is removed unless given
   --id NAME        the conversation; demo unless given
   --clear          forget the conversation first";
-
-/// Get the price of a return ticket to the destination city.
-#[tool(effect = read)]
-fn get_ticket_price(
-    /// Where the customer flies to
-    destination_city: String,
-) -> String {
-    desk::price_of(&destination_city)
-}
 
 fn main() -> std::process::ExitCode {
     ropewalk_examples::run(|| {
@@ -62,7 +53,7 @@ async fn example(args: &Args) -> Result<()> {
     let memory = Memory::new(JsonlHistory::open(&dir)?, Window::new(3));
     let agent = Agent::new(model)
         .instructions(desk::SYSTEM)
-        .tools(ToolSet::new().with(get_ticket_price)?)
+        .tools(ToolSet::new().with(desk::get_ticket_price)?)
         .memory(memory);
     for question in [
         "Hello!",

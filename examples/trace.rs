@@ -22,7 +22,7 @@ use std::time::Instant;
 use anyhow::Result;
 use ropewalk::core::ChatRequest;
 use ropewalk::providers::Traced;
-use ropewalk::tools::{ToolRunner, ToolSet, tool};
+use ropewalk::tools::{ToolRunner, ToolSet};
 use ropewalk_examples::{Args, desk, models, out};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -33,15 +33,6 @@ usage: trace [options]
   --model MODEL    a GGUF file, a directory or provider/model
   --prompt TEXT    the question
   --content        record what was said, too";
-
-/// Get the price of a return ticket to the destination city.
-#[tool(effect = read)]
-fn get_ticket_price(
-    /// Where the customer flies to
-    destination_city: String,
-) -> String {
-    desk::price_of(&destination_city)
-}
 
 fn main() -> std::process::ExitCode {
     ropewalk_examples::run(|| {
@@ -56,7 +47,7 @@ fn main() -> std::process::ExitCode {
 async fn example(args: &Args) -> Result<()> {
     let model = Traced::new(models::chosen(args)?).with_content(args.has("--content"));
     let tools = ToolSet::new()
-        .with(get_ticket_price)?
+        .with(desk::get_ticket_price)?
         .with_captured_content(args.has("--content"));
     let prompt = args
         .text("--prompt")

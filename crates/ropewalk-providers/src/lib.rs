@@ -78,6 +78,7 @@ mod connect;
 mod decorate;
 mod dialect;
 mod endpoint;
+mod fnv;
 mod gemini;
 mod key;
 mod model_info;
@@ -88,6 +89,7 @@ pub mod presets;
 mod price;
 pub mod resources;
 mod settings;
+mod sniff;
 mod tgi;
 #[cfg(feature = "tiktoken")]
 mod tiktoken;

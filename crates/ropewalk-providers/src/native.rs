@@ -12,6 +12,7 @@ use ropewalk_core::{
 use ropewalk_http::ApiError;
 use serde_json::{Map, Value, json};
 
+use crate::sniff::sniff;
 use crate::wire::{Notes, merge_extra};
 
 /// The methods every provider has that is one [`Endpoint`](crate::Endpoint) and a wire.
@@ -99,54 +100,15 @@ pub(crate) fn inline(media: &Media, default_mime: &str) -> Option<(String, Strin
         None => found.to_owned(),
     };
     match &media.source {
-        MediaSource::Bytes(bytes) => Some((mime(sniff(bytes)), STANDARD.encode(bytes))),
+        MediaSource::Bytes(bytes) => {
+            Some((mime(sniff(bytes).unwrap_or("")), STANDARD.encode(bytes)))
+        }
         MediaSource::Url(url) => {
             let (head, data) = url.strip_prefix("data:")?.split_once(',')?;
             let kind = head.strip_suffix(";base64")?;
             Some((mime(kind), data.to_owned()))
         }
         _ => None,
-    }
-}
-
-/// Tells a type by its first bytes (the signatures of the file formats); empty when unknown.
-fn sniff(bytes: &[u8]) -> &'static str {
-    match bytes {
-        [0x89, b'P', b'N', b'G', ..] => "image/png",
-        [0xff, 0xd8, 0xff, ..] => "image/jpeg",
-        [b'G', b'I', b'F', b'8', ..] => "image/gif",
-        [
-            b'R',
-            b'I',
-            b'F',
-            b'F',
-            _,
-            _,
-            _,
-            _,
-            b'W',
-            b'E',
-            b'B',
-            b'P',
-            ..,
-        ] => "image/webp",
-        [
-            b'R',
-            b'I',
-            b'F',
-            b'F',
-            _,
-            _,
-            _,
-            _,
-            b'W',
-            b'A',
-            b'V',
-            b'E',
-            ..,
-        ] => "audio/wav",
-        [b'%', b'P', b'D', b'F', ..] => "application/pdf",
-        _ => "",
     }
 }
 

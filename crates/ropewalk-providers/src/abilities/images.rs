@@ -9,8 +9,9 @@ use ropewalk_core::{
 };
 use serde_json::{Map, Value};
 
-use super::{Remote, extension, form_of, remote_setters, sniff, usage_of};
+use super::{Remote, extension, form_of, remote_setters, usage_of};
 use crate::endpoint::Endpoint;
+use crate::sniff::sniff;
 use crate::wire::Notes;
 
 /// An image model in OpenAI's shape: `/images/generations` for pictures from words,

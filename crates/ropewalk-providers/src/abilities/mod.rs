@@ -172,26 +172,6 @@ fn form_of(fields: &Map<String, Value>) -> Form {
         .fold(form, |form, (name, value)| add(form, name, value))
 }
 
-/// Returns the MIME type of a picture or sound from its first bytes.
-fn sniff(bytes: &[u8]) -> Option<&'static str> {
-    let at = |from: usize, magic: &[u8]| bytes.get(from..).is_some_and(|b| b.starts_with(magic));
-    let kind = match () {
-        () if at(0, b"\x89PNG\r\n\x1a\n") => "image/png",
-        () if at(0, b"\xff\xd8\xff") => "image/jpeg",
-        () if at(0, b"GIF8") => "image/gif",
-        () if at(0, b"RIFF") && at(8, b"WEBP") => "image/webp",
-        () if at(0, b"<svg") || at(0, b"<?xml") => "image/svg+xml",
-        () if at(0, b"RIFF") && at(8, b"WAVE") => "audio/wav",
-        () if at(0, b"OggS") => "audio/ogg",
-        () if at(0, b"fLaC") => "audio/flac",
-        () if at(0, b"ID3") || at(0, b"\xff\xfb") || at(0, b"\xff\xf3") => "audio/mpeg",
-        () if at(4, b"ftyp") => "audio/mp4",
-        () if at(0, b"\x1a\x45\xdf\xa3") => "audio/webm",
-        () => return None,
-    };
-    Some(kind)
-}
-
 /// Returns the usual extension of files of a MIME type.
 fn extension(mime: &str) -> &'static str {
     let kind = mime.split(';').next().unwrap_or_default().trim();
@@ -233,15 +213,5 @@ mod tests {
             .collect();
         let expected = [("a[]", "1"), ("a[]", "x"), ("b[c]", "true"), ("e", "t")];
         assert_eq!(names, expected);
-    }
-
-    #[test]
-    fn knows_files_by_their_first_bytes() {
-        assert_eq!(sniff(b"\x89PNG\r\n\x1a\n...."), Some("image/png"));
-        assert_eq!(sniff(b"RIFF\0\0\0\0WEBPVP8 "), Some("image/webp"));
-        assert_eq!(sniff(b"RIFF\0\0\0\0WAVEfmt "), Some("audio/wav"));
-        assert_eq!(sniff(b"\0\0\0\x20ftypM4A "), Some("audio/mp4"));
-        assert_eq!(sniff(b"RIFF"), None);
-        assert_eq!(sniff(b""), None);
     }
 }

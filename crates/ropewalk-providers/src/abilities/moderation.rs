@@ -220,7 +220,7 @@ fn image_url(media: &Media) -> Option<String> {
     match &media.source {
         MediaSource::Url(url) => Some(url.clone()),
         MediaSource::Bytes(bytes) => {
-            let mime = media.mime.as_deref().or_else(|| super::sniff(bytes));
+            let mime = media.mime.as_deref().or_else(|| crate::sniff::sniff(bytes));
             let mime = mime.unwrap_or("image/png");
             Some(format!("data:{mime};base64,{}", STANDARD.encode(bytes)))
         }

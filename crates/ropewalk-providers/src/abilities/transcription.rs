@@ -6,8 +6,9 @@ use ropewalk_core::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{Remote, extension, form_of, remote_setters, sniff, usage_of};
+use super::{Remote, extension, form_of, remote_setters, usage_of};
 use crate::endpoint::Endpoint;
+use crate::sniff::sniff_sound;
 use crate::wire::Notes;
 
 /// What a transcription model is asked to answer.
@@ -165,7 +166,7 @@ impl TranscriptionModel for RemoteTranscription {
             Some(_) | None => false,
         };
         let mime = match audio.mime.as_str() {
-            "" => sniff(&audio.data).unwrap_or("application/octet-stream"),
+            "" => sniff_sound(&audio.data).unwrap_or("application/octet-stream"),
             mime => mime,
         };
         // The format is told from the extension.

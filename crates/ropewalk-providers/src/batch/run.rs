@@ -15,7 +15,8 @@ use ropewalk_core::{Error, ErrorKind, Progress, ProgressEvent, Result, Warning};
 use super::options::{BatchOptions, BatchSummary};
 use super::row::BatchRow;
 use super::service::{BatchPhase, BatchService, BatchStatus, NewBatch};
-use super::state::{BatchPart, BatchState, Fnv, PartPhase};
+use super::state::{BatchPart, BatchState, PartPhase};
+use crate::fnv::Fnv;
 use crate::resources::{Wait, atomic};
 
 /// Rows on their way through batches, with everything that is known of them in a directory.

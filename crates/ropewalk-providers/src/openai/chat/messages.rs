@@ -245,10 +245,10 @@ fn call_id<'a>(dialect: &Dialect, id: &'a str) -> Cow<'a, str> {
     if fits || !dialect.nine_letter_ids {
         return id.into();
     }
-    // FNV-1a; 62^9 ids are more than a conversation needs.
-    let mut hash = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| {
-        (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
-    });
+    // 62^9 ids are more than a conversation needs.
+    let mut fnv = crate::fnv::Fnv::new();
+    fnv.add(id.as_bytes());
+    let mut hash = fnv.0;
     let mut digit = || {
         let digit = DIGITS[(hash % 62) as usize];
         hash /= 62;
