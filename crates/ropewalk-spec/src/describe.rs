@@ -73,7 +73,7 @@ fn attention(tree: &mut Tree, spec: &ModelSpec) {
         tree.linear("v_proj", hidden, kv, spec.qkv_bias);
         tree.linear("o_proj", q, hidden, spec.o_bias);
     }
-    if spec.qk_norm {
+    if spec.qk_norm.is_some() {
         tree.norm("q_norm", spec, spec.head_dim);
         tree.norm("k_norm", spec, spec.head_dim);
     }
@@ -94,6 +94,8 @@ fn feed_forward(tree: &mut Tree, spec: &ModelSpec) {
     tree.linear("down_proj", ffn, hidden, bias);
     let activation = match spec.activation {
         Activation::Silu => "SiLUActivation()",
+        Activation::Gelu => "GELUActivation()",
+        Activation::GeluTanh => "GELUTanh()",
     };
     tree.line(&format!("({function}): {activation}"));
     tree.close();

@@ -7,8 +7,8 @@ use ropewalk_gguf::{Gguf, Metadata, Value};
 
 use crate::rope::{long_rope_attention_factor, yarn_mscale};
 use crate::{
-    Activation, Error, Family, ModelSpec, NameLayout, Result, RopeScaling, RopeSpec, TensorData,
-    TensorSource,
+    Activation, Error, Family, ModelSpec, NameLayout, Norm, NormPlace, Positions, QkNorm, Residual,
+    Result, RopeScaling, RopeSpec, TensorData, TensorSource,
 };
 
 /// Rope keys after `{arch}.rope.` that are applied or known to change nothing.
@@ -142,9 +142,23 @@ impl ModelSpec {
             qkv_bias: shape("blk.0.attn_q.bias").is_some(),
             o_bias: shape("blk.0.attn_output.bias").is_some(),
             mlp_bias: shape("blk.0.ffn_gate.bias").is_some(),
-            qk_norm: family == Family::Qwen3,
+            qk_norm: (family == Family::Qwen3).then_some(QkNorm::Head),
             tied: shape("output.weight").is_none(),
             activation: Activation::Silu,
+            gated: true,
+            norm: Norm::Rms,
+            norm_place: NormPlace::Before,
+            residual: Residual::Sequential,
+            positions: Positions::Rotary,
+            rope_local: None,
+            rope_layers: Vec::new(),
+            attention_scale: None,
+            attention_softcap: None,
+            logit_softcap: None,
+            embedding_scale: 1.0,
+            residual_scale: 1.0,
+            logit_scale: 1.0,
+            experts: None,
             eos_ids: eos_ids(meta)?,
             bos_id: meta.u32("tokenizer.ggml.bos_token_id")?,
             pad_id: meta.u32("tokenizer.ggml.padding_token_id")?,

@@ -8,7 +8,10 @@ use std::path::Path;
 use serde_json::Value;
 
 use self::json::Object;
-use crate::{Activation, Dtype, Error, Family, ModelSpec, Result};
+use crate::{
+    Activation, Dtype, Error, Family, ModelSpec, Norm, NormPlace, Positions, QkNorm, Residual,
+    Result,
+};
 
 /// The name errors use when only the content of a file is known.
 const FILE: &str = "config.json";
@@ -127,9 +130,23 @@ impl ModelSpec {
             qkv_bias,
             o_bias,
             mlp_bias,
-            qk_norm: family == Family::Qwen3,
+            qk_norm: (family == Family::Qwen3).then_some(QkNorm::Head),
             tied: config.flag("tie_word_embeddings")?,
             activation: activation(&config)?,
+            gated: true,
+            norm: Norm::Rms,
+            norm_place: NormPlace::Before,
+            residual: Residual::Sequential,
+            positions: Positions::Rotary,
+            rope_local: None,
+            rope_layers: Vec::new(),
+            attention_scale: None,
+            attention_softcap: None,
+            logit_softcap: None,
+            embedding_scale: 1.0,
+            residual_scale: 1.0,
+            logit_scale: 1.0,
+            experts: None,
             eos_ids: config.ids("eos_token_id")?,
             bos_id: config.ids("bos_token_id")?.first().copied(),
             pad_id: config.ids("pad_token_id")?.first().copied(),

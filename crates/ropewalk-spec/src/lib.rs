@@ -54,7 +54,9 @@ pub use self::describe::describe;
 pub use self::error::{Error, Result};
 pub use self::gguf::GgufSource;
 pub use self::memory::{Footprint, memory};
-pub use self::model::{Activation, Dtype, Family, ModelSpec};
+pub use self::model::{
+    Activation, Dtype, Experts, Family, ModelSpec, Norm, NormPlace, Positions, QkNorm, Residual,
+};
 pub use self::names::{NameLayout, Role, StoredTensor, WeightRef};
 pub use self::rope::{RopeScaling, RopeSpec};
 pub use self::safetensors_dir::SafetensorsDir;

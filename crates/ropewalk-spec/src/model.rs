@@ -90,12 +90,107 @@ impl std::fmt::Display for Family {
     }
 }
 
-/// The function between the two halves of the gated feed-forward layer.
+/// The function inside the feed-forward layer; it applies to the gate, or to the only projection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Activation {
     /// `x * sigmoid(x)`.
     Silu,
+    /// `x * Phi(x)` by the error function (`gelu` of PyTorch; GPT-NeoX, Falcon).
+    Gelu,
+    /// Its approximation by tanh (`gelu_new`, `gelu_pytorch_tanh`; GPT-2, Gemma, StarCoder 2).
+    GeluTanh,
+}
+
+/// How features are normalised before and after the parts of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Norm {
+    /// `x / rms(x) * w` (Zhang and Sennrich 2019).
+    Rms,
+    /// `x / rms(x) * (1 + w)`, as Gemma stores its weights in Hugging Face files. GGUF files hold
+    /// `1 + w`; [`ModelSpec::read`] gives `1 + w` for both.
+    RmsPlusOne,
+    /// `(x - mean) / std * w + b` (Ba et al. 2016).
+    Layer,
+}
+
+/// Where a block has its norms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NormPlace {
+    /// Before attention and before the feed-forward layer.
+    Before,
+    /// After each of them, before the residual addition (OLMo 2).
+    After,
+    /// Both (Gemma 2 and 3).
+    Around,
+}
+
+/// Which features one norm of q and k spans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum QkNorm {
+    /// The features of one head; the weight is `[head_dim]`.
+    Head,
+    /// The features of all heads together; the weights are `[q_dim]` and `[kv_dim]` (OLMo 2).
+    All,
+}
+
+/// How attention and feed-forward layer follow each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Residual {
+    /// `x += attn(norm(x)); x += ffn(norm(x))`.
+    Sequential,
+    /// `x += attn(norm1(x)) + ffn(norm2(x))` (GPT-NeoX, Falcon with two norms).
+    Parallel,
+    /// `n = norm(x); x += attn(n) + ffn(n)` (Falcon 7B).
+    ParallelOneNorm,
+}
+
+/// How attention learns of positions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Positions {
+    /// Rotary embedding, [`ModelSpec::rope`].
+    Rotary,
+    /// A table `[max_positions, hidden]` added to the embeddings (GPT-2, GPT-Neo).
+    Learned,
+}
+
+/// A mixture of feed-forward layers in place of one.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Experts {
+    /// Number of experts.
+    pub count: usize,
+    /// Experts that each token uses: those with the largest router probabilities.
+    pub used: usize,
+    /// Width of one expert.
+    pub ffn: usize,
+    /// Whether the probabilities (softmax over all experts) of those used are scaled to sum to 1.
+    pub normalise: bool,
+    /// Width of the expert that every token uses, whose output is scaled by the sigmoid of a gate
+    /// (Qwen2-MoE).
+    pub shared: Option<usize>,
+    /// Per layer: whether it has experts; the others have one layer of width [`ModelSpec::ffn`].
+    pub layers: Vec<bool>,
+}
+
+impl Experts {
+    /// Experts in every one of `layers` layers, without a shared one.
+    #[must_use]
+    pub fn new(count: usize, used: usize, ffn: usize, normalise: bool, layers: usize) -> Self {
+        Self {
+            count,
+            used,
+            ffn,
+            normalise,
+            shared: None,
+            layers: vec![true; layers],
+        }
+    }
 }
 
 /// The element type that a configuration names for its weights.
@@ -161,12 +256,41 @@ pub struct ModelSpec {
     pub o_bias: bool,
     /// Biases on gate, up and down.
     pub mlp_bias: bool,
-    /// RMS norm over the features of each q and k head, before rotation.
-    pub qk_norm: bool,
+    /// RMS norm over q and k before rotation.
+    pub qk_norm: Option<QkNorm>,
     /// The output head is the embedding table.
     pub tied: bool,
     /// The activation of the feed-forward layer.
     pub activation: Activation,
+    /// Whether the feed-forward layer is `down(act(gate(x)) * up(x))`; otherwise it is
+    /// `down(act(up(x)))` and there is no [`Role::Gate`](crate::Role::Gate).
+    pub gated: bool,
+    /// The norms of blocks and output.
+    pub norm: Norm,
+    /// Where a block has its norms.
+    pub norm_place: NormPlace,
+    /// How attention and feed-forward layer follow each other.
+    pub residual: Residual,
+    /// How attention learns of positions.
+    pub positions: Positions,
+    /// Rotation of the layers with a window, where it differs (Gemma 3).
+    pub rope_local: Option<RopeSpec>,
+    /// Per layer: whether q and k are rotated; empty means in all (SmolLM3 leaves some out).
+    pub rope_layers: Vec<bool>,
+    /// Scores are multiplied by this; `None` means `1 / sqrt(head_dim)`.
+    pub attention_scale: Option<f32>,
+    /// `c * tanh(score / c)` on attention scores (Gemma 2).
+    pub attention_softcap: Option<f32>,
+    /// `c * tanh(logit / c)` on logits (Gemma 2).
+    pub logit_softcap: Option<f32>,
+    /// Embeddings are multiplied by this (Gemma: `sqrt(hidden)`; Granite).
+    pub embedding_scale: f32,
+    /// What attention and feed-forward layer add is multiplied by this (Granite).
+    pub residual_scale: f32,
+    /// Logits are multiplied by this (Granite: the inverse of `logits_scaling`).
+    pub logit_scale: f32,
+    /// Experts in place of the feed-forward layer.
+    pub experts: Option<Experts>,
     /// Tokens that end a generation; may be empty.
     pub eos_ids: Vec<u32>,
     /// The token before every text, if the model has one.
@@ -183,6 +307,70 @@ const MAX_WIDTH: usize = 1 << 24;
 const MAX_LAYERS: usize = 1 << 10;
 
 impl ModelSpec {
+    /// What this model has beyond the block of Llama, in words, for code that knows no more than
+    /// that: RMS norms before each part, rotary positions in every layer, a gated feed-forward
+    /// layer with SiLU, optional biases and per-head norms. `None` if it has nothing else.
+    #[must_use]
+    pub fn beyond_llama(&self) -> Option<&'static str> {
+        let one = |x: f32| (x - 1.0).abs() < f32::EPSILON;
+        let checks = [
+            (
+                self.activation != Activation::Silu,
+                "an activation other than SiLU",
+            ),
+            (!self.gated, "a feed-forward layer without a gate"),
+            (self.norm != Norm::Rms, "norms other than plain RMS norms"),
+            (
+                self.norm_place != NormPlace::Before,
+                "norms after attention",
+            ),
+            (self.residual != Residual::Sequential, "parallel residuals"),
+            (self.positions != Positions::Rotary, "learned positions"),
+            (self.rope_local.is_some(), "two rotations"),
+            (self.rope_layers.contains(&false), "layers without rotation"),
+            (self.qk_norm == Some(QkNorm::All), "norms across heads"),
+            (
+                self.attention_scale.is_some(),
+                "an attention scale of its own",
+            ),
+            (
+                self.attention_softcap.is_some() || self.logit_softcap.is_some(),
+                "soft caps",
+            ),
+            (
+                !(one(self.embedding_scale) && one(self.residual_scale) && one(self.logit_scale)),
+                "scales on embeddings, residuals or logits",
+            ),
+            (self.experts.is_some(), "experts"),
+        ];
+        checks
+            .into_iter()
+            .find(|(has, _)| *has)
+            .map(|(_, what)| what)
+    }
+
+    /// Whether layer `layer` rotates q and k.
+    #[must_use]
+    pub fn rotates(&self, layer: usize) -> bool {
+        self.positions == Positions::Rotary && self.rope_layers.get(layer).copied().unwrap_or(true)
+    }
+
+    /// The rotation of layer `layer`.
+    #[must_use]
+    pub fn rope_of(&self, layer: usize) -> &RopeSpec {
+        match &self.rope_local {
+            Some(local) if self.window.get(layer).copied().flatten().is_some() => local,
+            _ => &self.rope,
+        }
+    }
+
+    /// Whether layer `layer` has experts.
+    #[must_use]
+    pub fn has_experts(&self, layer: usize) -> bool {
+        let experts = self.experts.as_ref();
+        experts.is_some_and(|e| e.layers.get(layer).copied().unwrap_or(false))
+    }
+
     /// Query heads that share one key and value head.
     #[must_use]
     pub const fn group(&self) -> usize {

@@ -50,6 +50,35 @@ pub enum Role {
     UpBias,
     /// Down bias, `[hidden]`.
     DownBias,
+    /// Position table, `[max_positions, hidden]`.
+    PosEmbed,
+    /// Bias of the norm after the last block.
+    OutputNormBias,
+    /// Bias of the norm before attention.
+    AttnNormBias,
+    /// Bias of the norm before the feed-forward layer.
+    FfnNormBias,
+    /// Norm after attention, before the residual addition, `[hidden]`.
+    AttnPostNorm,
+    /// Norm after the feed-forward layer, before the residual addition, `[hidden]`.
+    FfnPostNorm,
+    /// Router of the experts, `[experts, hidden]`.
+    Router,
+    /// Gate projections of all experts, `[experts, ffn, hidden]`; one at a time by
+    /// [`ModelSpec::read_expert`].
+    ExpertGate,
+    /// Up projections of all experts, `[experts, ffn, hidden]`.
+    ExpertUp,
+    /// Down projections of all experts, `[experts, hidden, ffn]`.
+    ExpertDown,
+    /// Gate of the shared expert's output, `[1, hidden]`.
+    SharedRouter,
+    /// Gate projection of the shared expert, `[shared ffn, hidden]`.
+    SharedGate,
+    /// Up projection of the shared expert, `[shared ffn, hidden]`.
+    SharedUp,
+    /// Down projection of the shared expert, `[hidden, shared ffn]`.
+    SharedDown,
 }
 
 impl Role {
@@ -266,11 +295,13 @@ impl ModelSpec {
             Role::QBias => bias(self.qkv_bias, q),
             Role::KBias | Role::VBias => bias(self.qkv_bias, kv),
             Role::OBias => bias(self.o_bias, hidden),
-            Role::QNorm | Role::KNorm => bias(self.qk_norm, self.head_dim),
+            Role::QNorm | Role::KNorm => bias(self.qk_norm.is_some(), self.head_dim),
             Role::Gate | Role::Up => Some(vec![ffn, hidden]),
             Role::Down => Some(vec![hidden, ffn]),
             Role::GateBias | Role::UpBias => bias(self.mlp_bias, ffn),
             Role::DownBias => bias(self.mlp_bias, hidden),
+            // Filled in with the tables of the families that have them.
+            _ => None,
         }
     }
 
@@ -325,6 +356,20 @@ impl ModelSpec {
             shape,
             permute_heads,
         })
+    }
+
+    /// Where the matrix of one expert lies; `None` if the layer has no such expert.
+    #[must_use]
+    pub fn expert(
+        &self,
+        role: Role,
+        layer: usize,
+        expert: usize,
+        layout: NameLayout,
+    ) -> Option<WeightRef> {
+        let experts = self.experts.as_ref().filter(|e| expert < e.count)?;
+        let _ = (role, layer, layout, experts);
+        None
     }
 
     /// Every weight of the model with its layer, a tied head left out.

@@ -148,6 +148,23 @@ impl ModelSpec {
             .transpose()
     }
 
+    /// Reads the matrix of one expert: `role` is [`Role::ExpertGate`], [`Role::ExpertUp`] or
+    /// [`Role::ExpertDown`]. `None` if the layer has no such expert.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_expert<'a>(
+        &self,
+        source: &'a (impl TensorSource + ?Sized),
+        role: Role,
+        layer: usize,
+        expert: usize,
+    ) -> Result<Option<Weight<'a>>> {
+        self.expert(role, layer, expert, source.layout())
+            .map(|w| w.read(source))
+            .transpose()
+    }
+
     /// Checks that every tensor of the model is there with the right shape, without reading
     /// values.
     ///

@@ -44,11 +44,11 @@ fn families_set_their_flags() {
     assert_eq!(spec("mistral_full").window, [None, None]);
 
     let qwen = spec("qwen2_window");
-    assert!(qwen.qkv_bias && !qwen.o_bias && !qwen.qk_norm);
+    assert!(qwen.qkv_bias && !qwen.o_bias && qwen.qk_norm.is_none());
     assert_eq!(qwen.window, [None, Some(12), Some(12)]);
 
     let qwen = spec("qwen3_yarn");
-    assert!(qwen.qkv_bias && qwen.o_bias && qwen.qk_norm);
+    assert!(qwen.qkv_bias && qwen.o_bias && qwen.qk_norm.is_some());
     assert_eq!(qwen.rope.attention_factor(), 1.5);
 
     let phi = spec("phi4_mini");

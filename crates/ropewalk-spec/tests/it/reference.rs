@@ -69,7 +69,7 @@ impl Decoder<'_> {
         let mut q = self.linear(x, hidden, Role::Q, Role::QBias, layer);
         let mut k = self.linear(x, hidden, Role::K, Role::KBias, layer);
         let v = self.linear(x, hidden, Role::V, Role::VBias, layer);
-        if spec.qk_norm {
+        if spec.qk_norm.is_some() {
             q = self.norm(&q, Role::QNorm, Some(layer));
             k = self.norm(&k, Role::KNorm, Some(layer));
         }
