@@ -96,15 +96,7 @@ impl Caches {
 }
 
 fn shape((q_heads, kv_heads, head_dim): (usize, usize, usize)) -> AttentionShape {
-    let scale = 1.0 / (head_dim as f32).sqrt();
-    AttentionShape {
-        q_heads,
-        kv_heads,
-        head_dim,
-        scale,
-        window: None,
-        softcap: None,
-    }
+    AttentionShape::new(q_heads, kv_heads, head_dim)
 }
 
 fn decode(pool: &Pool, isa: Isa) {

@@ -12,6 +12,7 @@ mod plan;
 mod rows;
 mod span;
 mod store;
+mod tanh;
 #[cfg(test)]
 mod tests;
 
@@ -22,8 +23,21 @@ use crate::{Error, Isa, Pool};
 use plan::Unit;
 pub use store::{KvMut, kv_store};
 
-/// The heads of an attention layer and how scores are formed.
+/// The heads of an attention layer and how scores are formed: for query `i` and key `j`, both of
+/// one head, `softcap(scale * q_i . k_j)`.
+///
+/// ```
+/// use ropewalk_kernels::attention::AttentionShape;
+///
+/// // Gemma 2: heads of 256 features, scores scaled by 1 / 16 and bounded by 50, a window of 4,096.
+/// let shape = AttentionShape::new(8, 4, 256)
+///     .with_scale(1.0 / 16.0)
+///     .with_softcap(Some(50.0))
+///     .with_window(Some(4096));
+/// assert_eq!(shape.softcap, Some(50.0));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct AttentionShape {
     /// Query heads, a multiple of `kv_heads`; query head `h` reads key head
     /// `h / (q_heads / kv_heads)`.
@@ -36,7 +50,8 @@ pub struct AttentionShape {
     pub scale: f32,
     /// Number of positions a query sees, its own included; `None` for all.
     pub window: Option<usize>,
-    /// With `Some(c)`, a score `s` becomes `c tanh(s / c)` (Gemma 2 report, section 2).
+    /// With `Some(c)`, a scaled score `s` becomes `c tanh(s / c)` before any is hidden (Gemma 2
+    /// report, section 2; `modeling_gemma2.py::eager_attention_forward`).
     pub softcap: Option<f32>,
 }
 
@@ -55,7 +70,7 @@ impl AttentionShape {
         }
     }
 
-    /// Replaces the factor of the scores.
+    /// Replaces the factor of the scores, which [`Self::new`] sets to `1 / sqrt(head_dim)`.
     #[must_use]
     pub fn with_scale(self, scale: f32) -> Self {
         Self { scale, ..self }
@@ -67,7 +82,7 @@ impl AttentionShape {
         Self { window, ..self }
     }
 
-    /// Bounds the scores.
+    /// Bounds the scores to `-cap..=cap`; `None` leaves them as they are.
     #[must_use]
     pub fn with_softcap(self, softcap: Option<f32>) -> Self {
         Self { softcap, ..self }

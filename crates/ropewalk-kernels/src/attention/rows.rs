@@ -1,6 +1,7 @@
 //! Row by row: scores to weights, the merge of spans, widening.
 use super::plan::{SPAN, window_start};
 use super::span::{Partial, Room, Work};
+use super::tanh::tanh;
 use crate::ops::exp::exp;
 use crate::ops::softmax::{exp_row, max_row};
 use crate::simd::{Kernel, LANES, Lanes, scalar};
@@ -49,7 +50,7 @@ impl Kernel for Weights<'_> {
 unsafe fn soften<L: Lanes>(scores: &mut [f32], cap: f32) {
     // SAFETY: whole vectors, then the rest, all inside the slice.
     unsafe {
-        let (cap, twice) = (L::splat(cap), L::splat(2.0 / cap));
+        let (cap, inverse) = (L::splat(cap), L::splat(1.0 / cap));
         for piece in scores.chunks_mut(LANES) {
             let p = piece.as_mut_ptr();
             let whole = piece.len() == LANES;
@@ -58,9 +59,7 @@ unsafe fn soften<L: Lanes>(scores: &mut [f32], cap: f32) {
             } else {
                 L::load_part(p, piece.len())
             };
-            // tanh u = 1 - 2 / (1 + e^(2 u))
-            let quotient = L::splat(2.0).div(L::splat(1.0).add(exp(x.mul(twice))));
-            let y = cap.mul(L::splat(1.0).sub(quotient));
+            let y = cap.mul(tanh(x.mul(inverse)));
             if whole {
                 y.store(p);
             } else {

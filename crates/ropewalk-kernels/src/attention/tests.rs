@@ -209,7 +209,7 @@ fn check(case: &Case) {
 
 #[test]
 fn equals_the_reference_for_every_head_size() {
-    for head_dim in [8, 16, 20, 64, 80, 96, 128, 256] {
+    for head_dim in [8, 16, 20, 64, 80, 96, 112, 128, 256] {
         for half in FORMATS {
             check(&Case {
                 half,
@@ -289,14 +289,36 @@ fn hidden_keys_and_values_leave_no_trace() {
 }
 
 #[test]
-fn a_softcap_bounds_the_scores() {
-    for half in FORMATS {
-        let mut case = Case {
+fn equals_the_reference_for_heads_of_512() {
+    for half in [FORMATS[0], FORMATS[1]] {
+        check(&Case {
             half,
-            ..Case::new(4, 2, 32, 260, 50)
-        };
-        case.shape.softcap = Some(1.5);
-        check(&case);
+            ..Case::new(4, 1, 512, 150, 20)
+        });
+    }
+}
+
+#[test]
+fn a_softcap_bounds_the_scores() {
+    // The caps and the scale of Gemma 2, and a cap that most scores reach; with a window too.
+    for (cap, scale, window) in [
+        (1.5, 0.2, None),
+        (50.0, 1.0 / 16.0, None),
+        (50.0, 1.0 / 16.0, Some(100)),
+        (30.0, 2.0, Some(33)),
+    ] {
+        for half in FORMATS {
+            let mut case = Case {
+                half,
+                ..Case::new(4, 2, 32, 260, 50)
+            };
+            case.shape = case
+                .shape
+                .with_scale(scale)
+                .with_softcap(Some(cap))
+                .with_window(window);
+            check(&case);
+        }
     }
 }
 
