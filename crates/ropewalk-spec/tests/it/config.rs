@@ -22,7 +22,7 @@ fn spec(name: &str) -> ModelSpec {
 fn families_set_their_flags() {
     let llama = spec("llama2_bias");
     assert_eq!(llama.family, Family::Llama);
-    assert!(llama.qkv_bias && llama.o_bias && llama.mlp_bias && !llama.qk_norm);
+    assert!(llama.qkv_bias && llama.o_bias && llama.mlp_bias && llama.qk_norm.is_none());
     assert_eq!(
         (llama.eos_ids, llama.bos_id, llama.pad_id),
         (vec![2, 3], Some(1), None)
