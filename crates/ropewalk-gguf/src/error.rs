@@ -114,6 +114,14 @@ pub enum Error {
         /// What to do.
         hint: &'static str,
     },
+    /// Importance values are unusable or do not fit the tensor they are for.
+    #[error("importance of {name}: {problem}")]
+    Importance {
+        /// The tensor or file.
+        name: Box<str>,
+        /// What is wrong and what to do.
+        problem: Box<str>,
+    },
     /// The writer was asked for something a GGUF file cannot hold, or in the wrong order.
     #[error("cannot write `{name}`: {problem}")]
     Write {
@@ -156,6 +164,13 @@ impl Error {
 
     pub(crate) fn write(name: &str, problem: impl Into<Box<str>>) -> Self {
         Self::Write {
+            name: name.escape_debug().to_string().into(),
+            problem: problem.into(),
+        }
+    }
+
+    pub(crate) fn importance(name: &str, problem: impl Into<Box<str>>) -> Self {
+        Self::Importance {
             name: name.escape_debug().to_string().into(),
             problem: problem.into(),
         }

@@ -41,8 +41,9 @@
 //! | Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 | equal to ggml | equal to ggml |
 //! | Q2_K, Q3_K, Q4_K, Q5_K, Q6_K | equal to ggml | own scale search |
 //! | IQ4_NL, IQ4_XS, MXFP4, NVFP4, TQ1_0, TQ2_0 | equal to ggml | no |
+//! | IQ1_S, IQ1_M, IQ2_XXS, IQ2_XS, IQ2_S, IQ3_XXS, IQ3_S, Q1_0 | equal to ggml | no |
 //! | Q8_1, Q8_K, F64, I8, I16, I32 | yes | no |
-//! | IQ1_S to IQ3_S, Q1_0, I64 | no (listed and sized only) | no |
+//! | I64 | no (listed and sized only) | no |
 //!
 //! # Features
 //!
@@ -54,6 +55,7 @@
 //! endian; versions 2 and 3 are read.
 
 mod atomic;
+mod code_books;
 mod cursor;
 mod dequant;
 mod describe;
@@ -77,7 +79,7 @@ pub use dequant::{dequantize, dequantizer};
 pub use error::{Error, Result};
 pub use gguf::Gguf;
 pub use metadata::Metadata;
-pub use quant::{can_quantize, quantize};
+pub use quant::{can_quantize, quantize, quantize_with};
 pub use tensor::{Tensor, TensorInfo};
 pub use tensor_type::TensorType;
 pub use value::{Array, StringArray, Text, Value, ValueType};

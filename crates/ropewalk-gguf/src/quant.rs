@@ -17,7 +17,12 @@ const SUPPORTED: &str = "F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K to Q
 /// Largest finite f16. Block scales and minimums are f16, so block types take values up to it.
 const F16_MAX: f32 = 65504.0;
 
-/// Reports whether [`quantize`] can produce `ty`.
+/// Codes the whole blocks of one row: values, a weight per value where weights are given, output of
+/// exactly the row's size. Without weights, several rows may come as one.
+type Encoder = fn(&[f32], Option<&[f32]>, &mut [u8]);
+
+/// Reports whether [`quantize`] (or, for types that need importance, [`quantize_with`]) can produce
+/// `ty`.
 #[must_use]
 pub fn can_quantize(ty: TensorType) -> bool {
     matches!(ty, TensorType::F32 | TensorType::F16 | TensorType::BF16) || encoder(ty).is_some()
@@ -33,14 +38,42 @@ pub fn can_quantize(ty: TensorType) -> bool {
 /// whole blocks, [`Error::Range`] for values that the type cannot hold: beyond the range of f16, or
 /// (block types) not finite.
 pub fn quantize(ty: TensorType, values: &[f32]) -> Result<Vec<u8>> {
-    let Some(n_bytes) = ty.row_bytes(values.len()) else {
-        let whole = values.len().next_multiple_of(ty.block_size());
+    quantize_with(ty, values, values.len(), None)
+}
+
+/// Codes the rows of `values`, `columns` values each, as whole blocks of `ty`, weighting errors by
+/// `importance`: one non-negative number per column, such as the mean square of the activations that
+/// meet it (an importance matrix).
+///
+/// Types that store numbers one by one, and Q8_0, have no choice to weigh and ignore importance.
+/// Parts of a matrix (whole rows) may be coded by several threads and joined.
+///
+/// # Errors
+/// As [`quantize`]; [`Error::Length`] when `importance` has not `columns` values or `values` are not
+/// whole rows, [`Error::Importance`] when a number of it is negative or not finite.
+pub fn quantize_with(
+    ty: TensorType,
+    values: &[f32],
+    columns: usize,
+    importance: Option<&[f32]>,
+) -> Result<Vec<u8>> {
+    let (Some(n_bytes), Some(row_bytes)) = (ty.row_bytes(values.len()), ty.row_bytes(columns))
+    else {
+        let uneven = if ty.row_bytes(columns).is_none() {
+            columns
+        } else {
+            values.len()
+        };
+        let whole = uneven.next_multiple_of(ty.block_size());
         return Err(Error::length(
             format!("values in whole {ty} blocks"),
             whole,
-            values.len(),
+            uneven,
         ));
     };
+    if let Some(importance) = importance {
+        check_importance(values, columns, importance)?;
+    }
     match ty {
         TensorType::F32 => Ok(values.iter().flat_map(|x| x.to_le_bytes()).collect()),
         TensorType::BF16 => Ok(values
@@ -65,24 +98,58 @@ pub fn quantize(ty: TensorType, values: &[f32]) -> Result<Vec<u8>> {
             };
             check(ty, values, |x| x.abs() <= F16_MAX)?;
             let mut out = vec![0; n_bytes];
-            encode(values, &mut out);
+            if importance.is_none() {
+                encode(values, None, &mut out);
+            } else if columns > 0 {
+                let rows = values.chunks_exact(columns);
+                for (row, out) in rows.zip(out.chunks_exact_mut(row_bytes)) {
+                    encode(row, importance, out);
+                }
+            }
             Ok(out)
         }
     }
 }
 
-fn encoder(ty: TensorType) -> Option<fn(&[f32], &mut [u8])> {
+fn check_importance(values: &[f32], columns: usize, importance: &[f32]) -> Result<()> {
+    if importance.len() != columns {
+        return Err(Error::length(
+            "importance per column",
+            columns,
+            importance.len(),
+        ));
+    }
+    let whole = values.len().next_multiple_of(columns.max(1));
+    if whole != values.len() {
+        return Err(Error::length("values in whole rows", whole, values.len()));
+    }
+    match importance
+        .iter()
+        .position(|&w| !(0.0..f32::INFINITY).contains(&w))
+    {
+        Some(at) => Err(Error::importance(
+            "the values",
+            format!(
+                "{} at column {at}; each is a finite number from 0",
+                importance[at]
+            ),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn encoder(ty: TensorType) -> Option<Encoder> {
     Some(match ty {
-        TensorType::Q4_0 => blocks32::q4_0,
-        TensorType::Q4_1 => blocks32::q4_1,
-        TensorType::Q5_0 => blocks32::q5_0,
-        TensorType::Q5_1 => blocks32::q5_1,
-        TensorType::Q8_0 => blocks32::q8_0,
-        TensorType::Q2_K => k_quants::q2_k,
-        TensorType::Q3_K => k_quants::q3_k,
-        TensorType::Q4_K => k_quants::q4_k,
-        TensorType::Q5_K => k_quants::q5_k,
-        TensorType::Q6_K => k_quants::q6_k,
+        TensorType::Q4_0 => |x, _, out| blocks32::q4_0(x, out),
+        TensorType::Q4_1 => |x, _, out| blocks32::q4_1(x, out),
+        TensorType::Q5_0 => |x, _, out| blocks32::q5_0(x, out),
+        TensorType::Q5_1 => |x, _, out| blocks32::q5_1(x, out),
+        TensorType::Q8_0 => |x, _, out| blocks32::q8_0(x, out),
+        TensorType::Q2_K => |x, _, out| k_quants::q2_k(x, out),
+        TensorType::Q3_K => |x, _, out| k_quants::q3_k(x, out),
+        TensorType::Q4_K => |x, _, out| k_quants::q4_k(x, out),
+        TensorType::Q5_K => |x, _, out| k_quants::q5_k(x, out),
+        TensorType::Q6_K => |x, _, out| k_quants::q6_k(x, out),
         _ => return None,
     })
 }
