@@ -12,7 +12,6 @@ mod plan;
 mod rows;
 mod span;
 mod store;
-mod tanh;
 #[cfg(test)]
 mod tests;
 

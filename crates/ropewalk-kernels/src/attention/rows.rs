@@ -1,9 +1,9 @@
 //! Row by row: scores to weights, the merge of spans, widening.
 use super::plan::{SPAN, window_start};
 use super::span::{Partial, Room, Work};
-use super::tanh::tanh;
 use crate::ops::exp::exp;
 use crate::ops::softmax::{exp_row, max_row};
+use crate::ops::tanh::tanh;
 use crate::simd::{Kernel, LANES, Lanes, scalar};
 
 /// Turns the scores of a span into weights, with their maxima and sums.

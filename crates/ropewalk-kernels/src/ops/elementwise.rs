@@ -138,6 +138,23 @@ pub fn add(isa: Isa, x: &mut [f32], y: &[f32]) -> Result<(), Error> {
     zip_in_place(isa, "add", x, y, Add)
 }
 
+/// Adds `factor * y` to `x`, with one rounding on tiers with a fused multiply-add.
+///
+/// # Errors
+/// [`Error::Length`] when the lengths differ.
+pub fn add_scaled(isa: Isa, x: &mut [f32], y: &[f32], factor: f32) -> Result<(), Error> {
+    #[derive(Clone, Copy)]
+    struct AddScaled(f32);
+    impl Binary for AddScaled {
+        #[inline(always)]
+        unsafe fn apply<L: Lanes>(self, x: L, y: L) -> L {
+            // SAFETY: forwarded to the caller.
+            unsafe { y.fma(L::splat(self.0), x) }
+        }
+    }
+    zip_in_place(isa, "add_scaled", x, y, AddScaled(factor))
+}
+
 /// Multiplies `x` by a factor.
 pub fn scale(isa: Isa, x: &mut [f32], factor: f32) {
     #[derive(Clone, Copy)]
@@ -164,4 +181,21 @@ pub fn exp(isa: Isa, x: &mut [f32]) {
         }
     }
     map_in_place(isa, x, Exp);
+}
+
+/// Replaces each element `x` by `cap tanh(x / cap)`, which bounds it (Gemma 2 report, section 2).
+pub fn softcap(isa: Isa, x: &mut [f32], cap: f32) {
+    #[derive(Clone, Copy)]
+    struct Softcap(f32);
+    impl Unary for Softcap {
+        #[inline(always)]
+        unsafe fn apply<L: Lanes>(self, x: L) -> L {
+            // SAFETY: forwarded to the caller.
+            unsafe {
+                let cap = L::splat(self.0);
+                super::tanh::tanh(x.div(cap)).mul(cap)
+            }
+        }
+    }
+    map_in_place(isa, x, Softcap(cap));
 }

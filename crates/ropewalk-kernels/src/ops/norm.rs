@@ -31,13 +31,31 @@ unsafe fn sum_row<L: Lanes, const SQUARES: bool>(x: &[f32], center: f32) -> f32 
     }
 }
 
+/// Loads `count` elements and zeros.
+///
+/// # Safety
+/// The tier of `L` is available and `count <= 16` elements follow `p`.
+#[inline(always)]
+unsafe fn part<L: Lanes>(p: *const f32, count: usize) -> L {
+    // SAFETY: forwarded to the caller.
+    unsafe {
+        if count == LANES {
+            L::load(p)
+        } else {
+            L::load_part(p, count)
+        }
+    }
+}
+
+/// Rows to normalise; `x` and `out` hold `len` values and may be the same memory.
 struct Norm<'a> {
-    x: &'a [f32],
+    x: *const f32,
+    out: *mut f32,
+    len: usize,
     weight: &'a [f32],
     bias: Option<&'a [f32]>,
     eps: f32,
     centered: bool,
-    out: &'a mut [f32],
 }
 
 impl Kernel for Norm<'_> {
@@ -45,49 +63,51 @@ impl Kernel for Norm<'_> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
         let n = self.weight.len();
-        for (x, out) in self.x.chunks_exact(n).zip(self.out.chunks_exact_mut(n)) {
-            // SAFETY: every slice of the row has `n` elements.
+        for row in (0..self.len).step_by(n) {
+            // SAFETY: `len` is whole rows of `n` elements, so is every slice; a vector is read
+            // before it is written, and the sums are done before.
             unsafe {
+                let (x, out) = (self.x.add(row), self.out.add(row));
+                let values = std::slice::from_raw_parts(x, n);
                 let mean = if self.centered {
-                    sum_row::<L, false>(x, 0.0) / n as f32
+                    sum_row::<L, false>(values, 0.0) / n as f32
                 } else {
                     0.0
                 };
-                let variance = sum_row::<L, true>(x, mean) / n as f32;
+                let variance = sum_row::<L, true>(values, mean) / n as f32;
                 let factor = L::splat(1.0 / (variance + self.eps).sqrt());
                 let mean = L::splat(mean);
                 let mut i = 0;
                 while i < n {
                     let count = LANES.min(n - i);
-                    let (x, w) = if count == LANES {
-                        (
-                            L::load(x.as_ptr().add(i)),
-                            L::load(self.weight.as_ptr().add(i)),
-                        )
-                    } else {
-                        (
-                            L::load_part(x.as_ptr().add(i), count),
-                            L::load_part(self.weight.as_ptr().add(i), count),
-                        )
-                    };
-                    let scaled = x.sub(mean).mul(factor);
+                    let scaled = part::<L>(x.add(i), count).sub(mean).mul(factor);
+                    let w = part::<L>(self.weight.as_ptr().add(i), count);
                     let y = match self.bias {
-                        Some(bias) if count == LANES => {
-                            scaled.fma(w, L::load(bias.as_ptr().add(i)))
-                        }
-                        Some(bias) => scaled.fma(w, L::load_part(bias.as_ptr().add(i), count)),
+                        Some(bias) => scaled.fma(w, part(bias.as_ptr().add(i), count)),
                         None => scaled.mul(w),
                     };
                     if count == LANES {
-                        y.store(out.as_mut_ptr().add(i));
+                        y.store(out.add(i));
                     } else {
-                        y.store_part(out.as_mut_ptr().add(i), count);
+                        y.store_part(out.add(i), count);
                     }
                     i += LANES;
                 }
             }
         }
     }
+}
+
+/// Checks the operands and normalises; `what` names the rows.
+fn normalise(isa: Isa, what: &'static str, norm: Norm<'_>) -> Result<(), Error> {
+    whole_rows(what, norm.len, norm.weight.len())?;
+    if let Some(bias) = norm.bias {
+        same_length("layer_norm bias", norm.weight.len(), bias.len())?;
+    }
+    if norm.len > 0 {
+        dispatch(isa, norm);
+    }
+    Ok(())
 }
 
 /// Writes `x / sqrt(mean(x^2) + eps) * weight` for each row.
@@ -107,22 +127,35 @@ pub fn rms_norm(
     eps: f32,
     out: &mut [f32],
 ) -> Result<(), Error> {
-    whole_rows("rms_norm x", x.len(), weight.len())?;
     same_length("rms_norm out", x.len(), out.len())?;
-    if !x.is_empty() {
-        dispatch(
-            isa,
-            Norm {
-                x,
-                weight,
-                bias: None,
-                eps,
-                centered: false,
-                out,
-            },
-        );
-    }
-    Ok(())
+    let norm = Norm {
+        x: x.as_ptr(),
+        out: out.as_mut_ptr(),
+        len: x.len(),
+        weight,
+        bias: None,
+        eps,
+        centered: false,
+    };
+    normalise(isa, "rms_norm x", norm)
+}
+
+/// Does what [`rms_norm`] does, in place.
+///
+/// # Errors
+/// [`Error::Length`] when `x` is not whole rows.
+pub fn rms_norm_in_place(isa: Isa, x: &mut [f32], weight: &[f32], eps: f32) -> Result<(), Error> {
+    let out = x.as_mut_ptr();
+    let norm = Norm {
+        x: out,
+        out,
+        len: x.len(),
+        weight,
+        bias: None,
+        eps,
+        centered: false,
+    };
+    normalise(isa, "rms_norm x", norm)
 }
 
 /// Writes `(x - mean(x)) / sqrt(var(x) + eps) * weight + bias` for each row.
@@ -143,23 +176,39 @@ pub fn layer_norm(
     eps: f32,
     out: &mut [f32],
 ) -> Result<(), Error> {
-    whole_rows("layer_norm x", x.len(), weight.len())?;
     same_length("layer_norm out", x.len(), out.len())?;
-    if let Some(bias) = bias {
-        same_length("layer_norm bias", weight.len(), bias.len())?;
-    }
-    if !x.is_empty() {
-        dispatch(
-            isa,
-            Norm {
-                x,
-                weight,
-                bias,
-                eps,
-                centered: true,
-                out,
-            },
-        );
-    }
-    Ok(())
+    let norm = Norm {
+        x: x.as_ptr(),
+        out: out.as_mut_ptr(),
+        len: x.len(),
+        weight,
+        bias,
+        eps,
+        centered: true,
+    };
+    normalise(isa, "layer_norm x", norm)
+}
+
+/// Does what [`layer_norm`] does, in place.
+///
+/// # Errors
+/// [`Error::Length`] when `x` is not whole rows or `bias` differs from `weight` in length.
+pub fn layer_norm_in_place(
+    isa: Isa,
+    x: &mut [f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    eps: f32,
+) -> Result<(), Error> {
+    let out = x.as_mut_ptr();
+    let norm = Norm {
+        x: out,
+        out,
+        len: x.len(),
+        weight,
+        bias,
+        eps,
+        centered: true,
+    };
+    normalise(isa, "layer_norm x", norm)
 }

@@ -184,7 +184,29 @@ fn adds_and_scales() {
             add(isa, &mut x, &y).unwrap();
             scale(isa, &mut x, 0.3);
             assert_eq!(x, want);
+            let before = x.clone();
+            add_scaled(isa, &mut x, &y, -1.7).unwrap();
+            for ((x, y), b) in x.iter().zip(&y).zip(before) {
+                let want = f64::from(b) - 1.7f32 as f64 * f64::from(*y);
+                assert!(
+                    (f64::from(*x) - want).abs() < 5e-7,
+                    "{isa:?} {x}, not {want}"
+                );
+            }
         }
+    }
+}
+
+#[test]
+fn soft_caps_equal_their_formula() {
+    for (size, cap) in [(1.0, 30.0f32), (200.0, 30.0), (60.0, 50.0)] {
+        let exact = f64::from(cap);
+        check_unary(
+            size,
+            1e-6,
+            |isa, x| softcap(isa, x, cap),
+            |x| exact * (x / exact).tanh(),
+        );
     }
 }
 
@@ -222,6 +244,12 @@ fn norms_equal_their_formulas() {
                 rms_norm(isa, &x[r * n..][..n], &w, 1e-5, &mut alone).unwrap();
                 assert_eq!(alone, rms[r * n..][..n], "a row alone");
             }
+            let mut same = x.clone();
+            rms_norm_in_place(isa, &mut same, &w, 1e-5).unwrap();
+            assert_eq!(same, rms, "{isa:?} in place");
+            same.copy_from_slice(&x);
+            layer_norm_in_place(isa, &mut same, &w, Some(&b), 1e-5).unwrap();
+            assert_eq!(same, layer, "{isa:?} in place");
             let mut plain = vec![0.0; rows * n];
             layer_norm(isa, &x, &w, None, 1e-5, &mut plain).unwrap();
             for (i, (p, l)) in plain.iter().zip(&layer).enumerate() {
