@@ -14,13 +14,14 @@ pub(crate) mod exp;
 mod norm;
 mod rope;
 pub(crate) mod softmax;
+pub(crate) mod tanh;
 #[cfg(test)]
 mod tests;
 
 pub use activation::{Activation, activate, gate, silu_mul};
 pub use convert::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
-pub use elementwise::{add, exp, scale};
-pub use norm::{layer_norm, rms_norm};
+pub use elementwise::{add, add_scaled, exp, scale, softcap};
+pub use norm::{layer_norm, layer_norm_in_place, rms_norm, rms_norm_in_place};
 pub use rope::{RopeStyle, rope};
 pub use softmax::{argmax, log_sum_exp, softmax};
 
