@@ -2,6 +2,7 @@
 //! (`ggml-quants.c`, `dequantize_row_*`), so that results are equal bit for bit.
 
 mod blocks32;
+mod iq;
 mod k_quants;
 mod tables;
 
@@ -38,6 +39,14 @@ pub fn dequantizer(ty: TensorType) -> Option<fn(&[u8], &mut [f32])> {
         TensorType::Q5_K => k_quants::q5_k,
         TensorType::Q6_K => k_quants::q6_k,
         TensorType::Q8_K => k_quants::q8_k,
+        TensorType::IQ1_S => iq::iq1_s,
+        TensorType::IQ1_M => iq::iq1_m,
+        TensorType::IQ2_XXS => iq::iq2_xxs,
+        TensorType::IQ2_XS => iq::iq2_xs,
+        TensorType::IQ2_S => iq::iq2_s,
+        TensorType::IQ3_XXS => iq::iq3_xxs,
+        TensorType::IQ3_S => iq::iq3_s,
+        TensorType::Q1_0 => iq::q1_0,
         TensorType::IQ4_NL => tables::iq4_nl,
         TensorType::IQ4_XS => tables::iq4_xs,
         TensorType::MXFP4 => tables::mxfp4,
