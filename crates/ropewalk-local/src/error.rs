@@ -139,6 +139,15 @@ pub enum Error {
         /// The model.
         model: String,
     },
+    /// A part of a model could not be converted or written.
+    #[error("cannot convert {what}")]
+    Convert {
+        /// The tensor or file.
+        what: String,
+        /// Why it failed.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A kernel refused its input; this is a bug worth reporting.
     #[error("kernel failed")]
     Kernel(#[from] ropewalk_kernels::Error),

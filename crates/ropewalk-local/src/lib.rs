@@ -93,6 +93,7 @@
 
 mod cache;
 mod chat;
+pub mod convert;
 mod decoder;
 mod error;
 mod generate;

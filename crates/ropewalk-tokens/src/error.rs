@@ -42,6 +42,12 @@ pub enum Error {
         /// All known names, separated by commas.
         known: String,
     },
+    /// The vocabulary cannot be stored as the keys of a GGUF file.
+    #[error("cannot export the vocabulary: {problem}")]
+    Export {
+        /// What has no form there.
+        problem: String,
+    },
     /// A token id lies outside the vocabulary.
     #[error("token id {id} is outside the vocabulary of {vocab_size} tokens")]
     UnknownId {

@@ -27,6 +27,8 @@ pub(crate) struct Extras {
     pub(crate) add_eos: Option<bool>,
     pub(crate) end_ids: Vec<u32>,
     pub(crate) chat_template: Option<String>,
+    /// Templates for other occasions, by name.
+    pub(crate) named_templates: Vec<(String, String)>,
 }
 
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
@@ -74,7 +76,35 @@ pub(crate) fn read_extras(dir: &Path) -> Result<Extras> {
             .filter_map(|id| id.as_u64()?.try_into().ok())
             .collect(),
         chat_template,
+        named_templates: named_templates(dir, &config["chat_template"])?,
     })
+}
+
+/// The templates beside the default one: a list in `tokenizer_config.json`, or the files of
+/// `additional_chat_templates`.
+fn named_templates(dir: &Path, listed: &Value) -> Result<Vec<(String, String)>> {
+    let mut out = Vec::new();
+    for item in listed.as_array().into_iter().flatten() {
+        if let (Some(name), Some(text)) = (item["name"].as_str(), item["template"].as_str())
+            && name != "default"
+        {
+            out.push((name.to_owned(), text.to_owned()));
+        }
+    }
+    let folder = std::fs::read_dir(dir.join("additional_chat_templates"));
+    for entry in folder.into_iter().flatten().flatten() {
+        let path = entry.path();
+        let name = path.file_stem().and_then(|name| name.to_str());
+        if let Some(name) = name.filter(|_| path.extension().is_some_and(|e| e == "jinja")) {
+            let text = String::from_utf8(read(&path)?).map_err(|error| Error::Parse {
+                what: path.display().to_string(),
+                source: error.into(),
+            })?;
+            out.push((name.to_owned(), text));
+        }
+    }
+    out.sort();
+    Ok(out)
 }
 
 /// A token is its text, or an object with the text as `content`.

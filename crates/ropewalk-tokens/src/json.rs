@@ -53,6 +53,13 @@ impl JsonVocab {
         })
     }
 
+    /// Returns the vocabulary as the content of a `tokenizer.json`.
+    pub(crate) fn to_json(&self) -> Result<Value> {
+        serde_json::to_value(&self.inner).map_err(|error| Error::Export {
+            problem: error.to_string(),
+        })
+    }
+
     fn with(&self, parse_special: bool) -> &tokenizers::Tokenizer {
         if parse_special {
             return &self.inner;

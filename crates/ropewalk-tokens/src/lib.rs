@@ -54,6 +54,7 @@
 mod alphabet;
 mod encoding;
 mod error;
+mod export;
 mod files;
 mod json;
 mod metadata;
@@ -69,6 +70,7 @@ mod unicode;
 
 pub use encoding::{BatchOptions, EncodeOptions, Encoding, Padding, Side};
 pub use error::{BoxError, Error, Result};
+pub use export::{VocabExport, VocabValue};
 pub use metadata::VocabMetadata;
 pub use pre::PreTokenizer;
 pub use stream::DecodeStream;

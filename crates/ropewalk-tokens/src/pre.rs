@@ -143,6 +143,9 @@ const NAMES: &[(&str, PreTokenizer)] = {
     ]
 };
 
+/// The pattern that `ByteLevel` of the `tokenizers` library applies by itself.
+pub(crate) const GPT2_PATTERN: &str = p::GPT2;
+
 /// One pass over a piece of text.
 enum Stage {
     Words(Words),

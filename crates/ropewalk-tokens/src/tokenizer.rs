@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::encoding::{BatchOptions, EncodeOptions, Encoding, Padding, Side};
 use crate::error::{Error, Result};
+use crate::export::VocabExport;
 use crate::json::JsonVocab;
 use crate::native::NativeVocab;
 use crate::stream::DecodeStream;
@@ -33,6 +34,9 @@ struct Inner {
     prefix: Vec<u32>,
     suffix: Vec<u32>,
     chat_template: Option<String>,
+    named_templates: Vec<(String, String)>,
+    /// What a vocabulary that this crate runs itself was made from, unless that is GGUF metadata.
+    export: Option<Box<VocabExport>>,
 }
 
 pub(crate) enum Engine {
@@ -53,6 +57,14 @@ impl std::fmt::Debug for Tokenizer {
 impl Tokenizer {
     pub(crate) fn engine(&self) -> &Engine {
         &self.inner.engine
+    }
+
+    pub(crate) fn source_export(&self) -> Option<&VocabExport> {
+        self.inner.export.as_deref()
+    }
+
+    pub(crate) fn named_templates(&self) -> &[(String, String)] {
+        &self.inner.named_templates
     }
 
     /// Returns the ids of `text`; the text of special tokens inside it becomes those tokens.

@@ -137,6 +137,8 @@ impl Tokenizer {
             prefix,
             suffix,
             chat_template,
+            named_templates: Vec::new(),
+            export: None,
         }))
     }
 
@@ -162,6 +164,8 @@ impl Tokenizer {
             prefix: Vec::new(),
             suffix: Vec::new(),
             chat_template: None,
+            named_templates: Vec::new(),
+            export: None,
         }))
     }
 
@@ -198,6 +202,8 @@ impl Tokenizer {
             prefix,
             suffix,
             chat_template: extras.chat_template,
+            named_templates: extras.named_templates,
+            export: None,
         }))
     }
 

@@ -1,0 +1,327 @@
+//! From a Hugging Face directory to a GGUF file.
+//!
+//! Every family of [`ropewalk_spec`] converts: names, row orders and metadata are those that
+//! llama.cpp expects (`convert_hf_to_gguf.py`), so that both engines run the file. Tensors are read,
+//! coded and written one after another; at any time the coded form of one tensor and one weight of
+//! the source are in memory. The file appears under its name when it is complete.
+//!
+//! ```no_run
+//! use ropewalk_local::convert::{ConvertOptions, OutType, convert};
+//!
+//! # fn main() -> ropewalk_local::Result<()> {
+//! let options = ConvertOptions::new(OutType::Q8_0).with_name("My model");
+//! let summary = convert("my-model", "my-model.gguf", &options, |at| {
+//!     eprintln!("{}/{} {}", at.index + 1, at.tensors, at.name);
+//! })?;
+//! for warning in &summary.warnings {
+//!     eprintln!("warning: {warning}");
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! | kept as f32 whatever the type | why |
+//! | --- | --- |
+//! | vectors: norms and biases | few, and their rounding costs most |
+//! | routers of experts, position tables | llama.cpp reads them as f32 |
+
+mod code;
+mod meta;
+mod plan;
+mod vocab;
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use ropewalk_gguf::{TensorInfo, TensorType, Value, Writer};
+
+use crate::{Error, Result, load};
+use plan::Target;
+
+/// How matrices are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum OutType {
+    /// As the directory stores them: F32, F16 or BF16 each. Nothing is lost.
+    #[default]
+    Auto,
+    /// 32-bit floats.
+    F32,
+    /// 16-bit floats; values beyond 65,504 are an error.
+    F16,
+    /// bfloat16.
+    BF16,
+    /// 8-bit integers, one scale per 32 values; F16 where rows are no multiple of 32.
+    Q8_0,
+}
+
+impl OutType {
+    /// Every type, in the order in which errors list them.
+    pub const ALL: [Self; 5] = [Self::Auto, Self::F32, Self::F16, Self::BF16, Self::Q8_0];
+
+    /// The name as `--outtype` of `convert_hf_to_gguf.py` spells it, such as `q8_0`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::BF16 => "bf16",
+            Self::Q8_0 => "q8_0",
+        }
+    }
+
+    /// The type of a matrix whose rows have `columns` values stored as `source`.
+    const fn of(self, source: TensorType, columns: usize) -> TensorType {
+        match self {
+            Self::Auto => source,
+            Self::F32 => TensorType::F32,
+            Self::F16 => TensorType::F16,
+            Self::BF16 => TensorType::BF16,
+            Self::Q8_0 if columns.is_multiple_of(32) => TensorType::Q8_0,
+            Self::Q8_0 => TensorType::F16,
+        }
+    }
+}
+
+impl std::fmt::Display for OutType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl std::str::FromStr for OutType {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let found = Self::ALL
+            .into_iter()
+            .find(|t| t.name().eq_ignore_ascii_case(name));
+        found.ok_or_else(|| Error::Option {
+            name: "output type",
+            value: format!("`{name}`"),
+            allowed: "auto, f32, f16, bf16 or q8_0; other types are made from such a file by quantising it",
+        })
+    }
+}
+
+/// What the file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Content {
+    /// Weights and vocabulary.
+    #[default]
+    All,
+    /// The vocabulary and the description of the model, without weights.
+    Vocabulary,
+    /// Weights alone, for a directory without a tokenizer: the file runs on token ids.
+    Weights,
+}
+
+/// How to convert.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
+pub struct ConvertOptions {
+    /// How matrices are stored. Default [`OutType::Auto`].
+    pub outtype: OutType,
+    /// What the file holds. Default [`Content::All`].
+    pub content: Content,
+    /// Name of the pre-tokenizer (`tokenizer.ggml.pre`), for a byte-level vocabulary whose splitting
+    /// rules no known family has. `None` finds it by the rules.
+    pub pre_tokenizer: Option<String>,
+    /// Metadata that replaces or adds to what the directory says.
+    pub metadata: Vec<(String, Value)>,
+    /// Threads that code rows; `None` means as many as the process may use.
+    pub threads: Option<NonZeroUsize>,
+}
+
+impl ConvertOptions {
+    /// Matrices of a type, everything else by default.
+    #[must_use]
+    pub fn new(outtype: OutType) -> Self {
+        Self {
+            outtype,
+            ..Self::default()
+        }
+    }
+
+    /// Sets what the file holds.
+    #[must_use]
+    pub fn with_content(mut self, content: Content) -> Self {
+        self.content = content;
+        self
+    }
+
+    /// Sets the name of the pre-tokenizer.
+    #[must_use]
+    pub fn with_pre_tokenizer(mut self, name: impl Into<String>) -> Self {
+        self.pre_tokenizer = Some(name.into());
+        self
+    }
+
+    /// Sets the name of the model (`general.name`).
+    #[must_use]
+    pub fn with_name(self, name: impl AsRef<str>) -> Self {
+        self.with_metadata("general.name", name.as_ref())
+    }
+
+    /// Sets a metadata key, such as `general.author` or `general.license`.
+    #[must_use]
+    pub fn with_metadata(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.metadata.push((key.into(), value.into()));
+        self
+    }
+
+    /// Sets the number of threads.
+    #[must_use]
+    pub const fn with_threads(mut self, threads: NonZeroUsize) -> Self {
+        self.threads = Some(threads);
+        self
+    }
+}
+
+/// Where a conversion is, before each tensor.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct ConvertProgress<'a> {
+    /// The tensor that is next, by its name in the file.
+    pub name: &'a str,
+    /// Tensors before it.
+    pub index: usize,
+    /// Tensors in total.
+    pub tensors: usize,
+    /// Bytes of tensors that are written.
+    pub written: u64,
+    /// Bytes of tensors in total.
+    pub total: u64,
+}
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Summary {
+    /// `general.architecture` of the file.
+    pub architecture: String,
+    /// Tensors and their bytes by type, the types in order of their ids.
+    pub types: Vec<(TensorType, usize, u64)>,
+    /// Size of the file in bytes.
+    pub bytes: u64,
+    /// What the file cannot say or leaves out, in sentences.
+    pub warnings: Vec<String>,
+}
+
+/// Converts the Hugging Face directory `dir` to the GGUF file `out`.
+///
+/// The directory has `config.json`, `model.safetensors` or an index with shards, and a tokenizer:
+/// `tokenizer.json`, `tokenizer.model`, or `vocab.json` with `merges.txt`.
+///
+/// # Errors
+/// One line that names the file, key or tensor: an unsupported architecture, a missing shard or
+/// tensor, a type other than F32, F16 and BF16, a truncated file, values that the type cannot
+/// hold, a missing tokenizer, splitting rules of an unknown family. Nothing appears under `out` then.
+pub fn convert(
+    dir: impl AsRef<Path>,
+    out: impl AsRef<Path>,
+    options: &ConvertOptions,
+    mut progress: impl FnMut(ConvertProgress<'_>),
+) -> Result<Summary> {
+    let (dir, out) = (dir.as_ref(), out.as_ref());
+    if dir.is_file() {
+        return Err(Error::Path {
+            path: dir.to_owned(),
+            reason: "is a file; give a Hugging Face model directory".to_owned(),
+        });
+    }
+    let mut warnings = Vec::new();
+    let files = load::open(dir)?;
+    let (spec, source) = (&files.spec, &*files.source);
+    let mut writer = Writer::new();
+    let targets = match options.content {
+        Content::Vocabulary => Vec::new(),
+        Content::All | Content::Weights => {
+            spec.check(source)?;
+            warnings.extend(plan::unused(spec, source));
+            plan::targets(spec, source, options.outtype)?
+        }
+    };
+    meta::general(&mut writer, dir, spec, options.outtype, &targets);
+    let describe = spec.gguf_metadata()?;
+    let with_vocab = options.content != Content::Weights;
+    for (key, value) in describe {
+        // The tokenizer's files say these keys, and say them all.
+        if !(with_vocab && key.starts_with("tokenizer.")) {
+            writer.set(key, value);
+        }
+    }
+    if with_vocab {
+        vocab::write(&mut writer, dir, spec, options, &mut warnings)?;
+    }
+    for (key, value) in &options.metadata {
+        writer.set(key.as_str(), value.clone());
+    }
+
+    let failed = |what: &str| {
+        let what = what.to_owned();
+        move |e: ropewalk_gguf::Error| Error::Convert {
+            what,
+            source: Box::new(e),
+        }
+    };
+    let rope = match options.content {
+        Content::Vocabulary => Vec::new(),
+        Content::All | Content::Weights => spec.gguf_rope_tensors(),
+    };
+    for (name, values) in &rope {
+        let info = TensorInfo::from_shape(name, &[values.len()], TensorType::F32);
+        writer
+            .tensor(info.map_err(failed(name))?)
+            .map_err(failed(name))?;
+    }
+    for Target {
+        name, shape, ty, ..
+    } in &targets
+    {
+        let info = TensorInfo::from_shape(name, shape, *ty).map_err(failed(name))?;
+        writer.tensor(info).map_err(failed(name))?;
+    }
+    let mut types = BTreeMap::new();
+    for info in writer.tensors() {
+        let (count, bytes) = types.entry(info.ty).or_insert((0, 0));
+        *count += 1;
+        *bytes += info.n_bytes() as u64;
+    }
+    let total = types.values().map(|(_, bytes)| bytes).sum();
+    let threads = options
+        .threads
+        .or_else(|| std::thread::available_parallelism().ok());
+    let threads = threads.map_or(1, NonZeroUsize::get);
+    let path = out.display().to_string();
+    let mut file = writer.create(out).map_err(failed(&path))?;
+    for (name, values) in &rope {
+        file.tensor_f32(name, values).map_err(failed(name))?;
+    }
+    let mut written = rope.iter().map(|(_, values)| 4 * values.len() as u64).sum();
+    for (index, target) in targets.iter().enumerate() {
+        progress(ConvertProgress {
+            name: &target.name,
+            index,
+            tensors: targets.len(),
+            written,
+            total,
+        });
+        let data = code::read(spec, source, target, threads)?;
+        file.tensor_data(&target.name, &data)
+            .map_err(failed(&target.name))?;
+        written += data.len() as u64;
+    }
+    file.finish().map_err(failed(&path))?;
+    Ok(Summary {
+        architecture: spec.family.gguf_architecture().to_owned(),
+        types: types
+            .into_iter()
+            .map(|(ty, (count, bytes))| (ty, count, bytes))
+            .collect(),
+        bytes: std::fs::metadata(out).map_or(total, |meta| meta.len()),
+        warnings,
+    })
+}
