@@ -17,13 +17,26 @@ use crate::{Error, Isa, Pool};
 pub struct Job<'a> {
     weights: &'a Matrix,
     out: &'a mut [f32],
+    acts: Option<&'a Acts>,
 }
 
 impl<'a> Job<'a> {
     /// Returns a product with `weights` `[n, k]` into `out` `[m, n]`, row-major.
     #[must_use]
     pub fn new(weights: &'a Matrix, out: &'a mut [f32]) -> Self {
-        Self { weights, out }
+        Self {
+            weights,
+            out,
+            acts: None,
+        }
+    }
+
+    /// Multiplies activations of its own in place of those that all jobs of the call share, so that
+    /// experts with different rows cost one phase. They may have no rows.
+    #[must_use]
+    pub fn with_acts(mut self, acts: &'a Acts) -> Self {
+        self.acts = Some(acts);
+        self
     }
 }
 
@@ -69,6 +82,7 @@ const _: () = {
 /// One job, checked and cut into chunks.
 struct Plan<'a> {
     weights: &'a Matrix,
+    acts: &'a Acts,
     out: Shared<f32>,
     /// First chunk of this job, and of the next.
     first: usize,
@@ -84,31 +98,34 @@ struct Plan<'a> {
 /// rows, threads and jobs.
 ///
 /// # Shapes
-/// - activations: `[m, k]`; weights of each job: `[n, k]`; output of each job: `[m, n]`
+/// - activations: `[m, k]`; weights of each job: `[n, k]`; output of each job: `[m, n]`; `m` is that
+///   of [`Job::with_acts`] where a job has its own
 ///
 /// # Errors
 /// [`Error::NotPrepared`] when [`Acts::prepare`] did not see a matrix of this kind,
 /// [`Error::Length`] when a width or an output does not fit.
 pub fn matmul(pool: &Pool, acts: &Acts, jobs: &mut [Job<'_>]) -> Result<(), Error> {
     for job in jobs.iter() {
-        check(acts, job)?;
+        check(job.acts.unwrap_or(acts), job)?;
     }
-    if acts.rows() == 0 {
-        return Ok(());
-    }
-    let total: usize = jobs.iter().map(|job| job.weights.bytes()).sum();
+    let used = jobs.iter().filter(|j| j.acts.unwrap_or(acts).rows() > 0);
+    let total: usize = used.map(|job| job.weights.bytes()).sum();
     let threads = pool.threads().get();
-    let mut chunks = 0;
+    let (mut chunks, mut products) = (0, 0usize);
     let plans: Vec<Plan<'_>> = jobs
         .iter_mut()
         .map(|job| {
-            let n = job.weights.rows();
+            let (n, acts) = (job.weights.rows(), job.acts.unwrap_or(acts));
             let rows = chunk_rows(job.weights, acts.rows(), total, threads);
             let first = chunks;
-            chunks += n.div_ceil(rows);
+            if acts.rows() > 0 {
+                chunks += n.div_ceil(rows);
+            }
+            products = products.saturating_add(job.weights.bytes().saturating_mul(acts.rows()));
             let out = Shared(job.out.as_mut_ptr());
             Plan {
                 weights: job.weights,
+                acts,
                 out,
                 first,
                 end: chunks,
@@ -123,9 +140,9 @@ pub fn matmul(pool: &Pool, acts: &Acts, jobs: &mut [Job<'_>]) -> Result<(), Erro
         let n = plan.weights.rows();
         let first = (chunk - plan.first) * plan.rows;
         let rows = first..(first + plan.rows).min(n);
-        execute(plan, acts, rows);
+        execute(plan, rows);
     };
-    if total.saturating_mul(acts.rows()) <= ALONE_BYTES {
+    if products <= ALONE_BYTES {
         (0..chunks).for_each(work);
     } else {
         pool.run(chunks, &work);
@@ -175,8 +192,8 @@ thread_local! {
 }
 
 /// Computes output columns `rows` of a job.
-fn execute(plan: &Plan<'_>, acts: &Acts, rows: Range<usize>) {
-    let w = plan.weights;
+fn execute(plan: &Plan<'_>, rows: Range<usize>) {
+    let (w, acts) = (plan.weights, plan.acts);
     let (n, k, m) = (w.rows(), w.cols(), acts.rows());
     // SAFETY: `check` saw `m * n` outputs; chunks write disjoint columns.
     let store = |i: usize, row: usize, value: f32| unsafe {
@@ -192,12 +209,9 @@ fn execute(plan: &Plan<'_>, acts: &Acts, rows: Range<usize>) {
             let mut decoded = DECODED.take();
             decoded.resize(k, 0.0);
             let x = acts.float().unwrap_or_default();
+            let source = source.as_ref().as_ref();
             for row in rows {
-                match source
-                    .as_ref()
-                    .as_ref()
-                    .get(row * row_bytes..(row + 1) * row_bytes)
-                {
+                match source.get(row * row_bytes..(row + 1) * row_bytes) {
                     Some(bytes) => decode(bytes, &mut decoded),
                     None => decoded.fill(f32::NAN),
                 }

@@ -336,6 +336,13 @@ impl Pool {
         self.threads
     }
 
+    /// Returns how many runs were shared among threads so far: the barriers that were paid. Runs
+    /// that executed inline are not counted.
+    #[must_use]
+    pub fn phases(&self) -> u64 {
+        *lock(&self.runs)
+    }
+
     /// Calls `task` once for each of `0..chunks` and returns when all calls have returned.
     ///
     /// Each thread begins with its own contiguous part of `0..chunks`, in ascending order. A run

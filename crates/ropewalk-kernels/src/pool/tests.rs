@@ -27,6 +27,16 @@ fn calls_every_chunk_once() {
 }
 
 #[test]
+fn phases_are_the_runs_that_were_shared() {
+    let (one, two) = (pool(1), pool(2));
+    for chunks in [0, 1, 2, 50] {
+        check(&one, chunks);
+        check(&two, chunks);
+    }
+    assert_eq!((one.phases(), two.phases()), (0, 2));
+}
+
+#[test]
 fn survives_many_runs_with_more_threads_than_cores() {
     let pool = pool(8);
     for round in 0..3000 {

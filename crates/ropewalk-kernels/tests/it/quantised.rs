@@ -188,6 +188,49 @@ fn a_row_does_not_depend_on_its_neighbours() {
 }
 
 #[test]
+fn jobs_with_activations_of_their_own_equal_calls_of_their_own() {
+    let (isa, k) = (Isa::best(), 512);
+    let jobs = [
+        (Format::Q4_K, 100, 5),
+        (Format::F32, 20, 1),
+        (Format::Q8_0, 333, 0),
+        (Format::Q8_0, 48, 17),
+    ];
+    let mut random = Random(7);
+    for threads in 1..=3 {
+        let pool = pool(threads);
+        let (mut weights, mut acts, mut want) = (Vec::new(), Vec::new(), Vec::new());
+        for (format, n, m) in jobs {
+            let bytes = match format {
+                Format::F32 => {
+                    let floats = random.floats(n * k);
+                    floats.iter().flat_map(|v| v.to_le_bytes()).collect()
+                }
+                _ => random_rows(format, n, k, &mut random),
+            };
+            let x = random.floats(m * k);
+            want.push(product(&pool, isa, format, &bytes, (m, n, k), &x));
+            let matrix = Matrix::pack(isa, format, &bytes, n, k, &pool).unwrap();
+            let mut own = Acts::new();
+            own.prepare(&pool, isa, &x, m, k, &[&matrix]).unwrap();
+            weights.push(matrix);
+            acts.push(own);
+        }
+        let mut outs: Vec<Vec<f32>> = want.iter().map(|w| vec![f32::NAN; w.len()]).collect();
+        let mut together: Vec<Job<'_>> = weights
+            .iter()
+            .zip(&acts)
+            .zip(&mut outs)
+            .map(|((w, acts), out)| Job::new(w, out).with_acts(acts))
+            .collect();
+        matmul(&pool, &Acts::new(), &mut together).unwrap();
+        for (got, want) in outs.iter().zip(&want) {
+            assert_eq!(bits(got), bits(want), "{threads} threads");
+        }
+    }
+}
+
+#[test]
 fn threads_and_neighbouring_jobs_change_nothing() {
     let isa = Isa::best();
     let (m, k) = (5, 512);
