@@ -56,4 +56,18 @@ pub enum Error {
         /// What is missing: a form or a tier.
         what: &'static str,
     },
+    /// A block size that no codec has.
+    #[error("a block of {found} values; use a power of two from 32 to 4096")]
+    BlockSize {
+        /// What was asked for.
+        found: usize,
+    },
+    /// A value that cannot be quantised.
+    #[error("{what}: value {index} is not a finite number; check the tensor")]
+    NotFinite {
+        /// The operand.
+        what: &'static str,
+        /// Its index.
+        index: usize,
+    },
 }

@@ -27,6 +27,7 @@
 //!
 //! - [`Isa`] is the instruction-set tier, a run-time value; [`Pool`] the threads.
 //! - [`Matrix`] holds weights of one [`Format`], [`Acts`] activations, [`matmul`] multiplies them.
+//! - [`codec`] has the 4-bit and 8-bit codes of bitsandbytes.
 //! - [`attention`] and [`ops`] are what a decoder needs besides; [`sgemm`] what training needs.
 //! - [`bandwidth`] and [`ReadStream`] measure the memory.
 //!
@@ -62,6 +63,7 @@ mod acts;
 pub mod attention;
 mod bandwidth;
 mod buffer;
+pub mod codec;
 mod dense;
 mod error;
 mod f16;

@@ -1,4 +1,5 @@
 //! Integration tests: one binary, a module per topic.
 
 mod blocks;
+mod codec;
 mod quantised;
