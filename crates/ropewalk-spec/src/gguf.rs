@@ -7,14 +7,15 @@ use ropewalk_gguf::{Gguf, Metadata, Value};
 
 use crate::rope::{long_rope_attention_factor, yarn_mscale};
 use crate::{
-    Activation, Error, Family, ModelSpec, NameLayout, Norm, NormPlace, Positions, QkNorm, Residual,
-    Result, RopeScaling, RopeSpec, TensorData, TensorSource,
+    Error, Experts, Family, ModelSpec, NameLayout, Norm, Positions, Residual, Result, RopeScaling,
+    RopeSpec, TensorData, TensorSource,
 };
 
 /// Rope keys after `{arch}.rope.` that are applied or known to change nothing.
-const ROPE_KEYS: [&str; 12] = [
+const ROPE_KEYS: [&str; 13] = [
     "dimension_count",
     "freq_base",
+    "freq_base_swa",
     "scale_linear",
     "scaling.type",
     "scaling.factor",
@@ -27,17 +28,23 @@ const ROPE_KEYS: [&str; 12] = [
     "scaling.yarn_ext_factor",
 ];
 
-/// Keys that change results and that no family here has; 0 means off.
-const REFUSED: [&str; 9] = [
+/// Keys that change results, which only some families here read; 0 means off.
+const REFUSED: [&str; 15] = [
     "expert_count",
+    "expert_used_count",
+    "expert_shared_count",
+    "expert_group_count",
+    "expert_weights_scale",
     "logit_scale",
     "residual_scale",
     "embedding_scale",
     "attention.scale",
     "attention.output_scale",
     "attention.clamp_kqv",
+    "attention.max_alibi_bias",
     "attention.sliding_window_pattern",
     "attn_logit_softcapping",
+    "final_logit_softcapping",
 ];
 
 /// Divisors of the rope frequencies, in files converted from Llama 3.1 and later.
@@ -50,9 +57,10 @@ impl ModelSpec {
     /// Reads the metadata of a GGUF file; presence of biases and of a head of its own, and the
     /// vocabulary size, come from the tensors.
     ///
-    /// Mistral files say `llama` and give a [`Family::Llama`]. A window is read where the file
-    /// names one (`{arch}.attention.sliding_window`), which llama.cpp's converter writes for
-    /// Phi-3 alone.
+    /// Mistral files say `llama` and give a [`Family::Llama`], those with experts a
+    /// [`Family::Mixtral`]. A window is read where the file names one
+    /// (`{arch}.attention.sliding_window`), which llama.cpp's converter writes for Phi-3 and
+    /// Gemma alone. Activations and scales that no key holds are those of the architecture.
     ///
     /// # Errors
     /// A missing or unusable key, an unknown architecture or rope type, a rope key that nothing
@@ -65,17 +73,11 @@ impl ModelSpec {
                 file: FILE.to_owned(),
                 key: "general.architecture".to_owned(),
             })?;
-        let family = Family::ALL
-            .into_iter()
-            .find(|f| f.gguf_architecture() == name);
-        let family = family.ok_or_else(|| Error::UnknownArchitecture {
-            file: FILE.to_owned(),
-            name: name.to_owned(),
-            supported: "llama, qwen2, qwen3, phi3".to_owned(),
-        })?;
         let keys = Keys { meta, arch: name };
-
-        for key in REFUSED {
+        let family = family(&keys)?;
+        let profile = family.profile();
+        let read = profile.gguf_keys;
+        for key in REFUSED.into_iter().filter(|key| !read.contains(key)) {
             let off = match meta.get(&keys.full(key)) {
                 None => true,
                 Some(Value::F32(x)) => *x == 0.0,
@@ -89,27 +91,6 @@ impl ModelSpec {
                 });
             }
         }
-        let hidden = keys.count("embedding_length")?;
-        let heads = keys.count("attention.head_count")?;
-        let layers = keys.count("block_count")?;
-        let head_dim = match keys.optional("attention.key_length")? {
-            Some(n) => n,
-            None if heads > 0 && hidden % heads == 0 => hidden / heads,
-            None => {
-                return Keys::fail(format!("{hidden} features do not split into {heads} heads"));
-            }
-        };
-        if let Some(n) = keys
-            .optional("attention.value_length")?
-            .filter(|&n| n != head_dim)
-        {
-            return Keys::fail(format!(
-                "keys have {head_dim} features per head, values have {n}"
-            ));
-        }
-        if layers > 1 << 10 {
-            return Keys::fail(format!("{layers} layers are more than 1024"));
-        }
         let shape = |name: &str| gguf.tensor(name).map(|t| t.info.shape());
         let vocab_size = match shape("token_embd.weight").as_deref() {
             Some([vocab, _]) => *vocab,
@@ -120,53 +101,186 @@ impl ModelSpec {
                 });
             }
         };
-        let max_positions = keys.count("context_length")?;
-        let window = keys
-            .optional("attention.sliding_window")?
-            .filter(|&w| w > 0);
-        let spec = Self {
-            family,
+        let sizes = [
             vocab_size,
-            hidden,
-            layers,
-            heads,
-            kv_heads: keys.optional("attention.head_count_kv")?.unwrap_or(heads),
-            head_dim,
-            ffn: keys.count("feed_forward_length")?,
-            max_positions,
-            norm_eps: keys
-                .float("attention.layer_norm_rms_epsilon")?
-                .ok_or_else(|| keys.missing("attention.layer_norm_rms_epsilon"))?,
-            rope: rope(gguf, &keys, head_dim, max_positions)?,
-            window: vec![window; layers],
-            qkv_bias: shape("blk.0.attn_q.bias").is_some(),
-            o_bias: shape("blk.0.attn_output.bias").is_some(),
-            mlp_bias: shape("blk.0.ffn_gate.bias").is_some(),
-            qk_norm: (family == Family::Qwen3).then_some(QkNorm::Head),
-            tied: shape("output.weight").is_none(),
-            activation: Activation::Silu,
-            gated: true,
-            norm: Norm::Rms,
-            norm_place: NormPlace::Before,
-            residual: Residual::Sequential,
-            positions: Positions::Rotary,
-            rope_local: None,
-            rope_layers: Vec::new(),
-            attention_scale: None,
-            attention_softcap: None,
-            logit_softcap: None,
-            embedding_scale: 1.0,
-            residual_scale: 1.0,
-            logit_scale: 1.0,
-            experts: None,
-            eos_ids: eos_ids(meta)?,
-            bos_id: meta.u32("tokenizer.ggml.bos_token_id")?,
-            pad_id: meta.u32("tokenizer.ggml.padding_token_id")?,
-            dtype: None,
+            keys.count("embedding_length")?,
+            keys.count("block_count")?,
+            keys.count("attention.head_count")?,
+            keys.count("feed_forward_length")?,
+        ];
+        let [_, hidden, layers, heads, _] = sizes;
+        if layers > 1 << 10 {
+            return Keys::fail(format!("{layers} layers are more than 1024"));
+        }
+        let mut spec = Self::new(family, sizes);
+        spec.head_dim = match keys.optional("attention.key_length")? {
+            Some(n) => n,
+            None if heads > 0 && hidden % heads == 0 => hidden / heads,
+            None => {
+                return Keys::fail(format!("{hidden} features do not split into {heads} heads"));
+            }
         };
+        if let Some(n) = keys
+            .optional("attention.value_length")?
+            .filter(|&n| n != spec.head_dim)
+        {
+            return Keys::fail(format!(
+                "keys have {} features per head, values have {n}",
+                spec.head_dim
+            ));
+        }
+        spec.kv_heads = keys.optional("attention.head_count_kv")?.unwrap_or(heads);
+        spec.max_positions = keys.count("context_length")?;
+        let eps = eps_key(spec.norm);
+        spec.norm_eps = keys.float(eps)?.ok_or_else(|| keys.missing(eps))?;
+        if spec.positions == Positions::Rotary {
+            spec.rope = rope(gguf, &keys, spec.head_dim, spec.max_positions)?;
+        }
+        if family == Family::Gemma3 {
+            let base = keys.float("rope.freq_base_swa")?.unwrap_or(10_000.0);
+            spec.rope_local = Some(RopeSpec::new(spec.rope.dims, base));
+        }
+        spec.rope_layers = rotated(&keys, family, layers)?;
+        spec.window = windows(&keys, profile.gguf_pattern, layers)?;
+        spec.qkv_bias =
+            shape("blk.0.attn_q.bias").is_some() || shape("blk.0.attn_qkv.bias").is_some();
+        spec.o_bias = shape("blk.0.attn_output.bias").is_some();
+        spec.mlp_bias =
+            shape("blk.0.ffn_gate.bias").is_some() || shape("blk.0.ffn_up.bias").is_some();
+        spec.tied = shape("output.weight").is_none();
+        spec.residual = match family {
+            Family::GptNeoX if keys.flag("use_parallel_residual")? == Some(false) => {
+                Residual::Sequential
+            }
+            Family::Falcon if shape("blk.0.attn_norm_2.weight").is_some() => Residual::Parallel,
+            _ => profile.residual,
+        };
+        // llama.cpp knows the largest Gemmas, whose scale no key holds, by their depth.
+        let scale = match (keys.float("attention.scale")?, family, layers) {
+            (Some(scale), ..) if scale != 0.0 => Some(scale),
+            (_, Family::Gemma2, 46) | (_, Family::Gemma3, 62) => {
+                Some((hidden as f64 / heads as f64).powf(-0.5) as f32)
+            }
+            (_, Family::GptNeo, _) => Some(1.0),
+            _ => None,
+        };
+        spec.attention_scale = scale.filter(|s| *s != spec.usual_attention_scale());
+        let cap = |key: &str| Ok::<_, Error>(keys.float(key)?.filter(|c| *c != 0.0));
+        spec.attention_softcap = cap("attn_logit_softcapping")?;
+        spec.logit_softcap = cap("final_logit_softcapping")?;
+        if let Some(scale) = cap("embedding_scale")? {
+            spec.embedding_scale = scale;
+        }
+        spec.residual_scale = cap("residual_scale")?.unwrap_or(1.0);
+        // llama.cpp divides by this key.
+        spec.logit_scale = cap("logit_scale")?.map_or(1.0, |s| 1.0 / s);
+        if profile.experts.is_some() {
+            spec.experts = experts(gguf, &keys, &spec)?;
+        }
+        spec.eos_ids = eos_ids(meta)?;
+        spec.bos_id = meta.u32("tokenizer.ggml.bos_token_id")?;
+        spec.pad_id = meta.u32("tokenizer.ggml.padding_token_id")?;
         spec.validate_in(FILE)?;
         Ok(spec)
     }
+}
+
+/// The key of the epsilon of norms.
+pub(crate) const fn eps_key(norm: Norm) -> &'static str {
+    match norm {
+        Norm::Layer => "attention.layer_norm_epsilon",
+        Norm::Rms | Norm::RmsPlusOne => "attention.layer_norm_rms_epsilon",
+    }
+}
+
+fn family(keys: &Keys<'_>) -> Result<Family> {
+    if keys.arch == "llama" && keys.optional("expert_count")?.is_some_and(|n| n > 0) {
+        return Ok(Family::Mixtral);
+    }
+    let mut known = Family::ALL.into_iter();
+    known
+        .find(|f| f.gguf_architecture() == keys.arch)
+        .ok_or_else(|| {
+            let mut names: Vec<&str> = Vec::new();
+            for name in Family::ALL.map(Family::gguf_architecture) {
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+            Error::UnknownArchitecture {
+                file: FILE.to_owned(),
+                name: keys.arch.to_owned(),
+                supported: names.join(", "),
+            }
+        })
+}
+
+/// The layers that a window holds in, from a list or a period, or else from the architecture.
+fn windows(keys: &Keys<'_>, usual: usize, layers: usize) -> Result<Vec<Option<usize>>> {
+    let window = keys
+        .optional("attention.sliding_window")?
+        .filter(|&w| w > 0);
+    let key = keys.full("attention.sliding_window_pattern");
+    let each = match keys.meta.get(&key) {
+        None => usual,
+        Some(Value::Array(_)) => {
+            let list = keys.meta.bools(&key)?.unwrap_or_default();
+            if list.len() != layers {
+                return Keys::fail(format!(
+                    "`{key}` has {} entries for {layers} layers",
+                    list.len()
+                ));
+            }
+            return Ok(list.iter().map(|s| window.filter(|_| *s)).collect());
+        }
+        Some(_) => keys.meta.usize(&key)?.unwrap_or(0),
+    };
+    let slides = |i: usize| each == 0 || !(i + 1).is_multiple_of(each);
+    Ok((0..layers).map(|i| window.filter(|_| slides(i))).collect())
+}
+
+/// llama.cpp leaves out the rotation in every fourth layer of SmolLM3, and in all of Granite
+/// when a flag says so.
+fn rotated(keys: &Keys<'_>, family: Family, layers: usize) -> Result<Vec<bool>> {
+    let finetuned = keys.flag("rope.scaling.finetuned")?;
+    Ok(match family {
+        Family::SmolLm3 if layers >= UNROTATED => smol_rotation(layers),
+        Family::Granite if finetuned == Some(false) => vec![false; layers],
+        _ => Vec::new(),
+    })
+}
+
+/// SmolLM3 does not rotate in every layer of this number.
+const UNROTATED: usize = 4;
+
+/// The layers that rotate in a SmolLM3 file; empty for all.
+pub(crate) fn smol_rotation(layers: usize) -> Vec<bool> {
+    if layers < UNROTATED {
+        return Vec::new();
+    }
+    (1..=layers).map(|i| !i.is_multiple_of(UNROTATED)).collect()
+}
+
+fn experts(gguf: &Gguf, keys: &Keys<'_>, spec: &ModelSpec) -> Result<Option<Experts>> {
+    let Some(count) = keys.optional("expert_count")?.filter(|&n| n > 0) else {
+        return Ok(None);
+    };
+    let used = keys.count("expert_used_count")?;
+    let ffn = keys.optional("expert_feed_forward_length")?;
+    let profile = spec.family.profile();
+    let normalise = keys
+        .flag("expert_weights_norm")?
+        .unwrap_or(profile.normalise_experts);
+    let mut experts = Experts::new(count, used, ffn.unwrap_or(spec.ffn), normalise, spec.layers);
+    experts.shared = keys
+        .optional("expert_shared_feed_forward_length")?
+        .filter(|&n| n > 0);
+    for (i, has) in experts.layers.iter_mut().enumerate() {
+        *has = gguf
+            .tensor(&format!("blk.{i}.ffn_gate_inp.weight"))
+            .is_some();
+    }
+    Ok(Some(experts))
 }
 
 /// How errors call the metadata; the caller knows the path.
@@ -203,6 +317,10 @@ impl Keys<'_> {
 
     fn optional(&self, key: &str) -> Result<Option<usize>> {
         Ok(self.meta.usize(&self.full(key))?)
+    }
+
+    fn flag(&self, key: &str) -> Result<Option<bool>> {
+        Ok(self.meta.bool(&self.full(key))?)
     }
 
     fn float(&self, key: &str) -> Result<Option<f32>> {

@@ -1,6 +1,7 @@
 //! `config.json` of transformers 4 and 5.
 
 pub(crate) mod json;
+mod layers;
 mod rope;
 
 use std::path::Path;
@@ -8,10 +9,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use self::json::Object;
-use crate::{
-    Activation, Dtype, Error, Family, ModelSpec, Norm, NormPlace, Positions, QkNorm, Residual,
-    Result,
-};
+use crate::family::{Flag, Profile};
+use crate::{Activation, Dtype, Error, Family, ModelSpec, Residual, Result};
 
 /// The name errors use when only the content of a file is known.
 const FILE: &str = "config.json";
@@ -67,34 +66,42 @@ impl ModelSpec {
     }
 
     fn from_hf_named(config: &Value, file: &str) -> Result<Self> {
+        if let Some(text) = text_part(config) {
+            return Self::from_hf_named(&text, file);
+        }
         let config = Object::new(config, file)?;
         let family = family(&config)?;
-        if config.present("quantization_config").is_some() {
-            return Err(config.invalid(
-                "quantization_config",
-                "asks for packed weights, which are not read; use the unquantised model or a GGUF",
-            ));
+        let profile = family.profile();
+        let config = config.of(profile);
+        refuse(&config)?;
+        if let Some(key) = profile
+            .required
+            .iter()
+            .find(|k| config.present(k).is_none())
+        {
+            return Err(config.missing(key));
         }
-        if config.flag("lm_head_bias")? {
-            return Err(config.invalid("lm_head_bias", "is true; no family here has this bias"));
+        let sizes = [
+            config.count("vocab_size")?,
+            config.count("hidden_size")?,
+            config.count("num_hidden_layers")?,
+            config.count("num_attention_heads")?,
+            0,
+        ];
+        let [_, hidden, layers, heads, _] = sizes;
+        // Before lists of one entry per layer are allocated.
+        if layers > 1 << 10 {
+            return Err(config.invalid("num_hidden_layers", &format!("is {layers}, above 1024")));
         }
-        if config.flag("lm_head_bias")? {
-            return Err(config.invalid("lm_head_bias", "is true; no family here has this bias"));
-        }
-        let hidden = config.count("hidden_size")?;
-        let heads = config.count("num_attention_heads")?;
-        let layers = config.count("num_hidden_layers")?;
-        let kv_heads = match (family, config.count_or_none("num_key_value_heads")?) {
-            (_, Some(n)) => n,
-            // The classes default to other numbers, which no file relies on.
-            (Family::Mistral | Family::Qwen2 | Family::Qwen3, None) => {
-                return Err(config.missing("num_key_value_heads"));
-            }
-            (_, None) => heads,
+        let mut spec = Self::new(family, sizes);
+        spec.ffn = match config.count_or_none("intermediate_size")? {
+            Some(ffn) => ffn,
+            None if WIDE_BY_FOUR.contains(&family) => hidden.saturating_mul(4),
+            None => return Err(config.missing("intermediate_size")),
         };
-        let head_dim = match config.count_or_none("head_dim")? {
+        spec.kv_heads = kv_heads(&config, family, heads)?;
+        spec.head_dim = match config.count_or_none("head_dim")? {
             Some(n) => n,
-            None if family == Family::Qwen3 => return Err(config.missing("head_dim")),
             None if heads > 0 && hidden % heads == 0 => hidden / heads,
             None => {
                 return Err(config.inconsistent(format!(
@@ -102,59 +109,158 @@ impl ModelSpec {
                 )));
             }
         };
-        let max_positions = config.count("max_position_embeddings")?;
-        let attention_bias = config.flag("attention_bias")?;
-        let (qkv_bias, o_bias, mlp_bias) = match family {
-            Family::Llama => (attention_bias, attention_bias, config.flag("mlp_bias")?),
-            Family::Qwen2 => (true, false, false),
-            Family::Qwen3 => (attention_bias, attention_bias, false),
-            Family::Mistral | Family::Phi3 => (false, false, false),
+        spec.max_positions = config.count("max_position_embeddings")?;
+        spec.norm_eps = config.number("rms_norm_eps")? as f32;
+        (spec.rope, spec.rope_local) = rope::read(&config, &spec)?;
+        spec.rope_layers = layers::rotated(&config, family, layers)?;
+        spec.window = layers::windows(&config, profile, layers, &spec.rope_layers)?;
+        let flag = |flag: &Flag| match flag {
+            Flag::Never => Ok(false),
+            Flag::Always => Ok(true),
+            Flag::Key(key) => config.flag(key),
         };
-        // Before the list of windows is allocated.
-        if layers > 1 << 10 {
-            return Err(config.invalid("num_hidden_layers", &format!("is {layers}, above 1024")));
+        let [qkv, o, mlp] = &profile.biases;
+        (spec.qkv_bias, spec.o_bias, spec.mlp_bias) = (flag(qkv)?, flag(o)?, flag(mlp)?);
+        spec.tied = config.flag("tie_word_embeddings")?;
+        spec.activation = activation(&config, profile)?;
+        spec.residual = residual(&config, family)?;
+        let scale = |key: &str| Ok::<_, Error>(config.number_or_none(key)?.map(|x| x as f32));
+        spec.attention_scale =
+            attention_scale(&config, family)?.filter(|s| *s != spec.usual_attention_scale());
+        spec.attention_softcap = scale("attn_logit_softcapping")?;
+        spec.logit_softcap = scale("final_logit_softcapping")?;
+        if let Some(x) = scale("embedding_multiplier")? {
+            spec.embedding_scale = x;
         }
-        let spec = Self {
-            family,
-            vocab_size: config.count("vocab_size")?,
-            hidden,
-            layers,
-            heads,
-            kv_heads,
-            head_dim,
-            ffn: config.count("intermediate_size")?,
-            max_positions,
-            norm_eps: config.number("rms_norm_eps")? as f32,
-            rope: rope::read(&config, family, head_dim, max_positions)?,
-            window: windows(&config, family, layers)?,
-            qkv_bias,
-            o_bias,
-            mlp_bias,
-            qk_norm: (family == Family::Qwen3).then_some(QkNorm::Head),
-            tied: config.flag("tie_word_embeddings")?,
-            activation: activation(&config)?,
-            gated: true,
-            norm: Norm::Rms,
-            norm_place: NormPlace::Before,
-            residual: Residual::Sequential,
-            positions: Positions::Rotary,
-            rope_local: None,
-            rope_layers: Vec::new(),
-            attention_scale: None,
-            attention_softcap: None,
-            logit_softcap: None,
-            embedding_scale: 1.0,
-            residual_scale: 1.0,
-            logit_scale: 1.0,
-            experts: None,
-            eos_ids: config.ids("eos_token_id")?,
-            bos_id: config.ids("bos_token_id")?.first().copied(),
-            pad_id: config.ids("pad_token_id")?.first().copied(),
-            dtype: dtype(&config)?,
-        };
+        spec.residual_scale = scale("residual_multiplier")?.unwrap_or(1.0);
+        spec.logit_scale = scale("logits_scaling")?.map_or(1.0, |x| 1.0 / x);
+        spec.experts = layers::experts(&config, profile, layers)?;
+        spec.eos_ids = config.ids("eos_token_id")?;
+        spec.bos_id = config.ids("bos_token_id")?.first().copied();
+        spec.pad_id = config.ids("pad_token_id")?.first().copied();
+        spec.dtype = dtype(&config)?;
         spec.validate_in(file)?;
         Ok(spec)
     }
+}
+
+/// Families whose feed-forward layer is four times as wide as the rest where no key says so.
+const WIDE_BY_FOUR: [Family; 3] = [Family::Gpt2, Family::GptNeo, Family::Falcon];
+
+/// Keys that change results in a way that nothing here does, and what they ask for.
+const REFUSED: [(&str, &str); 6] = [
+    ("lm_head_bias", "is true; no family here has this bias"),
+    (
+        "alibi",
+        "is true; positions by biases on scores are not supported",
+    ),
+    (
+        "use_bidirectional_attention",
+        "is true; a decoder attends to what came before",
+    ),
+    (
+        "scale_attn_by_inverse_layer_idx",
+        "is true; a scale per layer is not supported",
+    ),
+    ("add_cross_attention", "is true; there is no encoder here"),
+    (
+        "use_moe",
+        "is true; the experts of this class are not supported",
+    ),
+];
+
+fn refuse(config: &Object<'_>) -> Result<()> {
+    if config.present("quantization_config").is_some() {
+        return Err(config.invalid(
+            "quantization_config",
+            "asks for packed weights, which are not read; use the unquantised model or a GGUF",
+        ));
+    }
+    for (key, problem) in REFUSED {
+        if config.flag(key)? {
+            return Err(config.invalid(key, problem));
+        }
+    }
+    Ok(())
+}
+
+/// The configuration of the language model inside one that also sees.
+fn text_part(config: &Value) -> Option<Value> {
+    let first = config.get("architectures").and_then(|a| a.get(0)?.as_str());
+    let kind = config.get("model_type").and_then(Value::as_str);
+    if first != Some("Gemma3ForConditionalGeneration") && (first, kind) != (None, Some("gemma3")) {
+        return None;
+    }
+    let mut text = config.get("text_config")?.as_object()?.clone();
+    for key in [
+        "eos_token_id",
+        "bos_token_id",
+        "pad_token_id",
+        "torch_dtype",
+        "dtype",
+        "tie_word_embeddings",
+        "quantization_config",
+    ] {
+        if let Some(value) = config.get(key) {
+            text.entry(key).or_insert_with(|| value.clone());
+        }
+    }
+    text.insert(
+        "architectures".to_owned(),
+        serde_json::json!(["Gemma3ForCausalLM"]),
+    );
+    Some(Value::Object(text))
+}
+
+fn kv_heads(config: &Object<'_>, family: Family, heads: usize) -> Result<usize> {
+    if family == Family::Falcon && !config.flag("new_decoder_architecture")? {
+        return Ok(if config.flag("multi_query")? {
+            1
+        } else {
+            heads
+        });
+    }
+    Ok(config
+        .count_or_none("num_key_value_heads")?
+        .unwrap_or(heads))
+}
+
+fn residual(config: &Object<'_>, family: Family) -> Result<Residual> {
+    Ok(match family {
+        Family::GptNeoX if !config.flag("use_parallel_residual")? => Residual::Sequential,
+        Family::Falcon if config.flag("new_decoder_architecture")? => {
+            match config.count_or_none("num_ln_in_parallel_attn")? {
+                None | Some(2) => Residual::Parallel,
+                Some(1) => Residual::ParallelOneNorm,
+                Some(n) => {
+                    return Err(
+                        config.invalid("num_ln_in_parallel_attn", &format!("is {n}, not 1 or 2"))
+                    );
+                }
+            }
+        }
+        Family::Falcon if !config.flag("parallel_attn")? => {
+            return Err(config.invalid(
+                "parallel_attn",
+                "is false; only the parallel block is supported",
+            ));
+        }
+        _ => family.profile().residual,
+    })
+}
+
+/// What scores are multiplied by, where the configuration says so.
+fn attention_scale(config: &Object<'_>, family: Family) -> Result<Option<f32>> {
+    Ok(match family {
+        Family::Gpt2 if !config.flag("scale_attn_weights")? => Some(1.0),
+        Family::GptNeo => Some(1.0),
+        _ => match config.number_or_none("query_pre_attn_scalar")? {
+            Some(scalar) => Some(scalar.powf(-0.5) as f32),
+            None => config
+                .number_or_none("attention_multiplier")?
+                .map(|x| x as f32),
+        },
+    })
 }
 
 fn family(config: &Object<'_>) -> Result<Family> {
@@ -186,10 +292,16 @@ fn family(config: &Object<'_>) -> Result<Family> {
     })
 }
 
-fn activation(config: &Object<'_>) -> Result<Activation> {
+fn activation(config: &Object<'_>, profile: &Profile) -> Result<Activation> {
     match config.text("hidden_act")? {
-        None | Some("silu" | "swish") => Ok(Activation::Silu),
-        Some(other) => Err(config.invalid("hidden_act", &format!("is `{other}`; supported: silu"))),
+        None => Ok(profile.activation),
+        Some("silu" | "swish") => Ok(Activation::Silu),
+        Some("gelu") if !profile.gelu_is_tanh => Ok(Activation::Gelu),
+        Some("gelu" | "gelu_new" | "gelu_fast" | "gelu_pytorch_tanh") => Ok(Activation::GeluTanh),
+        Some(other) => Err(config.invalid(
+            "hidden_act",
+            &format!("is `{other}`; supported: silu, gelu, gelu_new, gelu_pytorch_tanh"),
+        )),
     }
 }
 
@@ -211,74 +323,4 @@ fn dtype(config: &Object<'_>) -> Result<Option<Dtype>> {
         };
     }
     Ok(None)
-}
-
-/// The sliding window of each layer.
-fn windows(config: &Object<'_>, family: Family, layers: usize) -> Result<Vec<Option<usize>>> {
-    let window = config.count_or_none("sliding_window")?;
-    let uniform = match family {
-        Family::Llama => None,
-        // The default of the class, for files that leave the key out.
-        Family::Mistral if config.get("sliding_window").is_none() => Some(4096),
-        Family::Mistral | Family::Phi3 => window,
-        Family::Qwen2 | Family::Qwen3 => return qwen_windows(config, window, layers),
-    };
-    if let Some(types) = config.present("layer_types") {
-        let wanted = if uniform.is_some() {
-            "sliding_attention"
-        } else {
-            "full_attention"
-        };
-        let same = types
-            .as_array()
-            .is_some_and(|l| l.iter().all(|t| t == wanted));
-        if !same {
-            return Err(config.invalid(
-                "layer_types",
-                &format!("mixes layers, {family} has the same attention in all"),
-            ));
-        }
-    }
-    Ok(vec![uniform; layers])
-}
-
-/// `use_sliding_window` turns the window on, for the layers from `max_window_layers` on or for
-/// those that `layer_types` marks.
-fn qwen_windows(
-    config: &Object<'_>,
-    window: Option<usize>,
-    layers: usize,
-) -> Result<Vec<Option<usize>>> {
-    let window = if config.flag("use_sliding_window")? {
-        window
-    } else {
-        None
-    };
-    let Some(types) = config.present("layer_types") else {
-        let first = config.count_or_none("max_window_layers")?.unwrap_or(28);
-        return Ok((0..layers).map(|i| window.filter(|_| i >= first)).collect());
-    };
-    let types = types
-        .as_array()
-        .ok_or_else(|| config.invalid("layer_types", "is not a list"))?;
-    if types.len() != layers {
-        return Err(config.inconsistent(format!(
-            "layer_types has {} entries for {layers} layers",
-            types.len()
-        )));
-    }
-    types
-        .iter()
-        .map(|t| match t.as_str() {
-            Some("full_attention") => Ok(None),
-            Some("sliding_attention") if window.is_some() => Ok(window),
-            Some("sliding_attention") => Err(config.inconsistent(
-                "layer_types has sliding layers, but sliding_window is off".to_owned(),
-            )),
-            _ => Err(config.invalid(
-                "layer_types",
-                &format!("holds {t}; supported: full_attention, sliding_attention"),
-            )),
-        })
-        .collect()
 }

@@ -38,6 +38,7 @@
 mod describe;
 mod error;
 mod export;
+mod family;
 mod gguf;
 mod hf;
 mod map;
@@ -52,10 +53,11 @@ pub mod testing;
 
 pub use self::describe::describe;
 pub use self::error::{Error, Result};
+pub use self::family::Family;
 pub use self::gguf::GgufSource;
 pub use self::memory::{Footprint, memory};
 pub use self::model::{
-    Activation, Dtype, Experts, Family, ModelSpec, Norm, NormPlace, Positions, QkNorm, Residual,
+    Activation, Dtype, Experts, ModelSpec, Norm, NormPlace, Positions, QkNorm, Residual,
 };
 pub use self::names::{NameLayout, Role, StoredTensor, WeightRef};
 pub use self::rope::{RopeScaling, RopeSpec};

@@ -61,7 +61,10 @@ pub fn memory(spec: &ModelSpec) -> Footprint {
         count(role, u64::from(!(role == Role::Head && spec.tied)));
     }
     for role in Role::BLOCK {
-        count(role, spec.layers as u64);
+        count(
+            role,
+            (0..spec.layers).filter(|&i| spec.has(role, i)).count() as u64,
+        );
     }
     let rest = (parameters - linear).saturating_mul(2);
     let nf4 = rest.saturating_add(linear / 2);

@@ -1,94 +1,6 @@
 //! What one decoder needs to know about a model.
 
-use crate::{Error, Result, RopeSpec};
-
-/// A model family: a configuration mapping and a table of weight names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Family {
-    /// Llama 2 and 3.x, and what copies them (SmolLM, TinyLlama).
-    Llama,
-    /// Mistral 7B and its successors: Llama with a sliding window.
-    Mistral,
-    /// Qwen 2 and 2.5: biases on q, k and v.
-    Qwen2,
-    /// Qwen 3: RMS norm on each head of q and k, `head_dim` of its own.
-    Qwen3,
-    /// Phi-3, 3.5 and 4-mini: fused qkv and gate-up, long rope, partial rotation.
-    Phi3,
-}
-
-impl Family {
-    /// Every family, in the order in which errors list them.
-    pub const ALL: [Self; 5] = [
-        Self::Llama,
-        Self::Mistral,
-        Self::Qwen2,
-        Self::Qwen3,
-        Self::Phi3,
-    ];
-
-    /// The prefix of the family's class names in transformers, such as `Llama`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Llama => "Llama",
-            Self::Mistral => "Mistral",
-            Self::Qwen2 => "Qwen2",
-            Self::Qwen3 => "Qwen3",
-            Self::Phi3 => "Phi3",
-        }
-    }
-
-    /// `model_type` of `config.json`, such as `llama`.
-    #[must_use]
-    pub const fn model_type(self) -> &'static str {
-        match self {
-            Self::Llama => "llama",
-            Self::Mistral => "mistral",
-            Self::Qwen2 => "qwen2",
-            Self::Qwen3 => "qwen3",
-            Self::Phi3 => "phi3",
-        }
-    }
-
-    /// The entry of `architectures` in `config.json`, such as `LlamaForCausalLM`.
-    #[must_use]
-    pub fn architecture(self) -> String {
-        format!("{}ForCausalLM", self.name())
-    }
-
-    /// `general.architecture` of GGUF files. Mistral files say `llama`.
-    #[must_use]
-    pub const fn gguf_architecture(self) -> &'static str {
-        match self {
-            Self::Llama | Self::Mistral => "llama",
-            Self::Qwen2 => "qwen2",
-            Self::Qwen3 => "qwen3",
-            Self::Phi3 => "phi3",
-        }
-    }
-
-    /// Whether q, k, v and gate, up are stored as one tensor each.
-    #[must_use]
-    pub const fn is_fused(self) -> bool {
-        matches!(self, Self::Phi3)
-    }
-
-    /// Whether GGUF files store the rows of q and k for interleaved rotation.
-    ///
-    /// `convert_hf_to_gguf.py` reorders them for the `llama` architecture alone.
-    #[must_use]
-    pub const fn permutes_in_gguf(self) -> bool {
-        matches!(self, Self::Llama | Self::Mistral)
-    }
-}
-
-impl std::fmt::Display for Family {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
-    }
-}
+use crate::{Error, Family, Result, RopeSpec};
 
 /// The function inside the feed-forward layer; it applies to the gate, or to the only projection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,6 +102,38 @@ impl Experts {
             shared: None,
             layers: vec![true; layers],
         }
+    }
+
+    /// What makes the fields unusable, in words.
+    fn problem(&self, layers: usize) -> Option<String> {
+        for (name, value, limit) in [
+            ("expert feed-forward size", self.ffn, MAX_WIDTH),
+            (
+                "shared expert's feed-forward size",
+                self.shared.unwrap_or(1),
+                MAX_WIDTH,
+            ),
+            ("number of experts", self.count, MAX_EXPERTS),
+        ] {
+            if value == 0 || value > limit {
+                return Some(format!(
+                    "the {name} is {value}, which is not between 1 and {limit}"
+                ));
+            }
+        }
+        if self.used == 0 || self.used > self.count {
+            return Some(format!(
+                "{} of {} experts cannot be used",
+                self.used, self.count
+            ));
+        }
+        if self.layers.len() != layers {
+            return Some(format!(
+                "experts are given for {} layers of {layers}",
+                self.layers.len()
+            ));
+        }
+        None
     }
 }
 
@@ -303,6 +247,8 @@ pub struct ModelSpec {
 
 /// Upper bound of every width, so that products fit in 64 bits.
 const MAX_WIDTH: usize = 1 << 24;
+/// Upper bound of the number of experts.
+const MAX_EXPERTS: usize = 1 << 12;
 /// Upper bound of the number of layers.
 const MAX_LAYERS: usize = 1 << 10;
 
@@ -347,6 +293,13 @@ impl ModelSpec {
             .into_iter()
             .find(|(has, _)| *has)
             .map(|(_, what)| what)
+    }
+
+    /// `1 / sqrt(head_dim)`: the scale of scores where [`attention_scale`](Self::attention_scale)
+    /// says nothing.
+    #[must_use]
+    pub fn usual_attention_scale(&self) -> f32 {
+        (self.head_dim as f64).powf(-0.5) as f32
     }
 
     /// Whether layer `layer` rotates q and k.
@@ -445,12 +398,42 @@ impl ModelSpec {
         if self.window.contains(&Some(0)) {
             return fail("a sliding window of 0 positions sees nothing".to_owned());
         }
-        if self.rope.dims > self.head_dim {
+        for (name, scale) in [
+            ("attention scale", self.attention_scale.unwrap_or(1.0)),
+            ("soft cap of scores", self.attention_softcap.unwrap_or(1.0)),
+            ("soft cap of logits", self.logit_softcap.unwrap_or(1.0)),
+            ("embedding scale", self.embedding_scale),
+            ("residual scale", self.residual_scale),
+            ("logit scale", self.logit_scale),
+        ] {
+            if !scale.is_finite() || scale == 0.0 {
+                return fail(format!("the {name} is {scale}"));
+            }
+        }
+        if let Some(problem) = self.experts.as_ref().and_then(|e| e.problem(self.layers)) {
+            return fail(problem);
+        }
+        if !self.rope_layers.is_empty() && self.rope_layers.len() != self.layers {
             return fail(format!(
-                "{} features are rotated, a head has {}",
-                self.rope.dims, self.head_dim
+                "rotation is given for {} layers of {}",
+                self.rope_layers.len(),
+                self.layers
             ));
         }
-        self.rope.problem().map_or(Ok(()), fail)
+        if self.positions == Positions::Learned {
+            return Ok(());
+        }
+        for rope in std::iter::once(&self.rope).chain(&self.rope_local) {
+            if rope.dims > self.head_dim {
+                return fail(format!(
+                    "{} features are rotated, a head has {}",
+                    rope.dims, self.head_dim
+                ));
+            }
+            if let Some(problem) = rope.problem() {
+                return fail(problem);
+            }
+        }
+        Ok(())
     }
 }

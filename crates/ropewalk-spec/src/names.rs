@@ -2,7 +2,11 @@
 
 use std::ops::Range;
 
-use crate::{Family, ModelSpec};
+use crate::{ModelSpec, Norm, NormPlace, Positions, QkNorm, Residual};
+
+use self::tables::{Form, Scheme, Stored};
+
+mod tables;
 
 /// What a weight does in the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,9 +36,9 @@ pub enum Role {
     VBias,
     /// Attention output bias, `[hidden]`.
     OBias,
-    /// Norm of each query head, `[head_dim]`.
+    /// Norm of each query head, `[head_dim]`, or of all together, `[heads * head_dim]`.
     QNorm,
-    /// Norm of each key head, `[head_dim]`.
+    /// Norm of each key head, `[head_dim]`, or of all together, `[kv_heads * head_dim]`.
     KNorm,
     /// Norm before the feed-forward layer, `[hidden]`.
     FfnNorm,
@@ -83,11 +87,18 @@ pub enum Role {
 
 impl Role {
     /// Roles that a model has once.
-    pub const GLOBAL: [Self; 3] = [Self::Embed, Self::OutputNorm, Self::Head];
+    pub const GLOBAL: [Self; 5] = [
+        Self::Embed,
+        Self::PosEmbed,
+        Self::OutputNorm,
+        Self::OutputNormBias,
+        Self::Head,
+    ];
 
     /// Roles that each block may have.
-    pub const BLOCK: [Self; 18] = [
+    pub const BLOCK: [Self; 30] = [
         Self::AttnNorm,
+        Self::AttnNormBias,
         Self::Q,
         Self::K,
         Self::V,
@@ -98,23 +109,61 @@ impl Role {
         Self::OBias,
         Self::QNorm,
         Self::KNorm,
+        Self::AttnPostNorm,
         Self::FfnNorm,
+        Self::FfnNormBias,
         Self::Gate,
         Self::Up,
         Self::Down,
         Self::GateBias,
         Self::UpBias,
         Self::DownBias,
+        Self::FfnPostNorm,
+        Self::Router,
+        Self::ExpertGate,
+        Self::ExpertUp,
+        Self::ExpertDown,
+        Self::SharedRouter,
+        Self::SharedGate,
+        Self::SharedUp,
+        Self::SharedDown,
     ];
 
     /// Whether the weight is a matrix inside a block: the part that int8 and NF4 loading
-    /// quantise and that LoRA adapts.
+    /// quantise and that LoRA adapts. Routers are not.
     #[must_use]
     pub const fn is_linear(self) -> bool {
         matches!(
             self,
             Self::Q | Self::K | Self::V | Self::O | Self::Gate | Self::Up | Self::Down
+        ) || matches!(self, Self::SharedGate | Self::SharedUp | Self::SharedDown)
+            || self.is_expert()
+    }
+
+    /// Whether the weight stacks the matrices of all experts.
+    #[must_use]
+    pub const fn is_expert(self) -> bool {
+        matches!(self, Self::ExpertGate | Self::ExpertUp | Self::ExpertDown)
+    }
+
+    /// Whether only layers without experts have the weight.
+    const fn is_dense(self) -> bool {
+        matches!(
+            self,
+            Self::Gate | Self::Up | Self::Down | Self::GateBias | Self::UpBias | Self::DownBias
         )
+    }
+
+    /// Whether only layers with experts have the weight.
+    const fn is_sparse(self) -> bool {
+        matches!(
+            self,
+            Self::Router
+                | Self::SharedRouter
+                | Self::SharedGate
+                | Self::SharedUp
+                | Self::SharedDown
+        ) || self.is_expert()
     }
 
     /// Whether the weight multiplies normalised features.
@@ -122,7 +171,13 @@ impl Role {
     pub const fn is_norm(self) -> bool {
         matches!(
             self,
-            Self::AttnNorm | Self::FfnNorm | Self::OutputNorm | Self::QNorm | Self::KNorm
+            Self::AttnNorm
+                | Self::FfnNorm
+                | Self::OutputNorm
+                | Self::QNorm
+                | Self::KNorm
+                | Self::AttnPostNorm
+                | Self::FfnPostNorm
         )
     }
 }
@@ -137,21 +192,34 @@ pub enum NameLayout {
     Gguf,
 }
 
-/// Where a weight lies: a stored tensor, a range of its rows and their order.
+/// Where a weight lies: a stored tensor, which of its rows and in what order and form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WeightRef {
     /// Name of the stored tensor.
     pub name: String,
-    /// Rows of the stored tensor that belong to this weight (elements, for a vector).
+    /// Names it has in other files of the same layout (GPT-2 with and without `transformer.`).
+    pub aliases: Vec<String>,
+    /// Rows of the stored tensor that belong to this weight (elements, for a vector); in a
+    /// stack of matrices, counted through the stack. With [`groups`](Self::groups), the first
+    /// row and the number of rows.
     pub rows: Range<usize>,
-    /// Shape of the stored tensor, row-major: `[out, in]` or `[n]`.
+    /// Shape of the stored tensor, row-major: `[out, in]`, `[n]` or `[experts, out, in]`;
+    /// `[in, out]` if [`transposed`](Self::transposed).
     pub stored: Vec<usize>,
     /// Shape of this weight, row-major.
     pub shape: Vec<usize>,
     /// `Some(h)`: the rows of each of `h` heads alternate between the two halves (interleaved
     /// rotation) and [`source_row`](Self::source_row) puts them back.
     pub permute_heads: Option<usize>,
+    /// `Some((size, stride))`: the rows lie in groups of `size`, one group every `stride` rows,
+    /// as where q, k and v of a head follow each other (GPT-NeoX, Falcon).
+    pub groups: Option<(usize, usize)>,
+    /// The stored matrix is `[in, out]` (GPT-2 in Hugging Face files); its columns count as
+    /// rows here.
+    pub transposed: bool,
+    /// 1 is added to the stored values (norms of Gemma in Hugging Face files).
+    pub add_one: bool,
 }
 
 impl WeightRef {
@@ -161,6 +229,9 @@ impl WeightRef {
     /// of a head (`j` is 0 or 1) as row `2 * i + j`.
     #[must_use]
     pub fn source_row(&self, row: usize) -> usize {
+        if let Some((size, stride)) = self.groups {
+            return self.rows.start + row / size * stride + row % size;
+        }
         let Some(heads) = self.permute_heads else {
             return self.rows.start + row;
         };
@@ -171,144 +242,120 @@ impl WeightRef {
     }
 }
 
-/// A stored tensor of one block or of the model, and the weights it holds.
-struct Stored {
-    hf: &'static str,
-    gguf: &'static str,
-    parts: &'static [Role],
-}
-
-const fn stored(hf: &'static str, gguf: &'static str, parts: &'static [Role]) -> Stored {
-    Stored { hf, gguf, parts }
-}
-
-const GLOBAL: &[Stored] = &[
-    stored(
-        "model.embed_tokens.weight",
-        "token_embd.weight",
-        &[Role::Embed],
-    ),
-    stored(
-        "model.norm.weight",
-        "output_norm.weight",
-        &[Role::OutputNorm],
-    ),
-    stored("lm_head.weight", "output.weight", &[Role::Head]),
-];
-
-/// Names after `model.layers.N.` and `blk.N.`.
-const SPLIT: &[Stored] = &[
-    stored(
-        "input_layernorm.weight",
-        "attn_norm.weight",
-        &[Role::AttnNorm],
-    ),
-    stored("self_attn.q_proj.weight", "attn_q.weight", &[Role::Q]),
-    stored("self_attn.k_proj.weight", "attn_k.weight", &[Role::K]),
-    stored("self_attn.v_proj.weight", "attn_v.weight", &[Role::V]),
-    stored("self_attn.o_proj.weight", "attn_output.weight", &[Role::O]),
-    stored("self_attn.q_proj.bias", "attn_q.bias", &[Role::QBias]),
-    stored("self_attn.k_proj.bias", "attn_k.bias", &[Role::KBias]),
-    stored("self_attn.v_proj.bias", "attn_v.bias", &[Role::VBias]),
-    stored("self_attn.o_proj.bias", "attn_output.bias", &[Role::OBias]),
-    stored(
-        "self_attn.q_norm.weight",
-        "attn_q_norm.weight",
-        &[Role::QNorm],
-    ),
-    stored(
-        "self_attn.k_norm.weight",
-        "attn_k_norm.weight",
-        &[Role::KNorm],
-    ),
-    stored(
-        "post_attention_layernorm.weight",
-        "ffn_norm.weight",
-        &[Role::FfnNorm],
-    ),
-    stored("mlp.gate_proj.weight", "ffn_gate.weight", &[Role::Gate]),
-    stored("mlp.up_proj.weight", "ffn_up.weight", &[Role::Up]),
-    stored("mlp.down_proj.weight", "ffn_down.weight", &[Role::Down]),
-    stored("mlp.gate_proj.bias", "ffn_gate.bias", &[Role::GateBias]),
-    stored("mlp.up_proj.bias", "ffn_up.bias", &[Role::UpBias]),
-    stored("mlp.down_proj.bias", "ffn_down.bias", &[Role::DownBias]),
-];
-
-/// The same for Phi-3, which stacks the rows of q, k, v and of gate, up.
-const FUSED: &[Stored] = &[
-    stored(
-        "input_layernorm.weight",
-        "attn_norm.weight",
-        &[Role::AttnNorm],
-    ),
-    stored(
-        "self_attn.qkv_proj.weight",
-        "attn_qkv.weight",
-        &[Role::Q, Role::K, Role::V],
-    ),
-    stored("self_attn.o_proj.weight", "attn_output.weight", &[Role::O]),
-    stored(
-        "post_attention_layernorm.weight",
-        "ffn_norm.weight",
-        &[Role::FfnNorm],
-    ),
-    stored(
-        "mlp.gate_up_proj.weight",
-        "ffn_up.weight",
-        &[Role::Gate, Role::Up],
-    ),
-    stored("mlp.down_proj.weight", "ffn_down.weight", &[Role::Down]),
-];
-
-/// A tensor as a file holds it.
+/// A tensor as files hold it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoredTensor {
-    /// Name in a Hugging Face file.
+    /// Name in a Hugging Face file; that of expert 0 where each expert has a tensor of its own,
+    /// see [`hf_names`](Self::hf_names).
     pub hf: String,
     /// Name in a GGUF file.
     pub gguf: String,
-    /// Shape, row-major, the same in both.
+    /// Shape in a GGUF file, row-major.
     pub shape: Vec<usize>,
+    /// Shape in a Hugging Face file, of one expert where each has a tensor of its own.
+    pub hf_shape: Vec<usize>,
     /// The weights whose rows it stacks, in order.
     pub roles: &'static [Role],
     /// The block, `None` outside of blocks.
     pub layer: Option<usize>,
+    /// Number of experts whose matrices a GGUF file stacks in it.
+    pub experts: Option<usize>,
+    template: String,
 }
 
-const fn table(family: Family) -> &'static [Stored] {
-    if family.is_fused() { FUSED } else { SPLIT }
+impl StoredTensor {
+    /// Its names in a Hugging Face file: one, or one per expert.
+    #[must_use]
+    pub fn hf_names(&self) -> Vec<String> {
+        match self.experts {
+            None => vec![self.hf.clone()],
+            Some(count) => (0..count).map(|e| numbered(&self.template, e)).collect(),
+        }
+    }
+}
+
+/// Puts the number of an expert into a name.
+fn numbered(template: &str, expert: usize) -> String {
+    template.replace("{}", &expert.to_string())
 }
 
 impl ModelSpec {
-    /// The shape of a weight, `None` if this model has none of this role.
+    /// The shape of a weight, `None` if no layer of this model has one of this role.
     #[must_use]
     pub fn shape(&self, role: Role) -> Option<Vec<usize>> {
         let (hidden, q, kv, ffn) = (self.hidden, self.q_dim(), self.kv_dim(), self.ffn);
-        let bias = |present: bool, n: usize| present.then(|| vec![n]);
+        let experts = self.experts.as_ref();
+        let all_experts = experts.is_some_and(|e| !e.layers.contains(&false));
+        if role.is_dense() && all_experts {
+            return None;
+        }
+        let before = self.norm_place != NormPlace::After;
+        let after = self.norm_place != NormPlace::Before;
+        let layer_norm = self.norm == Norm::Layer;
+        let second = before && self.residual != Residual::ParallelOneNorm;
+        let vector = |present: bool, n: usize| present.then(|| vec![n]);
+        let across = self.qk_norm == Some(QkNorm::All);
+        let head = |heads: usize| {
+            if across {
+                heads * self.head_dim
+            } else {
+                self.head_dim
+            }
+        };
         match role {
             Role::Embed | Role::Head => Some(vec![self.vocab_size, hidden]),
-            Role::OutputNorm | Role::AttnNorm | Role::FfnNorm => Some(vec![hidden]),
+            Role::PosEmbed => {
+                (self.positions == Positions::Learned).then(|| vec![self.max_positions, hidden])
+            }
+            Role::OutputNorm => Some(vec![hidden]),
+            Role::AttnNorm => vector(before, hidden),
+            Role::FfnNorm => vector(second, hidden),
+            Role::OutputNormBias => vector(layer_norm, hidden),
+            Role::AttnNormBias => vector(before && layer_norm, hidden),
+            Role::FfnNormBias => vector(second && layer_norm, hidden),
+            Role::AttnPostNorm | Role::FfnPostNorm => vector(after, hidden),
             Role::Q => Some(vec![q, hidden]),
             Role::K | Role::V => Some(vec![kv, hidden]),
             Role::O => Some(vec![hidden, q]),
-            Role::QBias => bias(self.qkv_bias, q),
-            Role::KBias | Role::VBias => bias(self.qkv_bias, kv),
-            Role::OBias => bias(self.o_bias, hidden),
-            Role::QNorm | Role::KNorm => bias(self.qk_norm.is_some(), self.head_dim),
-            Role::Gate | Role::Up => Some(vec![ffn, hidden]),
+            Role::QBias => vector(self.qkv_bias, q),
+            Role::KBias | Role::VBias => vector(self.qkv_bias, kv),
+            Role::OBias => vector(self.o_bias, hidden),
+            Role::QNorm => vector(self.qk_norm.is_some(), head(self.heads)),
+            Role::KNorm => vector(self.qk_norm.is_some(), head(self.kv_heads)),
+            Role::Gate => self.gated.then(|| vec![ffn, hidden]),
+            Role::Up => Some(vec![ffn, hidden]),
             Role::Down => Some(vec![hidden, ffn]),
-            Role::GateBias | Role::UpBias => bias(self.mlp_bias, ffn),
-            Role::DownBias => bias(self.mlp_bias, hidden),
-            // Filled in with the tables of the families that have them.
-            _ => None,
+            Role::GateBias => vector(self.mlp_bias && self.gated, ffn),
+            Role::UpBias => vector(self.mlp_bias, ffn),
+            Role::DownBias => vector(self.mlp_bias, hidden),
+            Role::Router => experts.map(|e| vec![e.count, hidden]),
+            Role::ExpertGate | Role::ExpertUp => experts.map(|e| vec![e.count, e.ffn, hidden]),
+            Role::ExpertDown => experts.map(|e| vec![e.count, hidden, e.ffn]),
+            Role::SharedRouter => experts.and_then(|e| e.shared).map(|_| vec![1, hidden]),
+            Role::SharedGate | Role::SharedUp => experts
+                .and_then(|e| e.shared)
+                .map(|width| vec![width, hidden]),
+            Role::SharedDown => experts
+                .and_then(|e| e.shared)
+                .map(|width| vec![hidden, width]),
         }
+    }
+
+    /// Whether the model has a weight of this role in layer `layer` (ignored for
+    /// [`Role::GLOBAL`]).
+    #[must_use]
+    pub fn has(&self, role: Role, layer: usize) -> bool {
+        let sparse = self.has_experts(layer);
+        let other = (role.is_dense() && sparse) || (role.is_sparse() && !sparse);
+        !other && self.shape(role).is_some()
     }
 
     /// Where a weight lies in files of a layout: stored name, rows, order.
     ///
     /// `layer` is ignored for [`Role::GLOBAL`] and 0 where missing. `None` if this model has no
-    /// such weight. A tied [`Role::Head`] is the embedding table.
+    /// such weight there, and for the stacked experts in Hugging Face files, which hold them one
+    /// by one ([`expert`](Self::expert)). A tied [`Role::Head`] is the embedding table.
     #[must_use]
     pub fn weight(
         &self,
@@ -316,46 +363,11 @@ impl ModelSpec {
         layer: Option<usize>,
         layout: NameLayout,
     ) -> Option<WeightRef> {
-        let shape = self.shape(role)?;
-        let stored_role = if role == Role::Head && self.tied {
-            Role::Embed
-        } else {
-            role
-        };
-        let global = Role::GLOBAL.contains(&role);
-        let entries = if global { GLOBAL } else { table(self.family) };
-        let entry = entries.iter().find(|e| e.parts.contains(&stored_role))?;
-        let layer = if global {
-            None
-        } else {
-            Some(layer.unwrap_or(0))
-        };
-
-        let mut start = 0;
-        let mut total = 0;
-        for &part in entry.parts {
-            if part == stored_role {
-                start = total;
-            }
-            total += self.shape(part)?.first().copied()?;
+        let layer = layer.unwrap_or(0);
+        if !self.has(role, layer) || (role.is_expert() && layout == NameLayout::HuggingFace) {
+            return None;
         }
-        let count = shape.first().copied()?;
-        let mut stored = shape.clone();
-        *stored.first_mut()? = total;
-        let permuted = layout == NameLayout::Gguf && self.family.permutes_in_gguf();
-        let permute_heads = match role {
-            Role::Q | Role::QBias if permuted => Some(self.heads),
-            Role::K | Role::KBias if permuted => Some(self.kv_heads),
-            _ => None,
-        };
-        let rows = start..start + count;
-        Some(WeightRef {
-            name: entry.name(layer, layout),
-            rows,
-            stored,
-            shape,
-            permute_heads,
-        })
+        self.place(role, layer, layout, None)
     }
 
     /// Where the matrix of one expert lies; `None` if the layer has no such expert.
@@ -367,61 +379,174 @@ impl ModelSpec {
         expert: usize,
         layout: NameLayout,
     ) -> Option<WeightRef> {
-        let experts = self.experts.as_ref().filter(|e| expert < e.count)?;
-        let _ = (role, layer, layout, experts);
-        None
+        let count = self.experts.as_ref()?.count;
+        if !role.is_expert() || !self.has(role, layer) || expert >= count {
+            return None;
+        }
+        self.place(role, layer, layout, Some(expert))
+    }
+
+    fn place(
+        &self,
+        role: Role,
+        layer: usize,
+        layout: NameLayout,
+        expert: Option<usize>,
+    ) -> Option<WeightRef> {
+        let stored_role = if role == Role::Head && self.tied {
+            Role::Embed
+        } else {
+            role
+        };
+        let scheme = tables::scheme(self);
+        let entry = scheme.entry(stored_role)?;
+        let hf = layout == NameLayout::HuggingFace;
+        let mut shape = self.shape(role)?;
+        let in_block = !Role::GLOBAL.contains(&role);
+        let mut names = entry.names(scheme, in_block.then_some(layer), layout);
+        if let Some(expert) = expert {
+            names = names.iter().map(|n| numbered(n, expert)).collect();
+            shape.remove(0);
+        }
+        let mut names = names.into_iter();
+
+        let (mut start, mut total) = (0, 0);
+        for &part in entry.parts {
+            if part == stored_role {
+                start = total;
+            }
+            total += self.shape(part)?.first().copied()?;
+        }
+        let count = shape.first().copied()?;
+        let mut stored = shape.clone();
+        *stored.first_mut()? = total;
+        let mut rows = start..start + count;
+        let mut groups = None;
+        let mut transposed = false;
+        match entry.form {
+            Form::Plain => {}
+            Form::Flat => {
+                if !hf {
+                    stored.remove(0);
+                    rows = 0..shape.iter().product();
+                }
+            }
+            Form::Transposed => {
+                transposed = hf;
+                if hf {
+                    stored.reverse();
+                }
+            }
+            Form::Grouped => {
+                if hf {
+                    // Per key head: its query heads, the key, the value.
+                    let (queries, one) = (self.group() * self.head_dim, self.head_dim);
+                    let (offset, size) = match role {
+                        Role::Q | Role::QBias => (0, queries),
+                        Role::K | Role::KBias => (queries, one),
+                        _ => (queries + one, one),
+                    };
+                    groups = Some((size, queries + 2 * one));
+                    rows = offset..offset + count;
+                }
+            }
+            Form::Experts => match expert {
+                Some(_) if hf => {
+                    stored.clone_from(&shape);
+                    rows = 0..count;
+                }
+                Some(expert) => {
+                    stored = self.shape(role)?;
+                    rows = expert * count..(expert + 1) * count;
+                }
+                None => {
+                    let total = shape.iter().take(2).product();
+                    rows = 0..total;
+                }
+            },
+        }
+        let permuted = !hf && self.family.permutes_in_gguf();
+        let permute_heads = match role {
+            Role::Q | Role::QBias if permuted => Some(self.heads),
+            Role::K | Role::KBias if permuted => Some(self.kv_heads),
+            _ => None,
+        };
+        Some(WeightRef {
+            name: names.next()?,
+            aliases: names.collect(),
+            rows,
+            stored,
+            shape,
+            permute_heads,
+            groups,
+            transposed,
+            add_one: hf && self.norm == Norm::RmsPlusOne && role.is_norm(),
+        })
     }
 
     /// Every weight of the model with its layer, a tied head left out.
     pub fn weights(&self) -> impl Iterator<Item = (Role, Option<usize>)> + '_ {
         let global = Role::GLOBAL
             .into_iter()
-            .filter(|&role| !(role == Role::Head && self.tied))
+            .filter(|&role| !(role == Role::Head && self.tied) && self.has(role, 0))
             .map(|role| (role, None));
         let block = (0..self.layers).flat_map(move |layer| {
             Role::BLOCK
                 .into_iter()
-                .filter(|&role| self.shape(role).is_some())
+                .filter(move |&role| self.has(role, layer))
                 .map(move |role| (role, Some(layer)))
         });
         global.chain(block)
     }
 
-    /// Every tensor that a complete file of this model holds, fused ones as one, in file order.
+    /// Every tensor that a complete file of this model holds, fused ones as one and experts
+    /// stacked as in GGUF files.
     pub fn stored_tensors(&self) -> impl Iterator<Item = StoredTensor> + '_ {
-        let make = |entry: &Stored, layer: Option<usize>| {
-            let shapes: Option<Vec<_>> = entry.parts.iter().map(|&r| self.shape(r)).collect();
-            let shapes = shapes?;
-            let mut shape = shapes.first()?.clone();
-            *shape.first_mut()? = shapes.iter().filter_map(|s| s.first()).sum();
-            Some(StoredTensor {
-                hf: entry.name(layer, NameLayout::HuggingFace),
-                gguf: entry.name(layer, NameLayout::Gguf),
-                shape,
-                roles: entry.parts,
-                layer,
-            })
-        };
-        let global = GLOBAL
-            .iter()
+        let scheme = tables::scheme(self);
+        let global = scheme
+            .globals()
             .filter(|e| !(self.tied && e.parts.contains(&Role::Head)))
-            .filter_map(move |e| make(e, None));
+            .filter_map(move |e| self.stored(scheme, e, None));
         let block = (0..self.layers).flat_map(move |layer| {
-            table(self.family)
-                .iter()
-                .filter_map(move |e| make(e, Some(layer)))
+            scheme
+                .block()
+                .filter_map(move |e| self.stored(scheme, e, Some(layer)))
         });
         global.chain(block)
     }
-}
 
-impl Stored {
-    fn name(&self, layer: Option<usize>, layout: NameLayout) -> String {
-        match (layout, layer) {
-            (NameLayout::HuggingFace, None) => self.hf.to_owned(),
-            (NameLayout::HuggingFace, Some(n)) => format!("model.layers.{n}.{}", self.hf),
-            (NameLayout::Gguf, None) => self.gguf.to_owned(),
-            (NameLayout::Gguf, Some(n)) => format!("blk.{n}.{}", self.gguf),
+    fn stored(
+        &self,
+        scheme: &Scheme,
+        entry: &Stored,
+        layer: Option<usize>,
+    ) -> Option<StoredTensor> {
+        let present = |&role: &Role| self.has(role, layer.unwrap_or(0)).then(|| self.shape(role));
+        let shapes: Option<Vec<_>> = entry.parts.iter().map(|r| present(r).flatten()).collect();
+        let shapes = shapes?;
+        let mut shape = shapes.first()?.clone();
+        *shape.first_mut()? = shapes.iter().filter_map(|s| s.first()).sum();
+        let mut hf_shape = shape.clone();
+        let mut experts = None;
+        match entry.form {
+            Form::Plain | Form::Grouped => {}
+            Form::Flat => {
+                shape.remove(0);
+            }
+            Form::Transposed => hf_shape.reverse(),
+            Form::Experts => experts = Some(hf_shape.remove(0)),
         }
+        let name = |layout| entry.names(scheme, layer, layout).into_iter().next();
+        let template = name(NameLayout::HuggingFace)?;
+        Some(StoredTensor {
+            hf: numbered(&template, 0),
+            gguf: name(NameLayout::Gguf)?,
+            shape,
+            hf_shape,
+            roles: entry.parts,
+            layer,
+            experts,
+            template,
+        })
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use ropewalk_gguf::TensorType;
 
-use crate::{Error, ModelSpec, NameLayout, Result, Role, WeightRef};
+use crate::{Error, ModelSpec, NameLayout, Result, Role, StoredTensor, WeightRef};
 
 /// A stored tensor: shape, type and bytes.
 #[derive(Debug, Clone)]
@@ -41,7 +41,7 @@ pub trait TensorSource: Send + Sync {
     fn tensor(&self, name: &str) -> Result<Option<TensorData<'_>>>;
 }
 
-/// One weight of a model, cut out of its stored tensor and in split-half row order.
+/// One weight of a model, cut out of its stored tensor and ready to use.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Weight<'a> {
@@ -65,38 +65,88 @@ impl Weight<'_> {
     }
 }
 
+/// Whether two shapes are the same up to leading ones.
+fn same_shape(a: &[usize], b: &[usize]) -> bool {
+    let rest = |shape: &[usize]| shape.iter().skip_while(|&&n| n == 1).copied().collect();
+    let (a, b): (Vec<usize>, Vec<usize>) = (rest(a), rest(b));
+    a == b
+}
+
 impl WeightRef {
-    /// Cuts this weight out of the stored tensor and undoes the row order of its file.
+    /// The stored tensor under the first of its names that the source has, and that name.
+    ///
+    /// # Errors
+    /// [`Error::MissingTensor`], [`Error::TensorShape`], a type that the source cannot express.
+    pub fn find<'a>(
+        &self,
+        source: &'a (impl TensorSource + ?Sized),
+    ) -> Result<(&str, TensorData<'a>)> {
+        for name in std::iter::once(&self.name).chain(&self.aliases) {
+            let Some(found) = source.tensor(name)? else {
+                continue;
+            };
+            if !same_shape(&found.shape, &self.stored) {
+                return Err(Error::TensorShape {
+                    name: name.clone(),
+                    expected: self.stored.clone(),
+                    found: found.shape,
+                });
+            }
+            return Ok((name, found));
+        }
+        Err(Error::MissingTensor {
+            name: self.name.clone(),
+        })
+    }
+
+    /// Cuts this weight out of the stored tensor and undoes the order and form of its file.
     ///
     /// # Errors
     /// [`Error::MissingTensor`], [`Error::TensorShape`], or blocks that cross rows.
     pub fn read<'a>(&self, source: &'a (impl TensorSource + ?Sized)) -> Result<Weight<'a>> {
-        let found = source
-            .tensor(&self.name)?
-            .ok_or_else(|| Error::MissingTensor {
-                name: self.name.clone(),
-            })?;
-        if found.shape != self.stored {
-            return Err(Error::TensorShape {
-                name: self.name.clone(),
-                expected: self.stored.clone(),
-                found: found.shape,
-            });
+        let (name, found) = self.find(source)?;
+        let weight = self.cut(name, &found)?;
+        if !self.add_one {
+            return Ok(weight);
         }
+        let values = weight.to_f32()?;
+        let bytes = values.iter().flat_map(|w| (1.0 + w).to_le_bytes());
+        Ok(Weight {
+            shape: weight.shape,
+            ty: TensorType::F32,
+            data: Cow::Owned(bytes.collect()),
+        })
+    }
+
+    fn cut<'a>(&self, name: &str, found: &TensorData<'a>) -> Result<Weight<'a>> {
         let layout = |problem: String| Error::TensorLayout {
-            name: self.name.clone(),
+            name: name.to_owned(),
             problem,
         };
-        let whole = self.rows.len() == self.stored.first().copied().unwrap_or(0);
-        if whole && self.permute_heads.is_none() {
-            let data = Cow::Borrowed(found.data);
-            return Ok(Weight {
-                shape: self.shape.clone(),
-                ty: found.ty,
-                data,
-            });
+        let weight = |data: Cow<'a, [u8]>| Weight {
+            shape: self.shape.clone(),
+            ty: found.ty,
+            data,
+        };
+        let (all_rows, columns) = match self.stored.as_slice() {
+            [n] => (*n, 1),
+            [rows @ .., columns] => (rows.iter().product(), *columns),
+            [] => (0, 0),
+        };
+        let plain = self.permute_heads.is_none() && self.groups.is_none();
+        if self.transposed {
+            return Ok(weight(Cow::Owned(
+                self.transpose(found, all_rows, columns).ok_or_else(|| {
+                    layout(format!(
+                        "is stored transposed, which {} cannot be",
+                        found.ty
+                    ))
+                })?,
+            )));
         }
-        let columns: usize = self.stored.iter().skip(1).product();
+        if plain && self.rows == (0..all_rows) {
+            return Ok(weight(Cow::Borrowed(found.data)));
+        }
         let row = found.ty.row_bytes(columns).ok_or_else(|| {
             layout(format!(
                 "rows of {columns} values are not whole blocks of {}",
@@ -113,27 +163,42 @@ impl WeightRef {
                 found.data.len()
             ))
         };
-        let data = if self.permute_heads.is_some() {
-            let mut data = Vec::with_capacity(self.rows.len() * row);
-            for index in 0..self.rows.len() {
-                data.extend_from_slice(bytes(self.source_row(index)).ok_or_else(short)?);
-            }
-            Cow::Owned(data)
-        } else {
+        if plain {
             let range = self.rows.start * row..self.rows.end * row;
-            Cow::Borrowed(found.data.get(range).ok_or_else(short)?)
+            let data = found.data.get(range).ok_or_else(short)?;
+            return Ok(weight(Cow::Borrowed(data)));
+        }
+        let mut data = Vec::with_capacity(self.rows.len() * row);
+        for index in 0..self.rows.len() {
+            data.extend_from_slice(bytes(self.source_row(index)).ok_or_else(short)?);
+        }
+        Ok(weight(Cow::Owned(data)))
+    }
+
+    /// The columns of a stored `[inputs, outputs]` matrix as rows; `None` for types of blocks.
+    fn transpose(&self, found: &TensorData<'_>, inputs: usize, outputs: usize) -> Option<Vec<u8>> {
+        let size = match found.ty {
+            TensorType::F32 => 4,
+            TensorType::F16 | TensorType::BF16 => 2,
+            _ => return None,
         };
-        Ok(Weight {
-            shape: self.shape.clone(),
-            ty: found.ty,
-            data,
-        })
+        let mut data = Vec::with_capacity(self.rows.len() * inputs * size);
+        for row in 0..self.rows.len() {
+            let column = self.source_row(row);
+            for input in 0..inputs {
+                let start = (input * outputs + column) * size;
+                data.extend_from_slice(found.data.get(start..start + size)?);
+            }
+        }
+        Some(data)
     }
 }
 
 impl ModelSpec {
-    /// Reads one weight: q, k, v, gate and up are separate and in split-half order whatever the
-    /// file holds. `None` if this model has no such weight (a bias, say).
+    /// Reads one weight, ready to use whatever the file holds: q, k, v, gate and up are separate,
+    /// matrices are `[out, in]`, rows are in split-half order, and norms of
+    /// [`Norm::RmsPlusOne`](crate::Norm::RmsPlusOne) are `1 + w` in f32. Experts are stacked.
+    /// `None` if this model has no such weight there (a bias, say).
     ///
     /// # Errors
     /// [`Error::MissingTensor`], [`Error::TensorShape`], an unusable type.
@@ -143,9 +208,33 @@ impl ModelSpec {
         role: Role,
         layer: Option<usize>,
     ) -> Result<Option<Weight<'a>>> {
-        self.weight(role, layer, source.layout())
-            .map(|w| w.read(source))
-            .transpose()
+        if let Some(place) = self.weight(role, layer, source.layout()) {
+            return place.read(source).map(Some);
+        }
+        let (layer, shape) = (layer.unwrap_or(0), self.shape(role));
+        let (Some(shape), Some(experts)) = (shape, &self.experts) else {
+            return Ok(None);
+        };
+        let mut stack: Option<Weight<'a>> = None;
+        for expert in 0..experts.count {
+            let Some(one) = self.read_expert(source, role, layer, expert)? else {
+                return Ok(None);
+            };
+            match &mut stack {
+                None => {
+                    stack = Some(Weight {
+                        shape: shape.clone(),
+                        ty: one.ty,
+                        data: Cow::Owned(one.data.into_owned()),
+                    });
+                }
+                Some(stack) => {
+                    one.of_type(stack.ty, role)?;
+                    stack.data.to_mut().extend_from_slice(&one.data);
+                }
+            }
+        }
+        Ok(stack)
     }
 
     /// Reads the matrix of one expert: `role` is [`Role::ExpertGate`], [`Role::ExpertUp`] or
@@ -165,6 +254,68 @@ impl ModelSpec {
             .transpose()
     }
 
+    /// A tensor as a GGUF file of this model holds it, from a source of any layout: fused rows,
+    /// stacked experts, matrices as `[out, in]`, the row order of llama.cpp, norms as `1 + w`.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read); also parts of different types.
+    pub fn gguf_tensor<'a>(
+        &self,
+        source: &'a (impl TensorSource + ?Sized),
+        tensor: &StoredTensor,
+    ) -> Result<Weight<'a>> {
+        let mut whole: Option<Weight<'a>> = None;
+        for &role in tensor.roles {
+            let part = self.gguf_part(source, role, tensor)?;
+            match &mut whole {
+                None => whole = Some(part),
+                Some(whole) => {
+                    part.of_type(whole.ty, role)?;
+                    whole.data.to_mut().extend_from_slice(&part.data);
+                }
+            }
+        }
+        let mut whole = whole.ok_or_else(|| Error::MissingTensor {
+            name: tensor.gguf.clone(),
+        })?;
+        whole.shape.clone_from(&tensor.shape);
+        Ok(whole)
+    }
+
+    /// One of the weights of a tensor with its rows in the order of llama.cpp.
+    fn gguf_part<'a>(
+        &self,
+        source: &'a (impl TensorSource + ?Sized),
+        role: Role,
+        tensor: &StoredTensor,
+    ) -> Result<Weight<'a>> {
+        let missing = || Error::MissingTensor {
+            name: tensor.gguf.clone(),
+        };
+        let weight = self.read(source, role, tensor.layer)?.ok_or_else(missing)?;
+        let place = self
+            .weight(role, tensor.layer, NameLayout::Gguf)
+            .ok_or_else(missing)?;
+        if place.permute_heads.is_none() {
+            return Ok(weight);
+        }
+        let count = place.rows.len();
+        let size = weight.data.len() / count.max(1);
+        let mut data = vec![0; weight.data.len()];
+        for row in 0..count {
+            let at = (place.source_row(row) - place.rows.start) * size;
+            let from = weight.data.get(row * size..(row + 1) * size);
+            let to = data.get_mut(at..at + size);
+            if let (Some(from), Some(to)) = (from, to) {
+                to.copy_from_slice(from);
+            }
+        }
+        Ok(Weight {
+            data: Cow::Owned(data),
+            ..weight
+        })
+    }
+
     /// Checks that every tensor of the model is there with the right shape, without reading
     /// values.
     ///
@@ -172,23 +323,31 @@ impl ModelSpec {
     /// [`Error::MissingTensor`], [`Error::TensorShape`] or [`Error::TensorType`] for the first
     /// tensor at fault.
     pub fn check(&self, source: &(impl TensorSource + ?Sized)) -> Result<()> {
-        for tensor in self.stored_tensors() {
-            let name = match source.layout() {
-                NameLayout::HuggingFace => tensor.hf,
-                NameLayout::Gguf => tensor.gguf,
-            };
-            match source.tensor(&name)? {
-                None => return Err(Error::MissingTensor { name }),
-                Some(found) if found.shape != tensor.shape => {
-                    return Err(Error::TensorShape {
-                        name,
-                        expected: tensor.shape,
-                        found: found.shape,
-                    });
-                }
-                Some(_) => {}
+        let layout = source.layout();
+        for (role, layer) in self.weights() {
+            if let Some(place) = self.weight(role, layer, layout) {
+                place.find(source)?;
+                continue;
+            }
+            let count = self.experts.as_ref().map_or(0, |e| e.count);
+            let layer = layer.unwrap_or(0);
+            for place in (0..count).filter_map(|e| self.expert(role, layer, e, layout)) {
+                place.find(source)?;
             }
         }
         Ok(())
+    }
+}
+
+impl Weight<'_> {
+    /// Fails unless the values are of a type.
+    fn of_type(&self, ty: TensorType, role: Role) -> Result<()> {
+        if self.ty == ty {
+            return Ok(());
+        }
+        Err(Error::TensorLayout {
+            name: format!("{role:?}"),
+            problem: format!("is {}, what it is stacked with is {ty}", self.ty),
+        })
     }
 }

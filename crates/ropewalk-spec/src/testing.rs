@@ -32,7 +32,9 @@ use ropewalk_gguf::{TensorInfo, TensorType, Writer};
 use safetensors::tensor::TensorView;
 use serde_json::json;
 
-use crate::{Dtype, Error, ModelSpec, NameLayout, Result, StoredTensor, TensorData, TensorSource};
+use crate::{
+    Dtype, Error, ModelSpec, NameLayout, Norm, Result, StoredTensor, TensorData, TensorSource,
+};
 
 /// Step of the counter of `splitmix64` (Steele, Lea and Flood, 2014).
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -81,20 +83,21 @@ impl Seeded {
         Self { spec, seed }
     }
 
-    /// The values of a tensor as a Hugging Face file holds them.
+    /// The values of a tensor of a Hugging Face file, one of [`StoredTensor::hf_names`].
     ///
     /// Matrices have mean 0 and standard deviation `1 / sqrt(columns)`, biases 0 and 0.25, norms
-    /// 1 and 0.25.
+    /// 1 and 0.25; norms that hold `w` for `1 + w` have mean 0.
     #[must_use]
-    pub fn values(&self, tensor: &StoredTensor) -> Vec<f32> {
-        let count = tensor.shape.iter().product();
+    pub fn values(&self, tensor: &StoredTensor, name: &str) -> Vec<f32> {
+        let count = tensor.hf_shape.iter().product();
         let norm = tensor.roles.first().is_some_and(|r| r.is_norm());
-        let deviation = match tensor.shape.as_slice() {
+        let norm = norm && self.spec.norm != Norm::RmsPlusOne;
+        let deviation = match tensor.hf_shape.as_slice() {
             [_, columns] => 1.0 / (*columns as f64).sqrt(),
             _ => 0.25,
         };
         let scale = (deviation / SIGMA) as f32;
-        let key = mix(fnv1a(&tensor.hf) ^ self.seed);
+        let key = mix(fnv1a(name) ^ self.seed);
         stream(key)
             .take(count)
             .map(|z| {
@@ -105,17 +108,21 @@ impl Seeded {
             .collect()
     }
 
+    /// Adds the Hugging Face tensors that a stored tensor consists of.
+    fn add(&self, tensor: &StoredTensor, source: &mut MemorySource) {
+        for name in tensor.hf_names() {
+            let values = self.values(tensor, &name);
+            let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+            source.insert(&name, tensor.hf_shape.clone(), TensorType::F32, bytes);
+        }
+    }
+
     /// All tensors in memory, in Hugging Face names and f32.
     #[must_use]
     pub fn source(&self) -> MemorySource {
         let mut source = MemorySource::new(NameLayout::HuggingFace);
         for tensor in self.spec.stored_tensors() {
-            let bytes = self
-                .values(&tensor)
-                .iter()
-                .flat_map(|v| v.to_le_bytes())
-                .collect();
-            source.insert(&tensor.hf, tensor.shape.clone(), TensorType::F32, bytes);
+            self.add(&tensor, &mut source);
         }
         source
     }
@@ -162,19 +169,18 @@ impl Seeded {
                     Dtype::F16 => (TensorType::F16, safetensors::Dtype::F16),
                     Dtype::Bf16 => (TensorType::BF16, safetensors::Dtype::BF16),
                 };
-                stored.push((
-                    tensor,
-                    kind,
-                    ropewalk_gguf::quantize(ty, &self.values(tensor))?,
-                ));
-                map.insert(tensor.hf.clone(), json!(name));
+                for part in tensor.hf_names() {
+                    let values = ropewalk_gguf::quantize(ty, &self.values(tensor, &part))?;
+                    map.insert(part.clone(), json!(name));
+                    stored.push((part, tensor.hf_shape.clone(), kind, values));
+                }
             }
             let fail = |e: safetensors::SafeTensorError| Error::Safetensors {
                 path: dir.join(&name),
                 problem: e.to_string(),
             };
-            let views = stored.iter().map(|(tensor, kind, bytes)| {
-                TensorView::new(*kind, tensor.shape.clone(), bytes).map(|v| (&tensor.hf, v))
+            let views = stored.iter().map(|(part, shape, kind, bytes)| {
+                TensorView::new(*kind, shape.clone(), bytes).map(|v| (part, v))
             });
             let views = views
                 .collect::<std::result::Result<Vec<_>, _>>()
@@ -224,7 +230,7 @@ impl Seeded {
             )?)?;
         }
         let coded = |t: &StoredTensor| {
-            if t.shape.len() == 2 {
+            if t.shape.len() > 1 {
                 ty(t)
             } else {
                 TensorType::F32
@@ -243,12 +249,9 @@ impl Seeded {
             out.tensor_f32(name, values)?;
         }
         for t in self.spec.stored_tensors() {
-            let mut values = self.values(&t);
-            if let Some(order) = self.spec.gguf_order(&t) {
-                let columns = t.shape.get(1).copied().unwrap_or(1);
-                let row = |r: usize| values.iter().skip(r * columns).take(columns);
-                values = order.into_iter().flat_map(row).copied().collect();
-            }
+            let mut parts = MemorySource::new(NameLayout::HuggingFace);
+            self.add(&t, &mut parts);
+            let mut values = self.spec.gguf_tensor(&parts, &t)?.to_f32()?;
             if dequantized {
                 let bytes = ropewalk_gguf::quantize(coded(&t), &values)?;
                 ropewalk_gguf::dequantize(coded(&t), &bytes, &mut values)?;

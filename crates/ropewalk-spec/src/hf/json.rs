@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use crate::family::Profile;
 use crate::{Error, Result};
 
 /// Reads a JSON file.
@@ -26,6 +27,8 @@ pub(super) struct Object<'a> {
     file: &'a str,
     /// Where the object lies in the file, with a dot at the end unless it is the whole.
     prefix: &'a str,
+    /// Which keys a family spells differently, and what it takes where one is absent.
+    profile: Option<&'static Profile>,
 }
 
 impl<'a> Object<'a> {
@@ -43,7 +46,31 @@ impl<'a> Object<'a> {
             },
             problem: "is not an object".to_owned(),
         })?;
-        Ok(Self { map, file, prefix })
+        Ok(Self {
+            map,
+            file,
+            prefix,
+            profile: None,
+        })
+    }
+
+    /// The same object in the spelling of a family, with its defaults.
+    pub(super) const fn of(mut self, profile: &'static Profile) -> Self {
+        self.profile = Some(profile);
+        self
+    }
+
+    /// How the family spells a key, if differently.
+    fn alias(&self, key: &str) -> Option<&'static str> {
+        let keys = self.profile?.keys;
+        keys.iter().find(|(usual, _)| *usual == key).map(|k| k.1)
+    }
+
+    /// What the family takes where a key is absent; a null is not.
+    fn default(&self, key: &str) -> Option<f64> {
+        let defaults = self.profile?.defaults;
+        let found = defaults.iter().find(|(name, _)| *name == key)?;
+        self.get(key).is_none().then_some(found.1)
     }
 
     pub(super) const fn file(&self) -> &'a str {
@@ -56,12 +83,13 @@ impl<'a> Object<'a> {
 
     /// The value of a key, null included.
     pub(super) fn get(&self, key: &str) -> Option<&'a Value> {
-        self.map.get(key)
+        let own = self.alias(key).and_then(|own| self.map.get(own));
+        own.or_else(|| self.map.get(key))
     }
 
     /// The value of a key unless it is null.
     pub(super) fn present(&self, key: &str) -> Option<&'a Value> {
-        self.map.get(key).filter(|v| !v.is_null())
+        self.get(key).filter(|v| !v.is_null())
     }
 
     pub(super) fn missing(&self, key: &str) -> Error {
@@ -94,6 +122,10 @@ impl<'a> Object<'a> {
     }
 
     fn full(&self, key: &str) -> String {
+        let key = match self.alias(key) {
+            Some(own) if self.map.contains_key(own) || !self.map.contains_key(key) => own,
+            _ => key,
+        };
         format!("{}{key}", self.prefix)
     }
 
@@ -104,7 +136,7 @@ impl<'a> Object<'a> {
 
     pub(super) fn count_or_none(&self, key: &str) -> Result<Option<usize>> {
         let Some(value) = self.present(key) else {
-            return Ok(None);
+            return Ok(self.default(key).map(|n| n as usize));
         };
         // Some tools write whole numbers as floats.
         let whole = value.as_u64().or_else(|| {
@@ -124,7 +156,7 @@ impl<'a> Object<'a> {
 
     pub(super) fn number_or_none(&self, key: &str) -> Result<Option<f64>> {
         let Some(value) = self.present(key) else {
-            return Ok(None);
+            return Ok(self.default(key));
         };
         match value.as_f64() {
             Some(n) => Ok(Some(n)),
@@ -139,7 +171,7 @@ impl<'a> Object<'a> {
 
     pub(super) fn flag_or_none(&self, key: &str) -> Result<Option<bool>> {
         let Some(value) = self.present(key) else {
-            return Ok(None);
+            return Ok(self.default(key).map(|n| n != 0.0));
         };
         match value.as_bool() {
             Some(b) => Ok(Some(b)),
@@ -154,6 +186,18 @@ impl<'a> Object<'a> {
         match value.as_str() {
             Some(s) => Ok(Some(s)),
             None => Err(self.invalid(key, &format!("is {value}, not a string"))),
+        }
+    }
+
+    /// A list of whole numbers, `None` where absent.
+    pub(super) fn counts_or_none(&self, key: &str) -> Result<Option<Vec<usize>>> {
+        let Some(value) = self.present(key) else {
+            return Ok(None);
+        };
+        let whole = |v: &Value| v.as_u64().and_then(|n| usize::try_from(n).ok());
+        match value.as_array().map(|l| l.iter().map(whole).collect()) {
+            Some(Some(list)) => Ok(Some(list)),
+            _ => Err(self.invalid(key, "is not a list of counts")),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::json::Object;
 use crate::rope::{long_rope_attention_factor, yarn_mscale};
-use crate::{Error, Family, Result, RopeScaling, RopeSpec};
+use crate::{Error, Family, ModelSpec, Positions, Result, RopeScaling, RopeSpec};
 
 /// Rope types this crate computes, as errors list them.
 const SUPPORTED: &str = "default, linear, dynamic, llama3, yarn, longrope (su)";
@@ -22,28 +22,37 @@ struct Context<'a> {
     family: Family,
     head_dim: usize,
     max_positions: usize,
+    /// The key of the base beside the settings.
+    base: &'static str,
 }
 
 /// Reads `rope_parameters` (version 5) or `rope_theta` and `rope_scaling` (version 4); where
-/// both are given they must agree.
-pub(super) fn read(
-    config: &Object<'_>,
-    family: Family,
-    head_dim: usize,
-    max_positions: usize,
-) -> Result<RopeSpec> {
+/// both are given they must agree. The second value is the rotation of layers with a window,
+/// where the family has one of its own.
+pub(super) fn read(config: &Object<'_>, spec: &ModelSpec) -> Result<(RopeSpec, Option<RopeSpec>)> {
+    let family = spec.family;
+    let profile = family.profile();
     // `"rope_interleaved": false` and the like say what is true anyway.
     let set = |key: &str| config.present(key).is_some_and(|v| *v != false);
     let about_rope = |key: &str| key.contains("rope") || key.contains("rotary");
-    let unread = |key: &&str| about_rope(key) && !TOP_LEVEL.contains(key) && set(key);
+    let known = |key: &str| {
+        TOP_LEVEL.contains(&key)
+            || profile.rope_keys.contains(&key)
+            || profile.keys.iter().any(|(_, own)| *own == key)
+    };
+    let unread = |key: &&str| about_rope(key) && !known(key) && set(key);
     if let Some(key) = config.keys().find(unread) {
         return Err(config.unread_rope(key));
+    }
+    if spec.positions == Positions::Learned {
+        return Ok((spec.rope.clone(), None));
     }
     let context = Context {
         config: *config,
         family,
-        head_dim,
-        max_positions,
+        head_dim: spec.head_dim,
+        max_positions: spec.max_positions,
+        base: "rope_theta",
     };
     let read = |key: &str, prefix: &str| match config.present(key) {
         Some(value) => {
@@ -52,15 +61,61 @@ pub(super) fn read(
         }
         None => Ok(None),
     };
+    if family == Family::Gemma3 {
+        return two(&context);
+    }
     let new = read("rope_parameters", "rope_parameters.")?;
     let old = read("rope_scaling", "rope_scaling.")?;
-    match (new, old) {
-        (Some(new), Some(old)) if new != old => Err(config.inconsistent(
-            "rope_parameters and rope_scaling say different things; keep one of them".to_owned(),
-        )),
-        (Some(rope), _) | (None, Some(rope)) => Ok(rope),
-        (None, None) => context.settings(None),
+    let rope = match (new, old) {
+        (Some(new), Some(old)) if new != old => {
+            return Err(config.inconsistent(
+                "rope_parameters and rope_scaling say different things; keep one of them"
+                    .to_owned(),
+            ));
+        }
+        (Some(rope), _) | (None, Some(rope)) => rope,
+        (None, None) => context.settings(None)?,
+    };
+    Ok((rope, None))
+}
+
+/// Gemma 3: one rotation for layers that see everything, one for those with a window.
+fn two(full: &Context<'_>) -> Result<(RopeSpec, Option<RopeSpec>)> {
+    let config = &full.config;
+    let local = Context {
+        base: "rope_local_base_freq",
+        ..*full
+    };
+    let Some(both) = config.present("rope_parameters") else {
+        let scaled = match config.present("rope_scaling") {
+            Some(value) => {
+                let settings = Object::inside(value, config.file(), "rope_scaling.")?;
+                full.settings(Some(&settings))?
+            }
+            None => full.settings(None)?,
+        };
+        return Ok((scaled, Some(local.settings(None)?)));
+    };
+    let both = Object::inside(both, config.file(), "rope_parameters.")?;
+    let names = ["full_attention", "sliding_attention"];
+    if let Some(key) = both.keys().find(|k| !names.contains(k)) {
+        return Err(both.unread_rope(key));
     }
+    let read = |context: &Context<'_>, key: &str, prefix: &str| match both.present(key) {
+        Some(value) => {
+            let settings = Object::inside(value, config.file(), prefix)?;
+            context.settings(Some(&settings))
+        }
+        None => context.settings(None),
+    };
+    Ok((
+        read(full, "full_attention", "rope_parameters.full_attention.")?,
+        Some(read(
+            &local,
+            "sliding_attention",
+            "rope_parameters.sliding_attention.",
+        )?),
+    ))
 }
 
 impl Context<'_> {
@@ -71,10 +126,7 @@ impl Context<'_> {
         };
         let base = match read.number("rope_theta")? {
             Some(base) => base,
-            None => self
-                .config
-                .number_or_none("rope_theta")?
-                .unwrap_or(10_000.0),
+            None => self.config.number_or_none(self.base)?.unwrap_or(10_000.0),
         };
         let dims = self.dims(&mut read)?;
         let name = self.type_name(&mut read)?;
@@ -111,7 +163,7 @@ impl Context<'_> {
         })
     }
 
-    /// Rotated features: `int(head_dim * partial_rotary_factor)`, for Phi-3 alone.
+    /// Rotated features: `int(head_dim * partial_rotary_factor)`, where the family has that.
     fn dims(&self, read: &mut Read<'_>) -> Result<usize> {
         let key = "partial_rotary_factor";
         let inner = read.number(key)?;
@@ -119,7 +171,7 @@ impl Context<'_> {
         if factor == 1.0 {
             return Ok(self.head_dim);
         }
-        if self.family != Family::Phi3 {
+        if !self.family.profile().rope_keys.contains(&key) {
             return Err(self.config.unread_rope(key));
         }
         if !(factor > 0.0 && factor < 1.0) {

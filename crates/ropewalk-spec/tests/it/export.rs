@@ -116,7 +116,15 @@ fn unusable_metadata_are_refused_by_name() {
         ),
         (
             set("llama.expert_count", 8_u32.into()),
-            "`llama.expert_count` asks for",
+            "`llama.expert_used_count` is missing",
+        ),
+        (
+            set("llama.expert_weights_scale", 2.5_f32.into()),
+            "`llama.expert_weights_scale` asks for",
+        ),
+        (
+            set("llama.final_logit_softcapping", 30.0_f32.into()),
+            "`llama.final_logit_softcapping` asks for",
         ),
         (
             set("llama.logit_scale", 2.0_f32.into()),

@@ -93,27 +93,46 @@ fn weights_cover_every_stored_row_once() {
         for layout in [NameLayout::HuggingFace, NameLayout::Gguf] {
             let mut covered = BTreeSet::new();
             for (role, layer) in spec.weights() {
-                let w = spec.weight(role, layer, layout).unwrap();
-                assert_eq!(w.shape, spec.shape(role).unwrap());
-                for row in 0..w.rows.len() {
-                    assert!(
-                        covered.insert((w.name.clone(), w.source_row(row))),
-                        "{}",
-                        w.name
-                    );
+                let places: Vec<_> = match spec.weight(role, layer, layout) {
+                    Some(place) => vec![place],
+                    None => (0..spec.experts.as_ref().unwrap().count)
+                        .map(|e| spec.expert(role, layer.unwrap(), e, layout).unwrap())
+                        .collect(),
+                };
+                for w in places {
+                    for row in 0..w.rows.len() {
+                        assert!(
+                            covered.insert((w.name.clone(), w.source_row(row))),
+                            "{}",
+                            w.name
+                        );
+                    }
                 }
             }
-            let stored: BTreeSet<_> = spec
-                .stored_tensors()
-                .flat_map(|t| {
-                    let name = if layout == NameLayout::Gguf {
-                        t.gguf
-                    } else {
-                        t.hf
-                    };
-                    (0..t.shape[0]).map(move |row| (name.clone(), row))
-                })
-                .collect();
+            let mut stored = BTreeSet::new();
+            for t in spec.stored_tensors() {
+                // Rows of stacks count through the stack; rows of a transposed matrix are its
+                // columns.
+                let outputs = |shape: &[usize]| match shape {
+                    [experts, out, _] => experts * out,
+                    [out, ..] => *out,
+                    [] => 0,
+                };
+                if layout == NameLayout::Gguf {
+                    stored.extend((0..outputs(&t.shape)).map(|row| (t.gguf.clone(), row)));
+                    continue;
+                }
+                let shape = match (t.experts, t.shape.as_slice()) {
+                    (Some(_), [_, rest @ ..]) => rest,
+                    (_, shape) if t.hf_shape.first() == Some(&1) => {
+                        &t.hf_shape[..1.min(shape.len())]
+                    }
+                    (_, shape) => shape,
+                };
+                for name in t.hf_names() {
+                    stored.extend((0..outputs(shape)).map(|row| (name.clone(), row)));
+                }
+            }
             assert_eq!(covered, stored, "{}", fixture.name);
         }
     }

@@ -3,7 +3,9 @@
 
 use ropewalk_gguf::{Gguf, TensorType};
 use ropewalk_spec::testing::{Seeded, prompt};
-use ropewalk_spec::{GgufSource, ModelSpec, Role, TensorSource};
+use ropewalk_spec::{
+    Activation, GgufSource, ModelSpec, Norm, NormPlace, Residual, Role, TensorSource,
+};
 use serde_json::Value;
 
 use crate::fixtures::floats;
@@ -22,37 +24,55 @@ impl Decoder<'_> {
     }
 
     /// `x` (rows of `columns`) times the transposed matrix, plus bias.
-    fn linear(&self, x: &[f32], columns: usize, role: Role, bias: Role, layer: usize) -> Vec<f32> {
+    fn linear(
+        &self,
+        x: &[f32],
+        columns: usize,
+        role: Role,
+        bias: Option<Role>,
+        layer: usize,
+    ) -> Vec<f32> {
         let w = self.weight(role, Some(layer)).unwrap();
-        let bias = self.weight(bias, Some(layer));
-        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f32>();
+        let bias = bias.and_then(|role| self.weight(role, Some(layer)));
+        let mut out = product(x, &w, columns);
+        if let Some(bias) = bias {
+            out.iter_mut()
+                .zip(bias.iter().cycle())
+                .for_each(|(y, b)| *y += b);
+        }
+        out
+    }
+
+    /// A norm and, for layer norms, the role of its bias.
+    fn norm(&self, x: &[f32], role: Role, bias: Role, layer: Option<usize>) -> Vec<f32> {
+        let w = self.weight(role, layer).unwrap();
+        let b = self
+            .weight(bias, layer)
+            .filter(|_| self.spec.norm == Norm::Layer);
         let mut out = Vec::new();
-        for row in x.chunks(columns) {
-            for (i, w) in w.chunks(columns).enumerate() {
-                out.push(dot(row, w) + bias.as_ref().map_or(0.0, |b| b[i]));
+        for row in x.chunks(w.len()) {
+            let n = row.len() as f32;
+            let mean = match b {
+                Some(_) => row.iter().sum::<f32>() / n,
+                None => 0.0,
+            };
+            let square = row.iter().map(|v| (v - mean) * (v - mean)).sum::<f32>() / n;
+            let scale = 1.0 / (square + self.spec.norm_eps).sqrt();
+            for (i, v) in row.iter().enumerate() {
+                out.push((v - mean) * scale * w[i] + b.as_ref().map_or(0.0, |b| b[i]));
             }
         }
         out
     }
 
-    fn norm(&self, x: &[f32], role: Role, layer: Option<usize>) -> Vec<f32> {
-        let w = self.weight(role, layer).unwrap();
-        x.chunks(w.len())
-            .flat_map(|row| {
-                let mean = row.iter().map(|v| v * v).sum::<f32>() / row.len() as f32;
-                let scale = 1.0 / (mean + self.spec.norm_eps).sqrt();
-                row.iter()
-                    .zip(&w)
-                    .map(move |(v, w)| v * scale * w)
-                    .collect::<Vec<_>>()
-            })
-            .collect()
-    }
-
-    fn rotate(&self, x: &mut [f32], heads: usize, tokens: usize) {
-        let (size, half) = (self.spec.head_dim, self.spec.rope.dims / 2);
+    fn rotate(&self, x: &mut [f32], heads: usize, tokens: usize, layer: usize) {
+        if !self.spec.rotates(layer) {
+            return;
+        }
+        let rope = self.spec.rope_of(layer);
+        let (size, half) = (self.spec.head_dim, rope.dims / 2);
         let positions: Vec<u32> = (0..tokens as u32).collect();
-        let (cos, sin) = self.spec.rope.tables(&positions, tokens);
+        let (cos, sin) = rope.tables(&positions, tokens);
         for (i, head) in x.chunks_mut(size).enumerate() {
             let at = i / heads * half;
             for pair in 0..half {
@@ -66,15 +86,18 @@ impl Decoder<'_> {
     fn attention(&self, x: &[f32], layer: usize, tokens: usize) -> Vec<f32> {
         let spec = &self.spec;
         let (size, hidden) = (spec.head_dim, spec.hidden);
-        let mut q = self.linear(x, hidden, Role::Q, Role::QBias, layer);
-        let mut k = self.linear(x, hidden, Role::K, Role::KBias, layer);
-        let v = self.linear(x, hidden, Role::V, Role::VBias, layer);
+        let mut q = self.linear(x, hidden, Role::Q, Some(Role::QBias), layer);
+        let mut k = self.linear(x, hidden, Role::K, Some(Role::KBias), layer);
+        let v = self.linear(x, hidden, Role::V, Some(Role::VBias), layer);
         if spec.qk_norm.is_some() {
-            q = self.norm(&q, Role::QNorm, Some(layer));
-            k = self.norm(&k, Role::KNorm, Some(layer));
+            q = self.norm(&q, Role::QNorm, Role::QBias, Some(layer));
+            k = self.norm(&k, Role::KNorm, Role::KBias, Some(layer));
         }
-        self.rotate(&mut q, spec.heads, tokens);
-        self.rotate(&mut k, spec.kv_heads, tokens);
+        self.rotate(&mut q, spec.heads, tokens, layer);
+        self.rotate(&mut k, spec.kv_heads, tokens, layer);
+        let scale = spec
+            .attention_scale
+            .unwrap_or_else(|| spec.usual_attention_scale());
         let mut out = Vec::new();
         for position in 0..tokens {
             let first = spec.window[layer].map_or(0, |w| (position + 1).saturating_sub(w));
@@ -88,62 +111,193 @@ impl Decoder<'_> {
                     .map(|t| {
                         let key = at(&k, spec.kv_heads, t, kv);
                         let dot: f32 = query.iter().zip(&key).map(|(a, b)| a * b).sum();
-                        dot / (size as f32).sqrt()
+                        cap(dot * scale, spec.attention_softcap)
                     })
                     .collect();
-                let top = scores.iter().copied().fold(f32::MIN, f32::max);
-                let weights: Vec<f32> = scores.iter().map(|s| (s - top).exp()).collect();
-                let sum: f32 = weights.iter().sum();
+                let weights = softmax(&scores);
                 let mut mix = vec![0.0; size];
                 for (t, w) in (first..=position).zip(&weights) {
                     for (m, v) in mix.iter_mut().zip(at(&v, spec.kv_heads, t, kv)) {
-                        *m += w / sum * v;
+                        *m += w * v;
                     }
                 }
                 out.extend(mix);
             }
         }
-        self.linear(&out, spec.q_dim(), Role::O, Role::OBias, layer)
+        self.linear(&out, spec.q_dim(), Role::O, Some(Role::OBias), layer)
+    }
+
+    fn activate(&self, x: f32) -> f32 {
+        let wide = f64::from(x);
+        match self.spec.activation {
+            Activation::Silu => x / (1.0 + (-x).exp()),
+            Activation::Gelu => (wide * 0.5 * (1.0 + erf(wide / 2f64.sqrt()))) as f32,
+            Activation::GeluTanh => {
+                let inner = (2.0 / std::f64::consts::PI).sqrt() * (wide + 0.044_715 * wide.powi(3));
+                (wide * 0.5 * (1.0 + inner.tanh())) as f32
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// `down(act(gate(x)) * up(x))` or `down(act(up(x)))`.
+    fn mlp(&self, up: Vec<f32>, gate: Option<Vec<f32>>) -> Vec<f32> {
+        match gate {
+            Some(gate) => gate
+                .iter()
+                .zip(&up)
+                .map(|(g, u)| self.activate(*g) * u)
+                .collect(),
+            None => up.iter().map(|u| self.activate(*u)).collect(),
+        }
     }
 
     fn feed_forward(&self, x: &[f32], layer: usize) -> Vec<f32> {
         let hidden = self.spec.hidden;
-        let gate = self.linear(x, hidden, Role::Gate, Role::GateBias, layer);
-        let up = self.linear(x, hidden, Role::Up, Role::UpBias, layer);
-        let mid: Vec<f32> = gate
-            .iter()
-            .zip(&up)
-            .map(|(g, u)| g / (1.0 + (-g).exp()) * u)
-            .collect();
-        self.linear(&mid, self.spec.ffn, Role::Down, Role::DownBias, layer)
+        if self.spec.has_experts(layer) {
+            return x
+                .chunks(hidden)
+                .flat_map(|row| self.mixture(row, layer))
+                .collect();
+        }
+        let gate = self
+            .spec
+            .gated
+            .then(|| self.linear(x, hidden, Role::Gate, Some(Role::GateBias), layer));
+        let up = self.linear(x, hidden, Role::Up, Some(Role::UpBias), layer);
+        let mid = self.mlp(up, gate);
+        self.linear(&mid, self.spec.ffn, Role::Down, Some(Role::DownBias), layer)
+    }
+
+    /// The experts of one token.
+    fn mixture(&self, x: &[f32], layer: usize) -> Vec<f32> {
+        let experts = self.spec.experts.as_ref().unwrap();
+        let hidden = self.spec.hidden;
+        let logits = self.linear(x, hidden, Role::Router, None, layer);
+        let weights = softmax(&logits);
+        let mut order: Vec<usize> = (0..experts.count).collect();
+        order.sort_by(|a, b| weights[*b].total_cmp(&weights[*a]));
+        order.truncate(experts.used);
+        let sum: f32 = order.iter().map(|e| weights[*e]).sum();
+        let mut out = vec![0.0; hidden];
+        for expert in order {
+            let matrix = |role| {
+                let weight = self.spec.read_expert(self.source, role, layer, expert);
+                weight.unwrap().unwrap().to_f32().unwrap()
+            };
+            let gate = product(x, &matrix(Role::ExpertGate), hidden);
+            let up = product(x, &matrix(Role::ExpertUp), hidden);
+            let mid = self.mlp(up, Some(gate));
+            let y = product(&mid, &matrix(Role::ExpertDown), experts.ffn);
+            let weight = weights[expert] / if experts.normalise { sum } else { 1.0 };
+            out.iter_mut().zip(y).for_each(|(o, y)| *o += weight * y);
+        }
+        if let Some(width) = experts.shared {
+            let gate = self.linear(x, hidden, Role::SharedGate, None, layer);
+            let up = self.linear(x, hidden, Role::SharedUp, None, layer);
+            let mid = self.mlp(up, Some(gate));
+            let y = self.linear(&mid, width, Role::SharedDown, None, layer);
+            let open = self.linear(x, hidden, Role::SharedRouter, None, layer)[0];
+            let open = 1.0 / (1.0 + (-open).exp());
+            out.iter_mut().zip(y).for_each(|(o, y)| *o += open * y);
+        }
+        out
+    }
+
+    /// One block.
+    fn block(&self, x: &mut [f32], layer: usize, tokens: usize) {
+        let spec = &self.spec;
+        let before = |x: &[f32], role, bias| match spec.norm_place {
+            NormPlace::After => x.to_vec(),
+            _ => self.norm(x, role, bias, Some(layer)),
+        };
+        let after = |y: Vec<f32>, role| match spec.norm_place {
+            NormPlace::Before => y,
+            _ => self.norm(&y, role, Role::OutputNormBias, Some(layer)),
+        };
+        let add = |x: &mut [f32], y: &[f32]| {
+            x.iter_mut()
+                .zip(y)
+                .for_each(|(x, y)| *x += y * spec.residual_scale);
+        };
+        let first = before(x, Role::AttnNorm, Role::AttnNormBias);
+        let attended = after(self.attention(&first, layer, tokens), Role::AttnPostNorm);
+        let input = match spec.residual {
+            Residual::Sequential => {
+                add(x, &attended);
+                before(x, Role::FfnNorm, Role::FfnNormBias)
+            }
+            Residual::Parallel => before(x, Role::FfnNorm, Role::FfnNormBias),
+            Residual::ParallelOneNorm => first,
+            other => panic!("{other:?}"),
+        };
+        let fed = after(self.feed_forward(&input, layer), Role::FfnPostNorm);
+        if spec.residual != Residual::Sequential {
+            add(x, &attended);
+        }
+        add(x, &fed);
     }
 
     /// Logits of every position.
     fn forward(&self, tokens: &[u32]) -> Vec<Vec<f32>> {
         let hidden = self.spec.hidden;
         let table = self.weight(Role::Embed, None).unwrap();
-        let mut x: Vec<f32> = tokens
-            .iter()
-            .flat_map(|&t| table[t as usize * hidden..][..hidden].to_vec())
-            .collect();
-        for layer in 0..self.spec.layers {
-            let y = self.norm(&x, Role::AttnNorm, Some(layer));
-            let y = self.attention(&y, layer, tokens.len());
-            x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
-            let y = self.norm(&x, Role::FfnNorm, Some(layer));
-            let y = self.feed_forward(&y, layer);
-            x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
+        let positions = self.weight(Role::PosEmbed, None);
+        let mut x = Vec::new();
+        for (position, &token) in tokens.iter().enumerate() {
+            for i in 0..hidden {
+                let learned = positions.as_ref().map_or(0.0, |p| p[position * hidden + i]);
+                x.push(table[token as usize * hidden + i] * self.spec.embedding_scale + learned);
+            }
         }
-        let x = self.norm(&x, Role::OutputNorm, None);
+        for layer in 0..self.spec.layers {
+            self.block(&mut x, layer, tokens.len());
+        }
+        let x = self.norm(&x, Role::OutputNorm, Role::OutputNormBias, None);
         let head = self.weight(Role::Head, None).unwrap();
         x.chunks(hidden)
             .map(|row| {
-                head.chunks(hidden)
-                    .map(|w| row.iter().zip(w).map(|(a, b)| a * b).sum())
+                let logits = product(row, &head, hidden);
+                logits
+                    .iter()
+                    .map(|l| cap(l * self.spec.logit_scale, self.spec.logit_softcap))
                     .collect()
             })
             .collect()
     }
+}
+
+/// Rows of `x` times the transposed matrix.
+fn product(x: &[f32], w: &[f32], columns: usize) -> Vec<f32> {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f32>();
+    x.chunks(columns)
+        .flat_map(|row| w.chunks(columns).map(move |w| dot(row, w)))
+        .collect()
+}
+
+fn cap(x: f32, at: Option<f32>) -> f32 {
+    at.map_or(x, |c| c * (x / c).tanh())
+}
+
+fn softmax(scores: &[f32]) -> Vec<f32> {
+    let top = scores.iter().copied().fold(f32::MIN, f32::max);
+    let weights: Vec<f32> = scores.iter().map(|s| (s - top).exp()).collect();
+    let sum: f32 = weights.iter().sum();
+    weights.iter().map(|w| w / sum).collect()
+}
+
+/// The error function by its series, which converges for the arguments that occur here.
+fn erf(x: f64) -> f64 {
+    if x.abs() > 5.0 {
+        return x.signum();
+    }
+    let (mut term, mut sum) = (x, x);
+    for n in 1..200 {
+        let n = f64::from(n);
+        term *= -x * x / n;
+        sum += term / (2.0 * n + 1.0);
+    }
+    sum * 2.0 / std::f64::consts::PI.sqrt()
 }
 
 /// The largest difference over the runs of at most `limit` tokens, relative to the tolerance.
@@ -216,5 +370,25 @@ golden!(
     qwen2_window,
     qwen3,
     phi3,
-    phi35
+    phi35,
+    phi4,
+    gemma,
+    gemma2,
+    gemma3,
+    mixtral,
+    qwen2moe,
+    qwen2moe_mixed,
+    qwen3moe,
+    qwen3moe_mixed,
+    starcoder2,
+    smollm3,
+    olmo2,
+    granite,
+    gpt2,
+    gpt2_untied,
+    gptneox,
+    gptneox_sequential,
+    gptneo,
+    falcon,
+    falcon_two_norms
 );
