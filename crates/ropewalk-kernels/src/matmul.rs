@@ -57,7 +57,7 @@ fn chunk_rows(weights: &Matrix, m: usize, total: usize, threads: usize) -> usize
     let (most, grain) = match weights.kind {
         _ if m < MANY_ROWS => (FEW_ROWS_BYTES, tiles::ROWS),
         // What dense and packed kernels take at once.
-        Kind::Dense(_) => (MANY_ROWS_BYTES, 3 * tiles::ROWS),
+        Kind::Dense(_) | Kind::FourBit(_) => (MANY_ROWS_BYTES, 3 * tiles::ROWS),
         _ => (MANY_ROWS_BYTES, 2 * tiles::ROWS),
     };
     let row_bytes = (weights.bytes() / weights.rows().max(1)).max(1);
@@ -140,7 +140,8 @@ pub fn matmul(pool: &Pool, acts: &Acts, jobs: &mut [Job<'_>]) -> Result<(), Erro
         let n = plan.weights.rows();
         let first = (chunk - plan.first) * plan.rows;
         let rows = first..(first + plan.rows).min(n);
-        execute(plan, rows);
+        execute(plan, rows.clone());
+        rescale(plan, rows);
     };
     if products <= ALONE_BYTES {
         (0..chunks).for_each(work);
@@ -233,6 +234,16 @@ fn execute(plan: &Plan<'_>, rows: Range<usize>) {
             // SAFETY: `Matrix::pack` checked the tier, `check` the sizes; chunks are disjoint.
             unsafe { dense.mul_tiles(w.isa(), x, m, tiles, out) };
         }
+        Kind::FourBit(weights) => {
+            let x = acts.float().unwrap_or_default();
+            let tiles = rows.start / tiles::ROWS..rows.end.div_ceil(tiles::ROWS);
+            let out = Output {
+                start: plan.out.get(),
+                stride: n,
+            };
+            // SAFETY: `Matrix::pack_four_bit` checked the tier, `check` the sizes; as above.
+            unsafe { weights.mul_tiles(w.isa(), x, m, tiles, out) };
+        }
         Kind::Blocks {
             format,
             data,
@@ -275,6 +286,23 @@ fn execute(plan: &Plan<'_>, rows: Range<usize>) {
                 };
                 product.run(strips.clone());
             }
+        }
+    }
+}
+
+/// Multiplies output columns `rows` of a job with the scales of their rows, if there are such.
+fn rescale(plan: &Plan<'_>, rows: Range<usize>) {
+    let Some(scales) = &plan.weights.row_scales else {
+        return;
+    };
+    let n = plan.weights.rows();
+    for i in 0..plan.acts.rows() {
+        // SAFETY: `check` saw `m * n` outputs, `execute` wrote these; chunks are disjoint.
+        let out = unsafe {
+            std::slice::from_raw_parts_mut(plan.out.get().add(i * n + rows.start), rows.len())
+        };
+        for (x, scale) in out.iter_mut().zip(&scales[rows.clone()]) {
+            *x *= scale;
         }
     }
 }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use crate::acts::Need;
 use crate::buffer::Buffer;
+use crate::codec::FourBit;
+use crate::codec::tiles::FourBitTiles;
 use crate::dense::DenseMatrix;
 use crate::quant::{Format, SUPER, tiles};
 use crate::shared::Shared;
@@ -46,6 +48,8 @@ pub struct Matrix {
     cols: usize,
     isa: Isa,
     name: &'static str,
+    /// What the outputs are multiplied with, one per row.
+    pub(crate) row_scales: Option<Box<[f32]>>,
     pub(crate) kind: Kind,
 }
 
@@ -59,6 +63,8 @@ pub(crate) enum Kind {
     },
     /// Unquantised weights.
     Dense(DenseMatrix),
+    /// 4-bit blocks of bitsandbytes.
+    FourBit(FourBitTiles),
     /// ggml blocks as they are, for the scalar tier.
     Blocks {
         format: Format,
@@ -141,6 +147,7 @@ impl Matrix {
             cols: k,
             isa,
             name: format.name(),
+            row_scales: None,
             kind,
         })
     }
@@ -180,8 +187,86 @@ impl Matrix {
             cols: k,
             isa,
             name: "rows",
+            row_scales: None,
             kind,
         })
+    }
+
+    /// Packs a matrix in the 4-bit blocks of [`codec`](crate::codec); products decode it exactly
+    /// and multiply in f32.
+    ///
+    /// # Shapes
+    /// - `codes`: `n * k / 2` bytes, two indices each, the first in the high half
+    /// - `scales`: `n * k / block`
+    ///
+    /// # Errors
+    /// [`Error::BlockSize`]; [`Error::Block`] when the block does not divide `k`;
+    /// [`Error::Length`], [`Error::IsaUnavailable`], [`Error::OutOfMemory`].
+    pub fn pack_four_bit(
+        isa: Isa,
+        code: FourBit,
+        block: usize,
+        (codes, scales): (&[u8], &[f32]),
+        (n, k): (usize, usize),
+        pool: &Pool,
+    ) -> Result<Self, Error> {
+        if !isa.is_available() {
+            return Err(Error::IsaUnavailable { isa });
+        }
+        let tiles = FourBitTiles::pack(code, block, (codes, scales), (n, k), pool)?;
+        Ok(Self {
+            rows: n,
+            cols: k,
+            isa,
+            name: code.name(),
+            row_scales: None,
+            kind: Kind::FourBit(tiles),
+        })
+    }
+
+    /// Packs rows of 8-bit integers with one scale each, as [`codec::int8`](crate::codec::int8)
+    /// makes them.
+    ///
+    /// Sums are integer sums, exact, times `scale / 127`. Activations are quantised to 8 bits in
+    /// blocks of 32, so that an outlier coarsens its block and not its row.
+    ///
+    /// # Shapes
+    /// - `codes`: `[n, k]`, -127 to 127 each (-128 counts as -127); `scales`: `[n]`
+    ///
+    /// # Errors
+    /// [`Error::Block`] when 32 does not divide `k`; [`Error::Length`],
+    /// [`Error::IsaUnavailable`], [`Error::OutOfMemory`].
+    pub fn pack_int8(
+        isa: Isa,
+        (codes, scales): (&[i8], &[f32]),
+        (n, k): (usize, usize),
+        pool: &Pool,
+    ) -> Result<Self, Error> {
+        const ONE: [u8; 2] = 0x3c00u16.to_le_bytes();
+        let format = Format::Q8_0;
+        let needed = n.saturating_mul(k);
+        for (what, needed, found) in [
+            ("int8 codes", needed, codes.len()),
+            ("int8 scales", n, scales.len()),
+        ] {
+            if found != needed {
+                return Err(Error::Length {
+                    what,
+                    needed,
+                    found,
+                });
+            }
+        }
+        // Blocks of Q8_0 whose own scale is 1.
+        let mut blocks = Vec::with_capacity(format.row_bytes(k)?.saturating_mul(n));
+        for block in codes.chunks(format.block_size()) {
+            blocks.extend(ONE);
+            blocks.extend(block.iter().map(|c| c.max(&-127).cast_unsigned()));
+        }
+        let mut this = Self::pack(isa, format, &blocks, n, k, pool)?;
+        this.name = "int8";
+        this.row_scales = Some(scales.iter().map(|s| s / 127.0).collect());
+        Ok(this)
     }
 
     /// Returns the number of outputs, `n`.
@@ -199,14 +284,17 @@ impl Matrix {
     /// Returns the bytes that a product with this matrix reads: the packed size.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        match &self.kind {
+        let own = self.row_scales.as_ref().map_or(0, |s| size_of_val(&**s));
+        own + match &self.kind {
             Kind::Rows { row_bytes, .. } => self.rows.saturating_mul(*row_bytes),
             Kind::Dense(dense) => dense.bytes(),
+            Kind::FourBit(tiles) => tiles.bytes(),
             Kind::Blocks { data, .. } | Kind::Tiles { data, .. } => data.len(),
         }
     }
 
-    /// Returns the name of the weight format, or `rows` for [`Matrix::from_rows`].
+    /// Returns the name of the weight format: that of [`Format::name`], `nf4`, `fp4`, `int8`, or
+    /// `rows` for [`Matrix::from_rows`].
     #[must_use]
     pub fn format_name(&self) -> &'static str {
         self.name
@@ -221,7 +309,7 @@ impl Matrix {
     /// Returns the form of activations that this matrix multiplies with.
     pub(crate) fn need(&self) -> Need {
         match &self.kind {
-            Kind::Rows { .. } | Kind::Dense(_) => Need::Float,
+            Kind::Rows { .. } | Kind::Dense(_) | Kind::FourBit(_) => Need::Float,
             Kind::Blocks { format, .. } | Kind::Tiles { format, .. } => {
                 if format.block_size() == SUPER {
                     Need::Super

@@ -12,7 +12,7 @@ use crate::shared::Shared;
 use crate::{Error, Isa, Pool, ops};
 
 /// `1 / 127`, by which codes times scales are multiplied.
-const STEP: f32 = 7.874_015_7e-3;
+const STEP: f32 = 7.874_016e-3;
 /// `1 / 127^2` as bitsandbytes rounds it.
 const PRODUCT_STEP: f32 = 6.200_124e-5;
 

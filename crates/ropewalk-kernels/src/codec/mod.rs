@@ -33,6 +33,7 @@ pub mod dynamic;
 pub mod four_bit;
 pub mod int8;
 mod lookup;
+pub(crate) mod tiles;
 
 pub use dynamic::DoubleScales;
 pub use four_bit::FourBit;

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 
 use proptest::prelude::*;
 use ropewalk_kernels::codec::{DoubleScales, FourBit, dynamic, int8};
-use ropewalk_kernels::{Error, Isa, Pool};
+use ropewalk_kernels::{Acts, Error, Isa, Job, Matrix, Pool, matmul};
 use serde_json::Value;
 
 fn fixture() -> Value {
@@ -341,4 +341,150 @@ proptest! {
             prop_assert!((y - x).abs() <= nearest + 1e-6 * scale);
         }
     }
+}
+
+/// A product with a matrix on one tier and `threads` threads.
+fn product(weights: &Matrix, x: &[f32], threads: usize) -> Vec<f32> {
+    let pool = Pool::new(NonZeroUsize::new(threads).unwrap());
+    let (k, n) = (weights.cols(), weights.rows());
+    let m = x.len() / k;
+    let mut acts = Acts::new();
+    acts.prepare(&pool, weights.isa(), x, m, k, &[weights])
+        .unwrap();
+    let mut out = vec![f32::NAN; m * n];
+    matmul(&pool, &acts, &mut [Job::new(weights, &mut out)]).unwrap();
+    out
+}
+
+/// Asserts that rows alone, together and on several threads give the same bits, and that these
+/// are within `relative` of the exact products with `w`.
+fn check_products(weights: &Matrix, x: &[f32], w: &[f32], relative: f64) {
+    let (n, k) = (weights.rows(), weights.cols());
+    let all = product(weights, x, 1);
+    assert_eq!(bits(&all), bits(&product(weights, x, 3)), "threads");
+    for (i, row) in x.chunks_exact(k).enumerate() {
+        assert_eq!(
+            bits(&product(weights, row, 2)),
+            bits(&all[i * n..][..n]),
+            "row {i}"
+        );
+    }
+    for (i, got) in all.iter().enumerate() {
+        let (x, w) = (&x[i / n * k..][..k], &w[i % n * k..][..k]);
+        let terms = || x.iter().zip(w).map(|(x, w)| f64::from(*x) * f64::from(*w));
+        let norm = |v: &[f32]| v.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+        let difference = (f64::from(*got) - terms().sum::<f64>()).abs();
+        let allowed = relative * norm(x) * norm(w) + 1e-6;
+        assert!(
+            difference <= allowed,
+            "{}, element {i}: off by {difference}",
+            weights.isa()
+        );
+    }
+}
+
+#[test]
+fn four_bit_matrices_multiply_what_they_decode_to() {
+    let pool = Pool::new(NonZeroUsize::new(2).unwrap());
+    for (code, block, n, k, m) in [
+        (FourBit::Nf4, 64, 100, 448, 13),
+        (FourBit::Fp4, 64, 16, 64, 1),
+        (FourBit::Nf4, 128, 3, 640, 5),
+        (FourBit::Nf4, 32, 33, 96, 4),
+        (FourBit::Nf4, 1024, 5, 2048, 2),
+    ] {
+        let w = values(&format!("matrix-{n}-{k}"), n * k);
+        let x = values(&format!("acts-{m}-{k}"), m * k);
+        for isa in Isa::available() {
+            let (mut packed, mut scales) = (vec![0; n * k / 2], vec![0.0; n * k / block]);
+            code.quantize(isa, None, block, &w, &mut packed, &mut scales)
+                .unwrap();
+            let mut back = vec![0.0; n * k];
+            code.dequantize(isa, None, block, &packed, &scales, &mut back)
+                .unwrap();
+            let parts = (&packed[..], &scales[..]);
+            let weights = Matrix::pack_four_bit(isa, code, block, parts, (n, k), &pool).unwrap();
+            assert_eq!(weights.format_name(), code.name());
+            assert_eq!(
+                weights.bytes(),
+                n.next_multiple_of(16) * (k / 2 + k / block * 4)
+            );
+            check_products(&weights, &x, &back, 1e-6);
+            // One column at a time: the decoded weights themselves.
+            let mut one = vec![0.0; k];
+            for column in [0, 1, 7, 8, 63, k / 2, k - 1] {
+                one.fill(0.0);
+                one[column.min(k - 1)] = 1.0;
+                let got = product(&weights, &one, 1);
+                let want: Vec<f32> = back.chunks(k).map(|r| r[column.min(k - 1)] + 0.0).collect();
+                assert_eq!(got, want, "{isa}, column {column}");
+            }
+        }
+    }
+}
+
+#[test]
+fn int8_matrices_multiply_with_exact_integer_sums() {
+    let pool = Pool::new(NonZeroUsize::new(2).unwrap());
+    for (n, k, m) in [(100, 448, 13), (16, 32, 1), (3, 1024, 5)] {
+        let w = values(&format!("int8-{n}-{k}"), n * k);
+        let x = values(&format!("acts-{m}-{k}"), m * k);
+        for isa in Isa::available() {
+            let (mut codes, mut scales) = (vec![0; n * k], vec![0.0; n]);
+            int8::quantize(isa, None, &w, k, &mut codes, &mut scales).unwrap();
+            let mut back = vec![0.0; n * k];
+            int8::dequantize(&codes, k, &scales, &mut back).unwrap();
+            let weights = Matrix::pack_int8(isa, (&codes, &scales), (n, k), &pool).unwrap();
+            assert_eq!(weights.format_name(), "int8");
+            assert!(
+                weights.bytes() >= n * k
+                    && weights.bytes()
+                        <= n.next_multiple_of(16) * (k.next_multiple_of(128) * 34 / 32 + 4)
+            );
+            check_products(&weights, &x, &back, 5e-3);
+        }
+    }
+}
+
+#[test]
+fn matrices_that_do_not_fit_are_refused() {
+    let pool = Pool::new(NonZeroUsize::MIN);
+    let four = |packed: usize, scales: usize, block: usize, shape: (usize, usize)| {
+        let parts = (&vec![0u8; packed][..], &vec![0f32; scales][..]);
+        Matrix::pack_four_bit(Isa::Scalar, FourBit::Nf4, block, parts, shape, &pool).map(|_| ())
+    };
+    assert_eq!(four(64, 2, 64, (2, 64)), Ok(()));
+    assert_eq!(four(0, 0, 64, (0, 64)), Ok(()));
+    assert!(matches!(
+        four(48, 2, 64, (1, 96)),
+        Err(Error::Block {
+            block: 64,
+            cols: 96,
+            ..
+        })
+    ));
+    assert!(matches!(
+        four(63, 2, 64, (2, 64)),
+        Err(Error::Length { .. })
+    ));
+    assert!(matches!(
+        four(64, 1, 64, (2, 64)),
+        Err(Error::Length { .. })
+    ));
+    assert!(matches!(
+        four(0, 0, 64, (usize::MAX, 64)),
+        Err(Error::TooLarge { .. })
+    ));
+    assert!(matches!(
+        four(0, 0, 48, (1, 48)),
+        Err(Error::BlockSize { found: 48 })
+    ));
+    let int8 = |codes: usize, scales: usize, shape: (usize, usize)| {
+        let parts = (&vec![1i8; codes][..], &vec![0f32; scales][..]);
+        Matrix::pack_int8(Isa::Scalar, parts, shape, &pool).map(|_| ())
+    };
+    assert_eq!(int8(64, 2, (2, 32)), Ok(()));
+    assert!(matches!(int8(66, 2, (2, 33)), Err(Error::Block { .. })));
+    assert!(matches!(int8(64, 1, (2, 32)), Err(Error::Length { .. })));
+    assert!(matches!(int8(63, 2, (2, 32)), Err(Error::Length { .. })));
 }
