@@ -52,9 +52,19 @@ pub struct Acts {
     isa: Option<Isa>,
     m: usize,
     k: usize,
+    /// Whether the f32 rows are those that the caller wrote.
+    written: bool,
     float: Form<f32>,
     supers: Form<i32>,
     smalls: Form<i32>,
+}
+
+/// Forms to make.
+#[derive(Clone, Copy, Debug, Default)]
+struct Wants {
+    float: bool,
+    supers: bool,
+    smalls: bool,
 }
 
 #[derive(Debug)]
@@ -131,10 +141,8 @@ impl Acts {
         k: usize,
         for_: &[&Matrix],
     ) -> Result<(), Error> {
-        (self.float.ready, self.supers.ready, self.smalls.ready) = (false, false, false);
-        if !isa.is_available() {
-            return Err(Error::IsaUnavailable { isa });
-        }
+        let wants = self.check(isa, (m, k), for_.iter().copied())?;
+        self.written = false;
         let needed = m.saturating_mul(k);
         if x.len() != needed {
             return Err(Error::Length {
@@ -143,6 +151,70 @@ impl Acts {
                 found: x.len(),
             });
         }
+        if wants.float {
+            self.float.data.clear();
+            self.float.data.extend_from_slice(x);
+        }
+        self.fill(pool, isa, (m, k), x, wants);
+        Ok(())
+    }
+
+    /// Returns room for `m` rows of `k` values, of any content, that [`Acts::prepare_input`] takes:
+    /// activations that are written there are not copied.
+    pub fn input(&mut self, m: usize, k: usize) -> &mut [f32] {
+        (self.float.ready, self.supers.ready, self.smalls.ready) = (false, false, false);
+        (self.m, self.k, self.written) = (m, k, true);
+        let len = m.saturating_mul(k);
+        if self.float.data.len() < len {
+            self.float.data.resize(len, 0.0);
+        } else {
+            self.float.data.truncate(len);
+        }
+        &mut self.float.data
+    }
+
+    /// Returns the rows that were written to [`Acts::input`].
+    #[must_use]
+    pub fn input_rows(&self) -> &[f32] {
+        &self.float.data
+    }
+
+    /// Does what [`Acts::prepare`] does with the rows that were written to [`Acts::input`].
+    ///
+    /// # Errors
+    /// As [`Acts::prepare`]; [`Error::NotPrepared`] when there was no [`Acts::input`] after the last
+    /// [`Acts::prepare`].
+    pub fn prepare_input<'m>(
+        &mut self,
+        pool: &Pool,
+        isa: Isa,
+        for_: impl IntoIterator<Item = &'m Matrix>,
+    ) -> Result<(), Error> {
+        if !self.written {
+            return Err(Error::NotPrepared {
+                what: "activations",
+            });
+        }
+        let (m, k) = (self.m, self.k);
+        let wants = self.check(isa, (m, k), for_)?;
+        let x = std::mem::take(&mut self.float.data);
+        self.fill(pool, isa, (m, k), &x, wants);
+        self.float.data = x;
+        Ok(())
+    }
+
+    /// Checks that all matrices take rows of `k` values and returns the forms they need.
+    fn check<'m>(
+        &mut self,
+        isa: Isa,
+        (m, k): (usize, usize),
+        for_: impl IntoIterator<Item = &'m Matrix>,
+    ) -> Result<Wants, Error> {
+        (self.float.ready, self.supers.ready, self.smalls.ready) = (false, false, false);
+        if !isa.is_available() {
+            return Err(Error::IsaUnavailable { isa });
+        }
+        let mut wants = Wants::default();
         for matrix in for_ {
             if matrix.cols() != k {
                 let (needed, found) = (matrix.cols(), k);
@@ -157,15 +229,20 @@ impl Acts {
                     what: "the tier the matrix was packed for",
                 });
             }
+            match matrix.need() {
+                Need::Float => wants.float = true,
+                Need::Super => wants.supers = true,
+                Need::Small => wants.smalls = true,
+            }
         }
         (self.isa, self.m, self.k) = (Some(isa), m, k);
-        let wants = |need| for_.iter().any(|matrix| matrix.need() == need);
-        if wants(Need::Float) {
-            self.float.data.clear();
-            self.float.data.extend_from_slice(x);
-            self.float.ready = true;
-        }
-        if wants(Need::Super) {
+        Ok(wants)
+    }
+
+    /// Makes the forms of `x`; the f32 rows are there already.
+    fn fill(&mut self, pool: &Pool, isa: Isa, (m, k): (usize, usize), x: &[f32], wants: Wants) {
+        self.float.ready = wants.float;
+        if wants.supers {
             let words = k / SUPER * SUPER_WORDS;
             self.supers
                 .fill(pool, (isa, Need::Super), (m, k), x, words, |rows, out| {
@@ -173,7 +250,7 @@ impl Acts {
                     unsafe { activation::supers(isa, rows, out) };
                 });
         }
-        if wants(Need::Small) {
+        if wants.smalls {
             self.smalls.fill(
                 pool,
                 (isa, Need::Small),
@@ -186,7 +263,6 @@ impl Acts {
                 },
             );
         }
-        Ok(())
     }
 
     /// Returns the tier of the last [`Acts::prepare`].

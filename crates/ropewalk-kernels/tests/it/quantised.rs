@@ -188,6 +188,41 @@ fn a_row_does_not_depend_on_its_neighbours() {
 }
 
 #[test]
+fn activations_written_in_place_equal_those_that_are_copied() {
+    let (pool, isa, k) = (pool(2), Isa::best(), 256);
+    let mut random = Random(11);
+    let floats = random.floats(20 * k);
+    let floats: Vec<u8> = floats.iter().flat_map(|v| v.to_le_bytes()).collect();
+    let matrices = [
+        (Format::F32, floats),
+        (Format::Q4_K, random_rows(Format::Q4_K, 20, k, &mut random)),
+        (Format::Q8_0, random_rows(Format::Q8_0, 20, k, &mut random)),
+    ]
+    .map(|(format, bytes)| Matrix::pack(isa, format, &bytes, 20, k, &pool).unwrap());
+    let mut acts = Acts::new();
+    let nothing = acts.prepare_input(&pool, isa, &matrices);
+    assert!(matches!(nothing, Err(Error::NotPrepared { .. })));
+    for m in [7, 1, 12] {
+        let x = random.floats(m * k);
+        let run = |acts: &Acts| {
+            let mut outs: [Vec<f32>; 3] = std::array::from_fn(|_| vec![f32::NAN; m * 20]);
+            for (weights, out) in matrices.iter().zip(&mut outs) {
+                matmul(&pool, acts, &mut [Job::new(weights, out)]).unwrap();
+            }
+            outs.map(|out| bits(&out))
+        };
+        let all: Vec<&Matrix> = matrices.iter().collect();
+        acts.prepare(&pool, isa, &x, m, k, &all).unwrap();
+        let want = run(&acts);
+        assert!(acts.prepare_input(&pool, isa, &matrices).is_err());
+        acts.input(m, k).copy_from_slice(&x);
+        acts.prepare_input(&pool, isa, &matrices).unwrap();
+        assert_eq!(acts.input_rows(), x);
+        assert_eq!(run(&acts), want, "{m} rows");
+    }
+}
+
+#[test]
 fn jobs_with_activations_of_their_own_equal_calls_of_their_own() {
     let (isa, k) = (Isa::best(), 512);
     let jobs = [
