@@ -6,6 +6,8 @@ mod iq;
 mod k_quants;
 mod tables;
 
+pub(crate) use tables::{E2M1, UNEVEN, e4m3_half, e8m0_half};
+
 use crate::float::{bf16_to_f32, f16_to_f32};
 use crate::{Error, Result, TensorType};
 

@@ -40,8 +40,9 @@
 //! | F32, F16, BF16 | yes | yes |
 //! | Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 | equal to ggml | equal to ggml |
 //! | Q2_K, Q3_K, Q4_K, Q5_K, Q6_K | equal to ggml | own scale search |
-//! | IQ4_NL, IQ4_XS, MXFP4, NVFP4, TQ1_0, TQ2_0 | equal to ggml | no |
-//! | IQ1_S, IQ1_M, IQ2_XXS, IQ2_XS, IQ2_S, IQ3_XXS, IQ3_S, Q1_0 | equal to ggml | no |
+//! | IQ4_NL, IQ4_XS, MXFP4, NVFP4, TQ1_0, TQ2_0, Q1_0 | equal to ggml | equal to ggml |
+//! | IQ1_M, IQ2_S, IQ3_XXS, IQ3_S | equal to ggml | equal to ggml |
+//! | IQ1_S, IQ2_XXS, IQ2_XS | equal to ggml | equal to ggml; need importance |
 //! | Q8_1, Q8_K, F64, I8, I16, I32 | yes | no |
 //! | I64 | no (listed and sized only) | no |
 //!
@@ -79,7 +80,7 @@ pub use dequant::{dequantize, dequantizer};
 pub use error::{Error, Result};
 pub use gguf::Gguf;
 pub use metadata::Metadata;
-pub use quant::{can_quantize, quantize, quantize_with};
+pub use quant::{can_quantize, quantize, quantize_with, requires_importance};
 pub use tensor::{Tensor, TensorInfo};
 pub use tensor_type::TensorType;
 pub use value::{Array, StringArray, Text, Value, ValueType};

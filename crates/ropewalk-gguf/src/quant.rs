@@ -6,13 +6,22 @@
 
 mod blocks32;
 mod fit;
+mod iq1;
+mod iq2;
+mod iq3;
+mod iq_book;
+mod iq_search;
 mod k_quants;
+mod tables;
+mod ternary;
 
 use crate::float::{f32_to_bf16, f32_to_f16};
 use crate::{Error, Result, TensorType};
 
 /// Types that [`quantize`] produces, for error messages.
-const SUPPORTED: &str = "F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K to Q6_K";
+const SUPPORTED: &str =
+    "F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K to Q6_K, IQ1_S to IQ4_XS, TQ1_0, TQ2_0, \
+     MXFP4, NVFP4, Q1_0";
 
 /// Largest finite f16. Block scales and minimums are f16, so block types take values up to it.
 const F16_MAX: f32 = 65504.0;
@@ -28,6 +37,16 @@ pub fn can_quantize(ty: TensorType) -> bool {
     matches!(ty, TensorType::F32 | TensorType::F16 | TensorType::BF16) || encoder(ty).is_some()
 }
 
+/// Reports whether `ty` is coded only by [`quantize_with`] and importance: IQ1_S, IQ2_XXS and IQ2_XS
+/// (`ggml_quantize_requires_imatrix`).
+#[must_use]
+pub fn requires_importance(ty: TensorType) -> bool {
+    matches!(
+        ty,
+        TensorType::IQ1_S | TensorType::IQ2_XXS | TensorType::IQ2_XS
+    )
+}
+
 /// Codes `values` as whole blocks of `ty`.
 ///
 /// A matrix is coded row after row; because rows are whole blocks, parts of it may be coded by
@@ -36,7 +55,8 @@ pub fn can_quantize(ty: TensorType) -> bool {
 /// # Errors
 /// [`Error::Unsupported`] for a type without an encoder, [`Error::Length`] when the values are not
 /// whole blocks, [`Error::Range`] for values that the type cannot hold: beyond the range of f16, or
-/// (block types) not finite.
+/// (block types) not finite; [`Error::Importance`] for a type that needs importance
+/// ([`requires_importance`]).
 pub fn quantize(ty: TensorType, values: &[f32]) -> Result<Vec<u8>> {
     quantize_with(ty, values, values.len(), None)
 }
@@ -96,6 +116,15 @@ pub fn quantize_with(
                     supported: SUPPORTED,
                 });
             };
+            if importance.is_none() && requires_importance(ty) {
+                return Err(Error::importance(
+                    "the values",
+                    format!(
+                        "{ty} cannot be coded without; give a number per column (an importance \
+                         matrix) or choose IQ1_M, IQ2_S or a larger type"
+                    ),
+                ));
+            }
             check(ty, values, |x| x.abs() <= F16_MAX)?;
             let mut out = vec![0; n_bytes];
             if importance.is_none() {
@@ -150,6 +179,20 @@ fn encoder(ty: TensorType) -> Option<Encoder> {
         TensorType::Q4_K => |x, _, out| k_quants::q4_k(x, out),
         TensorType::Q5_K => |x, _, out| k_quants::q5_k(x, out),
         TensorType::Q6_K => |x, _, out| k_quants::q6_k(x, out),
+        TensorType::IQ1_S => iq1::iq1_s,
+        TensorType::IQ1_M => iq1::iq1_m,
+        TensorType::IQ2_XXS => iq2::iq2_xxs,
+        TensorType::IQ2_XS => iq2::iq2_xs,
+        TensorType::IQ2_S => iq2::iq2_s,
+        TensorType::IQ3_XXS => iq3::iq3_xxs,
+        TensorType::IQ3_S => iq3::iq3_s,
+        TensorType::IQ4_NL => tables::iq4_nl,
+        TensorType::IQ4_XS => tables::iq4_xs,
+        TensorType::MXFP4 => |x, _, out| tables::mxfp4(x, out),
+        TensorType::NVFP4 => |x, _, out| tables::nvfp4(x, out),
+        TensorType::TQ1_0 => |x, _, out| ternary::tq1_0(x, out),
+        TensorType::TQ2_0 => |x, _, out| ternary::tq2_0(x, out),
+        TensorType::Q1_0 => |x, _, out| ternary::q1_0(x, out),
         _ => return None,
     })
 }

@@ -4,16 +4,16 @@ use super::{each, factor};
 use crate::float::f16_to_f32;
 
 /// The 16 values of IQ4_NL and IQ4_XS (`kvalues_iq4nl` in `ggml-common.h`).
-const UNEVEN: [i8; 16] = [
+pub(crate) const UNEVEN: [i8; 16] = [
     -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113,
 ];
 
 /// Twice the 16 values of FP4, one sign bit, two of exponent, one of mantissa (E2M1, OCP
 /// Microscaling Formats 1.0, table 5).
-const E2M1: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
+pub(crate) const E2M1: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
 
 /// Half of `2^(e - 127)`, the E8M0 scale of MXFP4; the table above holds doubled values.
-fn e8m0_half(e: u8) -> f32 {
+pub(crate) fn e8m0_half(e: u8) -> f32 {
     f32::from_bits(if e < 2 {
         0x0020_0000 << e
     } else {
@@ -22,7 +22,7 @@ fn e8m0_half(e: u8) -> f32 {
 }
 
 /// Half of an unsigned E4M3 number with bias 7, the scale of NVFP4. 0x7f is NaN and means zero.
-fn e4m3_half(x: u8) -> f32 {
+pub(crate) fn e4m3_half(x: u8) -> f32 {
     if x == 0x7f {
         return 0.0;
     }

@@ -12,6 +12,7 @@ mod golden;
 mod malformed;
 mod mutations;
 mod quality;
+mod quant_iq;
 mod raw;
 mod real_files;
 mod sample;
