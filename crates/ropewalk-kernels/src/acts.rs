@@ -22,6 +22,8 @@ pub(crate) fn max_rows(isa: Isa, need: Need) -> usize {
         (Isa::Avx2 | Isa::AvxVnni, _) => 4,
         (Isa::Avx512Vnni, Need::Super) => MAX_ROWS,
         (Isa::Avx512Vnni, Need::Small) => 8,
+        (Isa::Neon, _) => 4,
+        (Isa::NeonDot, _) => 8,
     }
 }
 

@@ -13,6 +13,8 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod scalar;
 mod transpose;
 
@@ -64,6 +66,8 @@ pub(crate) fn tile_rows(isa: Isa) -> usize {
         Isa::Avx512Vnni => avx512::ROWS,
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 | Isa::AvxVnni => avx2::ROWS,
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon | Isa::NeonDot => neon::ROWS,
         _ => scalar::ROWS,
     }
 }
@@ -92,6 +96,8 @@ pub(crate) unsafe fn tile(isa: Isa, t: &Tile) {
             Isa::Avx512Vnni => avx512::tile(t),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 | Isa::AvxVnni => avx2::tile(t),
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon | Isa::NeonDot => neon::tile(t),
             _ => scalar::tile(t),
         }
     }

@@ -1,8 +1,9 @@
 //! Sixteen f32 lanes, the same arithmetic in every tier.
 //!
 //! An operation is written once over [`Lanes`] and compiled for each tier by [`dispatch`]. All
-//! tiers have 16 lanes and reduce them in the same tree; AVX2 and AVX-512 give equal bits, the
-//! scalar tier differs by the rounding of the product in a multiply-add.
+//! tiers have 16 lanes and reduce them in the same tree; the vector tiers give equal bits, and so
+//! does the scalar tier where it fuses multiply-adds (`scalar::fmadd`), else it differs by the
+//! rounding of the product.
 #![allow(unsafe_code, reason = "std::arch intrinsics on raw pointers")]
 
 #[cfg(target_arch = "x86_64")]
@@ -10,6 +11,8 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 pub(crate) mod line;
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod neon;
 pub(crate) mod scalar;
 
 #[cfg(target_arch = "x86_64")]
@@ -100,6 +103,8 @@ pub(crate) unsafe fn dispatch_usable<K: Kernel>(isa: Isa, kernel: K) -> K::Outpu
             Isa::Avx512Vnni => run_avx512(kernel),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 | Isa::AvxVnni => run_avx2(kernel),
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon | Isa::NeonDot => run_neon(kernel),
             _ => kernel.run::<scalar::Scalar>(),
         }
     }
@@ -117,4 +122,11 @@ unsafe fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
 unsafe fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
     // SAFETY: forwarded to the caller.
     unsafe { kernel.run::<avx2::Avx2>() }
+}
+
+#[cfg(target_arch = "aarch64")]
+#[target_feature(enable = "neon")]
+unsafe fn run_neon<K: Kernel>(kernel: K) -> K::Output {
+    // SAFETY: forwarded to the caller.
+    unsafe { kernel.run::<neon::Neon>() }
 }

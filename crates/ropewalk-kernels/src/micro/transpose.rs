@@ -1,4 +1,6 @@
 //! Turns rows into panels: `rows x k`, row-major, becomes `k x width`.
+use std::ops::Range;
+
 use crate::Isa;
 
 /// Writes `dst[p * width + i] = src[i * stride + p]` for `i < rows`, `p < k`, and zeros for
@@ -30,20 +32,23 @@ pub(crate) unsafe fn transpose_to_panels(
                     x86::by8(next, stride, rows - low, k, dst.add(8), width, width - 8);
                 }
             }
-            _ => portable(src, stride, rows, k, dst, width),
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon | Isa::NeonDot => neon::by4(src, stride, rows, k, dst, width),
+            _ => portable(src, stride, rows, 0..k, dst, width),
         }
     }
 }
 
+/// Writes lines `steps` of all lanes.
 unsafe fn portable(
     src: *const f32,
     stride: usize,
     rows: usize,
-    k: usize,
+    steps: Range<usize>,
     dst: *mut f32,
     width: usize,
 ) {
-    for p in 0..k {
+    for p in steps {
         for i in 0..width {
             // SAFETY: inside the extents the caller vouches for.
             unsafe {
@@ -53,6 +58,50 @@ unsafe fn portable(
                     0.0
                 };
             }
+        }
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+mod neon {
+    use std::arch::aarch64::*;
+
+    use crate::simd::neon::transpose4;
+
+    /// Transposes 4 by 4 blocks in registers; what is left of a line or of `k` goes by elements.
+    #[target_feature(enable = "neon")]
+    pub(super) unsafe fn by4(
+        src: *const f32,
+        stride: usize,
+        rows: usize,
+        k: usize,
+        dst: *mut f32,
+        width: usize,
+    ) {
+        let whole = k / 4 * 4;
+        // SAFETY: loads stay inside existing rows, stores inside lines of `width` lanes.
+        unsafe {
+            for first in (0..width).step_by(4) {
+                for p in (0..whole).step_by(4) {
+                    let mut r = [vdupq_n_f32(0.0); 4];
+                    for (i, r) in r.iter_mut().enumerate() {
+                        if first + i < rows {
+                            *r = vld1q_f32(src.add((first + i) * stride + p));
+                        }
+                    }
+                    for (i, line) in transpose4(r).into_iter().enumerate() {
+                        let to = dst.add((p + i) * width + first);
+                        if first + 4 <= width {
+                            vst1q_f32(to, line);
+                        } else {
+                            let mut lanes = [0.0f32; 4];
+                            vst1q_f32(lanes.as_mut_ptr(), line);
+                            std::ptr::copy_nonoverlapping(lanes.as_ptr(), to, width - first);
+                        }
+                    }
+                }
+            }
+            super::portable(src, stride, rows, whole..k, dst, width);
         }
     }
 }

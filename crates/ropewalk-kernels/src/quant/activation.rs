@@ -121,6 +121,9 @@ unsafe fn quantise<const N: usize, const SUMS: usize>(
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
         Isa::Avx2 | Isa::AvxVnni | Isa::Avx512Vnni => unsafe { x86::quantise256(x, out) },
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: as above.
+        Isa::Neon | Isa::NeonDot => unsafe { neon::quantise(x, out) },
         _ => quantise_scalar(x, out),
     }
 }
@@ -222,6 +225,46 @@ mod x86 {
                 let sums = sum_of_four!(fours, _mm256_shuffle_epi32, _mm256_add_epi32);
                 out.sums[2 * i] = _mm256_extract_epi32::<0>(sums) as i16;
                 out.sums[2 * i + 1] = _mm256_extract_epi32::<4>(sums) as i16;
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+mod neon {
+    use std::arch::aarch64::*;
+
+    use super::{Quantised, scale};
+
+    /// # Safety
+    /// The CPU has NEON; `x` has `N` values.
+    #[target_feature(enable = "neon")]
+    pub(super) unsafe fn quantise<const N: usize, const SUMS: usize>(
+        x: &[f32],
+        out: &mut Quantised<N, SUMS>,
+    ) {
+        // SAFETY: every load and store is inside `x` or `out`, which hold N values.
+        unsafe {
+            let load = |i: usize| vld1q_f32(x.as_ptr().add(4 * i));
+            let mut magnitude = vdupq_n_u32(0);
+            for i in 0..N / 4 {
+                magnitude = vmaxq_u32(magnitude, vreinterpretq_u32_f32(vabsq_f32(load(i))));
+            }
+            let (d, inverse) = scale(vmaxvq_u32(magnitude));
+            out.d = d;
+            if inverse == 0.0 {
+                out.q.fill(0);
+                out.sums.fill(0);
+                return;
+            }
+            let inverse = vdupq_n_f32(inverse);
+            for i in 0..N / 16 {
+                // Rounds to nearest, ties to even.
+                let four = |j: usize| vcvtnq_s32_f32(vmulq_f32(load(4 * i + j), inverse));
+                let eight = |j: usize| vqmovn_high_s32(vqmovn_s32(four(j)), four(j + 1));
+                let q = vqmovn_high_s16(vqmovn_s16(eight(0)), eight(2));
+                vst1q_s8(out.q.as_mut_ptr().add(16 * i), q);
+                out.sums[i] = vaddlvq_s8(q);
             }
         }
     }

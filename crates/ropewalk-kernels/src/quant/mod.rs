@@ -7,6 +7,8 @@ mod avx2;
 mod avx512;
 pub(crate) mod block32;
 pub(crate) mod dense_rows;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 pub(crate) mod scalar;
 pub(crate) mod superblock;
 pub(crate) mod tiles;

@@ -155,7 +155,9 @@ impl<F: Small> SmallTile<F> {
 }
 
 /// Packs 32 codes of one row into the planes of their sub-block.
-#[inline]
+///
+/// Always inlined: the widths are constants of the caller, and the loops vanish.
+#[inline(always)]
 fn pack_codes(codes: &[u8], low: usize, high: usize, row: usize, planes: &mut [u8]) {
     let spread = |bits: usize| 0x0101_0101 * ((1u32 << bits) - 1);
     let (low_plane, high_plane) = planes.split_at_mut(VECTOR * low);
@@ -260,6 +262,10 @@ pub(crate) fn kernel(isa: Isa, format: Format, width: usize, strips: usize) -> O
         Isa::Avx2 => super::avx2::kernel(format, width, strips),
         #[cfg(target_arch = "x86_64")]
         Isa::AvxVnni => super::avx2::kernel_vnni(format, width, strips),
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => super::neon::kernel(format, width, strips),
+        #[cfg(target_arch = "aarch64")]
+        Isa::NeonDot => super::neon::kernel_dot(format, width, strips),
         _ => None,
     }
 }
