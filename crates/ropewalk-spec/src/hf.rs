@@ -170,11 +170,16 @@ const REFUSED: [(&str, &str); 6] = [
 ];
 
 fn refuse(config: &Object<'_>) -> Result<()> {
-    if config.present("quantization_config").is_some() {
-        return Err(config.invalid(
-            "quantization_config",
-            "asks for packed weights, which are not read; use the unquantised model or a GGUF",
-        ));
+    if let Some(packing) = config.present("quantization_config") {
+        let method = packing.get("quant_method").and_then(Value::as_str);
+        if method != Some("bitsandbytes") {
+            let problem = format!(
+                "asks for weights packed by {}, which are not read (bitsandbytes is); use the \
+                 unquantised model or a GGUF",
+                method.map_or("an unnamed method".to_owned(), |m| format!("`{m}`"))
+            );
+            return Err(config.invalid("quantization_config", &problem));
+        }
     }
     for (key, problem) in REFUSED {
         if config.flag(key)? {

@@ -61,5 +61,5 @@ pub use self::model::{
 };
 pub use self::names::{NameLayout, Role, StoredTensor, WeightRef};
 pub use self::rope::{RopeScaling, RopeSpec};
-pub use self::safetensors_dir::SafetensorsDir;
-pub use self::source::{TensorData, TensorSource, Weight};
+pub use self::safetensors_dir::{RawTensor, SafetensorsDir};
+pub use self::source::{Coding, TensorData, TensorSource, Weight};

@@ -32,6 +32,18 @@ struct Entry {
     dtype: Dtype,
 }
 
+/// A tensor as it lies in its file, whatever its type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RawTensor<'a> {
+    /// The type as the header spells it: `F32`, `U8`, `I8` and so on.
+    pub dtype: &'static str,
+    /// Shape, row-major.
+    pub shape: &'a [usize],
+    /// The values, little-endian and without alignment.
+    pub data: &'a [u8],
+}
+
 impl std::fmt::Debug for SafetensorsDir {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (files, tensors) = (self.files.len(), self.tensors.len());
@@ -138,6 +150,27 @@ impl SafetensorsDir {
         }
         self.files.push(map);
         Ok(())
+    }
+
+    /// A tensor as it lies in its file, also of a type that no [`TensorType`] stands for.
+    #[must_use]
+    pub fn raw(&self, name: &str) -> Option<RawTensor<'_>> {
+        let entry = self.tensors.get(name)?;
+        Some(RawTensor {
+            dtype: match entry.dtype {
+                Dtype::F32 => "F32",
+                Dtype::F16 => "F16",
+                Dtype::BF16 => "BF16",
+                Dtype::F64 => "F64",
+                Dtype::U8 => "U8",
+                Dtype::I8 => "I8",
+                Dtype::I32 => "I32",
+                Dtype::I64 => "I64",
+                _ => "other",
+            },
+            shape: &entry.shape,
+            data: self.files.get(entry.file)?.get(entry.range.clone())?,
+        })
     }
 
     /// The number of files.

@@ -6,6 +6,19 @@ use ropewalk_gguf::TensorType;
 
 use crate::{Error, ModelSpec, NameLayout, Result, Role, StoredTensor, WeightRef};
 
+/// What values were coded as before their source decoded them: the formats of bitsandbytes, which
+/// have no [`TensorType`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Coding {
+    /// NF4, one scale per so many values.
+    Nf4(usize),
+    /// FP4, one scale per so many values.
+    Fp4(usize),
+    /// 8-bit integers, one scale per row.
+    Int8,
+}
+
 /// A stored tensor: shape, type and bytes.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -14,15 +27,30 @@ pub struct TensorData<'a> {
     pub shape: Vec<usize>,
     /// Element or block type.
     pub ty: TensorType,
-    /// The values in storage order, little-endian and without alignment.
-    pub data: &'a [u8],
+    /// The values in storage order, little-endian and without alignment; owned by those whom a
+    /// source decoded for.
+    pub data: Cow<'a, [u8]>,
+    /// What the file holds, if the source decoded it.
+    pub coding: Option<Coding>,
 }
 
 impl<'a> TensorData<'a> {
     /// Puts the parts together.
     #[must_use]
-    pub const fn new(shape: Vec<usize>, ty: TensorType, data: &'a [u8]) -> Self {
-        Self { shape, ty, data }
+    pub fn new(shape: Vec<usize>, ty: TensorType, data: impl Into<Cow<'a, [u8]>>) -> Self {
+        Self {
+            shape,
+            ty,
+            data: data.into(),
+            coding: None,
+        }
+    }
+
+    /// Says what the file holds.
+    #[must_use]
+    pub fn with_coding(mut self, coding: Coding) -> Self {
+        self.coding = Some(coding);
+        self
     }
 }
 
@@ -39,6 +67,14 @@ pub trait TensorSource: Send + Sync {
     /// # Errors
     /// A type that the source cannot express as a [`TensorType`].
     fn tensor(&self, name: &str) -> Result<Option<TensorData<'_>>>;
+
+    /// The shape of a tensor; a source that decodes can tell it without decoding.
+    ///
+    /// # Errors
+    /// As [`tensor`](Self::tensor).
+    fn shape(&self, name: &str) -> Result<Option<Vec<usize>>> {
+        Ok(self.tensor(name)?.map(|t| t.shape))
+    }
 }
 
 /// One weight of a model, cut out of its stored tensor and ready to use.
@@ -49,8 +85,10 @@ pub struct Weight<'a> {
     pub shape: Vec<usize>,
     /// Element or block type.
     pub ty: TensorType,
-    /// The rows one after the other; borrowed unless rows had to be reordered.
+    /// The rows one after the other; borrowed unless they had to be reordered or decoded.
     pub data: Cow<'a, [u8]>,
+    /// What the file holds, if the source decoded it.
+    pub coding: Option<Coding>,
 }
 
 impl Weight<'_> {
@@ -82,21 +120,42 @@ impl WeightRef {
         source: &'a (impl TensorSource + ?Sized),
     ) -> Result<(&str, TensorData<'a>)> {
         for name in std::iter::once(&self.name).chain(&self.aliases) {
-            let Some(found) = source.tensor(name)? else {
-                continue;
-            };
-            if !same_shape(&found.shape, &self.stored) {
-                return Err(Error::TensorShape {
-                    name: name.clone(),
-                    expected: self.stored.clone(),
-                    found: found.shape,
-                });
+            if let Some(found) = source.tensor(name)? {
+                self.fits(name, &found.shape)?;
+                return Ok((name, found));
             }
-            return Ok((name, found));
         }
-        Err(Error::MissingTensor {
-            name: self.name.clone(),
+        Err(self.missing())
+    }
+
+    /// Checks that the stored tensor is there and has its shape, without reading values.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub fn check(&self, source: &(impl TensorSource + ?Sized)) -> Result<()> {
+        for name in std::iter::once(&self.name).chain(&self.aliases) {
+            if let Some(shape) = source.shape(name)? {
+                return self.fits(name, &shape);
+            }
+        }
+        Err(self.missing())
+    }
+
+    fn fits(&self, name: &str, shape: &[usize]) -> Result<()> {
+        if same_shape(shape, &self.stored) {
+            return Ok(());
+        }
+        Err(Error::TensorShape {
+            name: name.to_owned(),
+            expected: self.stored.clone(),
+            found: shape.to_vec(),
         })
+    }
+
+    fn missing(&self) -> Error {
+        Error::MissingTensor {
+            name: self.name.clone(),
+        }
     }
 
     /// Cuts this weight out of the stored tensor and undoes the order and form of its file.
@@ -105,7 +164,7 @@ impl WeightRef {
     /// [`Error::MissingTensor`], [`Error::TensorShape`], or blocks that cross rows.
     pub fn read<'a>(&self, source: &'a (impl TensorSource + ?Sized)) -> Result<Weight<'a>> {
         let (name, found) = self.find(source)?;
-        let weight = self.cut(name, &found)?;
+        let weight = self.cut(name, found)?;
         if !self.add_one {
             return Ok(weight);
         }
@@ -115,18 +174,21 @@ impl WeightRef {
             shape: weight.shape,
             ty: TensorType::F32,
             data: Cow::Owned(bytes.collect()),
+            coding: None,
         })
     }
 
-    fn cut<'a>(&self, name: &str, found: &TensorData<'a>) -> Result<Weight<'a>> {
+    fn cut<'a>(&self, name: &str, found: TensorData<'a>) -> Result<Weight<'a>> {
         let layout = |problem: String| Error::TensorLayout {
             name: name.to_owned(),
             problem,
         };
+        let (ty, coding) = (found.ty, found.coding);
         let weight = |data: Cow<'a, [u8]>| Weight {
             shape: self.shape.clone(),
-            ty: found.ty,
+            ty,
             data,
+            coding,
         };
         let (all_rows, columns) = match self.stored.as_slice() {
             [n] => (*n, 1),
@@ -136,7 +198,7 @@ impl WeightRef {
         let plain = self.permute_heads.is_none() && self.groups.is_none();
         if self.transposed {
             return Ok(weight(Cow::Owned(
-                self.transpose(found, all_rows, columns).ok_or_else(|| {
+                self.transpose(&found, all_rows, columns).ok_or_else(|| {
                     layout(format!(
                         "is stored transposed, which {} cannot be",
                         found.ty
@@ -145,7 +207,7 @@ impl WeightRef {
             )));
         }
         if plain && self.rows == (0..all_rows) {
-            return Ok(weight(Cow::Borrowed(found.data)));
+            return Ok(weight(found.data));
         }
         let row = found.ty.row_bytes(columns).ok_or_else(|| {
             layout(format!(
@@ -165,8 +227,11 @@ impl WeightRef {
         };
         if plain {
             let range = self.rows.start * row..self.rows.end * row;
-            let data = found.data.get(range).ok_or_else(short)?;
-            return Ok(weight(Cow::Borrowed(data)));
+            let data = match &found.data {
+                Cow::Borrowed(data) => data.get(range).map(Cow::Borrowed),
+                Cow::Owned(data) => data.get(range).map(|part| Cow::Owned(part.to_vec())),
+            };
+            return data.map(weight).ok_or_else(short);
         }
         let mut data = Vec::with_capacity(self.rows.len() * row);
         for index in 0..self.rows.len() {
@@ -226,6 +291,7 @@ impl ModelSpec {
                         shape: shape.clone(),
                         ty: one.ty,
                         data: Cow::Owned(one.data.into_owned()),
+                        coding: one.coding,
                     });
                 }
                 Some(stack) => {
@@ -326,13 +392,13 @@ impl ModelSpec {
         let layout = source.layout();
         for (role, layer) in self.weights() {
             if let Some(place) = self.weight(role, layer, layout) {
-                place.find(source)?;
+                place.check(source)?;
                 continue;
             }
             let count = self.experts.as_ref().map_or(0, |e| e.count);
             let layer = layer.unwrap_or(0);
             for place in (0..count).filter_map(|e| self.expert(role, layer, e, layout)) {
-                place.find(source)?;
+                place.check(source)?;
             }
         }
         Ok(())

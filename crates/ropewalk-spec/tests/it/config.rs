@@ -208,8 +208,8 @@ fn unusable_values_are_named() {
         ),
         (
             "Llama",
-            json!({"quantization_config": {"bits": 4}}),
-            "`quantization_config` asks for",
+            json!({"quantization_config": {"bits": 4, "quant_method": "gptq"}}),
+            "`quantization_config` asks for weights packed by `gptq`",
         ),
         (
             "Llama",
