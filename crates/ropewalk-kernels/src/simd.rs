@@ -66,6 +66,7 @@ pub(crate) trait Lanes: Copy {
     unsafe fn interleave(self, b: Self) -> (Self, Self);
     /// Returns the columns of a 16 x 16 matrix given by rows.
     unsafe fn transpose(rows: [Self; LANES]) -> [Self; LANES];
+    unsafe fn load_i8(p: *const i8) -> Self;
     unsafe fn load_f16(p: *const u16) -> Self;
     unsafe fn load_bf16(p: *const u16) -> Self;
     /// Rounds to nearest even.

@@ -245,6 +245,13 @@ impl Lanes for Avx2 {
         }
     }
     #[inline(always)]
+    unsafe fn load_i8(p: *const i8) -> Self {
+        let widen = |p: *const i8| unsafe {
+            _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(p.cast())))
+        };
+        unsafe { Self(widen(p), widen(p.add(8))) }
+    }
+    #[inline(always)]
     unsafe fn load_f16(p: *const u16) -> Self {
         unsafe {
             let (low, high) = (_mm_loadu_si128(p.cast()), _mm_loadu_si128(p.add(8).cast()));

@@ -177,6 +177,13 @@ impl Lanes for Avx512 {
         }
     }
     #[inline(always)]
+    unsafe fn load_i8(p: *const i8) -> Self {
+        unsafe {
+            let wide = _mm512_cvtepi8_epi32(_mm_loadu_si128(p.cast()));
+            Self(_mm512_cvtepi32_ps(wide))
+        }
+    }
+    #[inline(always)]
     unsafe fn load_f16(p: *const u16) -> Self {
         Self(unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(p.cast())) })
     }

@@ -246,6 +246,20 @@ impl Lanes for Neon {
         columns
     }
     #[inline(always)]
+    unsafe fn load_i8(p: *const i8) -> Self {
+        unsafe {
+            let bytes = vld1q_s8(p);
+            let (low, high) = (vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes));
+            let words = [
+                vmovl_s16(vget_low_s16(low)),
+                vmovl_high_s16(low),
+                vmovl_s16(vget_low_s16(high)),
+                vmovl_high_s16(high),
+            ];
+            Self(words.map(|w| vcvtq_f32_s32(w)))
+        }
+    }
+    #[inline(always)]
     unsafe fn load_f16(p: *const u16) -> Self {
         Self(from_fn(|i| widen_f16(unsafe { vld1_u16(p.add(4 * i)) })))
     }

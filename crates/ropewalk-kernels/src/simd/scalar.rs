@@ -216,6 +216,10 @@ impl Lanes for Scalar {
         std::array::from_fn(|i| Self(std::array::from_fn(|j| rows[j].0[i])))
     }
     #[inline(always)]
+    unsafe fn load_i8(p: *const i8) -> Self {
+        Self(unsafe { p.cast::<[i8; LANES]>().read_unaligned() }.map(f32::from))
+    }
+    #[inline(always)]
     unsafe fn load_f16(p: *const u16) -> Self {
         Self(unsafe { p.cast::<[u16; LANES]>().read_unaligned() }.map(f16_to_f32))
     }
