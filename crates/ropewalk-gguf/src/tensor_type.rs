@@ -89,6 +89,7 @@ tensor_types! {
     MXFP4 = 39, 32, 17, "OCP microscaling FP4 (E2M1), one power-of-two scale per 32.";
     NVFP4 = 40, 64, 36, "FP4 (E2M1), one E4M3 scale per 16.";
     Q1_0 = 41, 128, 18, "1-bit signs, one f16 scale per 128.";
+    Q2_0 = 42, 64, 18, "2-bit integers from -1 to 2, one f16 scale per 64.";
 }
 
 impl TensorType {
@@ -141,7 +142,7 @@ mod tests {
             assert_eq!(TensorType::from_u32(ty.to_u32()), Some(ty));
             assert_eq!(ty.to_string(), format!("{ty:?}"));
         }
-        for withdrawn in [4, 5, 31, 32, 33, 36, 37, 38, 42, u32::MAX] {
+        for withdrawn in [4, 5, 31, 32, 33, 36, 37, 38, 43, u32::MAX] {
             assert_eq!(TensorType::from_u32(withdrawn), None);
         }
     }

@@ -163,17 +163,3 @@ pub(super) fn iq1_m(bytes: &[u8], out: &mut [f32]) {
         }
     });
 }
-
-/// f16 factor, 128 signs: `d` where the bit is set, else `-d`.
-pub(super) fn q1_0(bytes: &[u8], out: &mut [f32]) {
-    each(bytes, out, |block: &[u8; 18], y: &mut [f32; 128]| {
-        let d = factor(block, 0);
-        for (j, y) in y.iter_mut().enumerate() {
-            *y = if block[2 + j / 8] >> (j % 8) & 1 == 1 {
-                d
-            } else {
-                -d
-            };
-        }
-    });
-}

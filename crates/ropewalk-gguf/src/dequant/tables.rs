@@ -1,4 +1,4 @@
-//! The formats whose codes index a table or are ternary.
+//! The formats whose codes index a table or have one to four levels.
 
 use super::{each, factor};
 use crate::float::f16_to_f32;
@@ -83,6 +83,31 @@ pub(super) fn nvfp4(bytes: &[u8], out: &mut [f32]) {
                 y[j] = d * f32::from(E2M1[usize::from(q & 15)]);
                 y[j + 8] = d * f32::from(E2M1[usize::from(q >> 4)]);
             }
+        }
+    });
+}
+
+/// f16 scale, 128 signs: `d` where the bit is set, else `-d`.
+pub(super) fn q1_0(bytes: &[u8], out: &mut [f32]) {
+    each(bytes, out, |block: &[u8; 18], y: &mut [f32; 128]| {
+        let d = factor(block, 0);
+        for (j, y) in y.iter_mut().enumerate() {
+            *y = if block[2 + j / 8] >> (j % 8) & 1 == 1 {
+                d
+            } else {
+                -d
+            };
+        }
+    });
+}
+
+/// f16 scale, 16 bytes of four values from the lowest bits: `d * (q - 1)`.
+pub(super) fn q2_0(bytes: &[u8], out: &mut [f32]) {
+    each(bytes, out, |block: &[u8; 18], y: &mut [f32; 64]| {
+        let d = factor(block, 0);
+        for (j, y) in y.iter_mut().enumerate() {
+            let q = block[2 + j / 4] >> (2 * (j % 4)) & 3;
+            *y = d * f32::from(q as i8 - 1);
         }
     });
 }

@@ -1,10 +1,10 @@
-//! Encoders of the ternary types and of Q1_0. Layouts: `dequant/tables.rs` and `dequant/iq.rs`.
+//! Encoders of the types with two or three levels. Layouts: `dequant/tables.rs`.
 
 use crate::float::f32_to_f16;
 
-/// Returns the largest magnitude, the ternary types' scale, and the digits 0 to 2 of the values,
+/// Returns the largest magnitude, the scale of the types with three levels, and the digits 0 to 2 of the values,
 /// rounded halves away from zero.
-fn digits(x: &[f32; 256]) -> (f32, [u8; 256]) {
+fn digits<const N: usize>(x: &[f32; N]) -> (f32, [u8; N]) {
     let d = x
         .iter()
         .fold(0.0, |a, b| if b.abs() > a { b.abs() } else { a });
@@ -23,7 +23,12 @@ fn pack(digits: impl Iterator<Item = u8>) -> u8 {
 }
 
 pub(super) fn tq1_0(x: &[f32], out: &mut [u8]) {
-    for (x, block) in x.as_chunks().0.iter().zip(out.as_chunks_mut::<54>().0) {
+    for (x, block) in x
+        .as_chunks::<256>()
+        .0
+        .iter()
+        .zip(out.as_chunks_mut::<54>().0)
+    {
         let (d, q) = digits(x);
         for (m, byte) in block[..32].iter_mut().enumerate() {
             *byte = pack((0..5).map(|n| q[m + 32 * n]));
@@ -40,7 +45,12 @@ pub(super) fn tq1_0(x: &[f32], out: &mut [u8]) {
 }
 
 pub(super) fn tq2_0(x: &[f32], out: &mut [u8]) {
-    for (x, block) in x.as_chunks().0.iter().zip(out.as_chunks_mut::<66>().0) {
+    for (x, block) in x
+        .as_chunks::<256>()
+        .0
+        .iter()
+        .zip(out.as_chunks_mut::<66>().0)
+    {
         let (d, q) = digits(x);
         for (half, q) in q.as_chunks::<128>().0.iter().enumerate() {
             for m in 0..32 {
@@ -48,6 +58,18 @@ pub(super) fn tq2_0(x: &[f32], out: &mut [u8]) {
             }
         }
         block[64..].copy_from_slice(&f32_to_f16(d).to_le_bytes());
+    }
+}
+
+/// The fourth level, twice the scale, is not used.
+pub(super) fn q2_0(x: &[f32], out: &mut [u8]) {
+    let blocks = out.as_chunks_mut::<18>().0;
+    for (x, block) in x.as_chunks::<64>().0.iter().zip(blocks) {
+        let (d, q) = digits(x);
+        block[..2].copy_from_slice(&f32_to_f16(d).to_le_bytes());
+        for (byte, q) in block[2..].iter_mut().zip(q.as_chunks::<4>().0) {
+            *byte = q[0] | q[1] << 2 | q[2] << 4 | q[3] << 6;
+        }
     }
 }
 

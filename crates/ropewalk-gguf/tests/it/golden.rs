@@ -99,6 +99,11 @@ fn plain_and_activation_types_convert() {
         .collect();
     check(TensorType::Q1_0, &q1_0, &expected);
 
+    let mut q2_0 = vec![0x00, 0x38]; // scale 0.5
+    q2_0.extend([0b11_10_01_00; 16]);
+    let expected: Vec<f32> = (0..64).map(|i| 0.5 * ((i % 4) as f32 - 1.0)).collect();
+    check(TensorType::Q2_0, &q2_0, &expected);
+
     let mut q8_1 = vec![0x00, 0x38, 0xff, 0xff]; // scale 0.5, a sum that is not read
     q8_1.extend((0..32).map(|i| (i - 16) as u8));
     let expected: Vec<f32> = (0..32).map(|i| 0.5 * (i - 16) as f32).collect();

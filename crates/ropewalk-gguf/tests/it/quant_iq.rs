@@ -12,7 +12,7 @@ const QUANT_IQ: &[u8] = include_bytes!("../fixtures/quant_iq.bin");
 const COLUMNS: usize = 512;
 
 /// The types that are tested here.
-const TYPES: [TensorType; 14] = [
+const TYPES: [TensorType; 15] = [
     TensorType::IQ1_S,
     TensorType::IQ1_M,
     TensorType::IQ2_XXS,
@@ -27,6 +27,7 @@ const TYPES: [TensorType; 14] = [
     TensorType::TQ1_0,
     TensorType::TQ2_0,
     TensorType::Q1_0,
+    TensorType::Q2_0,
 ];
 
 struct Generator(u32);
@@ -91,7 +92,7 @@ fn bytes_equal_those_of_llama_cpp() {
         assert_eq!(bytes.len(), n_bytes);
         cases.push((ty, weighted));
     }
-    assert_eq!(cases.len(), 20);
+    assert_eq!(cases.len(), 21);
     for ty in TYPES {
         assert!(
             can_quantize(ty) && cases.iter().any(|case| case.0 == ty),
