@@ -21,7 +21,7 @@ use crate::{Error, Result, TensorType};
 /// Types that [`quantize`] produces, for error messages.
 const SUPPORTED: &str =
     "F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K to Q6_K, IQ1_S to IQ4_XS, TQ1_0, TQ2_0, \
-     MXFP4, NVFP4, Q1_0";
+     MXFP4, NVFP4, Q1_0, Q2_0";
 
 /// Largest finite f16. Block scales and minimums are f16, so block types take values up to it.
 const F16_MAX: f32 = 65504.0;
@@ -193,6 +193,7 @@ fn encoder(ty: TensorType) -> Option<Encoder> {
         TensorType::TQ1_0 => |x, _, out| ternary::tq1_0(x, out),
         TensorType::TQ2_0 => |x, _, out| ternary::tq2_0(x, out),
         TensorType::Q1_0 => |x, _, out| ternary::q1_0(x, out),
+        TensorType::Q2_0 => |x, _, out| ternary::q2_0(x, out),
         _ => return None,
     })
 }
