@@ -6,7 +6,7 @@
 //! a code then become their best neighbour.
 
 use super::iq_book::{self, Coded};
-use super::iq_search::{SUPER, code_scales, each, mean_square, part, weigh};
+use super::iq_search::{SUPER, code_scales, each, largest, mean_square, part, weigh};
 use crate::float::f32_to_f16;
 
 const DELTA: f32 = 0.125;
@@ -148,11 +148,6 @@ fn add_products(
         *xq += weights[i] * q * x[i];
         *qq += weights[i] * q * q;
     }
-}
-
-fn largest(x: &[f32]) -> f32 {
-    x.iter()
-        .fold(0.0, |a, b| if b.abs() > a { b.abs() } else { a })
 }
 
 /// Shift 0 is up, 1 down.

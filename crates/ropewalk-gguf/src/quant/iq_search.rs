@@ -206,6 +206,12 @@ pub(super) fn mean_square(x: &[f32; SUPER]) -> f32 {
     x.iter().fold(0.0, |sum, x| sum + x * x) / SUPER as f32
 }
 
+/// Returns the largest magnitude.
+pub(super) fn largest(x: &[f32]) -> f32 {
+    x.iter()
+        .fold(0.0, |a, b| if b.abs() > a { b.abs() } else { a })
+}
+
 /// Weighs `S` values: importance where given times `sqrt(variance + x²)`, else `otherwise(x²)`.
 pub(super) fn weigh<const S: usize>(
     x: &[f32; S],

@@ -1,6 +1,6 @@
 //! Encoders of the formats whose codes index a table. Layouts and tables: `dequant/tables.rs`.
 
-use super::iq_search::{each, nearest_int, part};
+use super::iq_search::{each, largest, nearest_int, part, weigh};
 use crate::dequant::{E2M1, UNEVEN, e4m3_half, e8m0_half};
 use crate::float::f32_to_f16;
 
@@ -19,13 +19,8 @@ fn nearest_uneven(x: f32) -> u8 {
 /// Fits a scale to 32 values (`quantize_row_iq4_nl_impl` in `ggml-quants.c`): of 16 step sizes the
 /// one whose least-squares scale explains most.
 fn uneven_scale(x: &[f32; 32], importance: Option<&[f32; 32]>, variance: f32) -> f32 {
-    let weights: [f32; 32] = std::array::from_fn(|i| match importance {
-        Some(importance) => importance[i] * (variance + x[i] * x[i]).sqrt(),
-        None => x[i] * x[i],
-    });
-    let peak = x
-        .iter()
-        .fold(0.0_f32, |a, &b| if b.abs() > a.abs() { b } else { a });
+    let weights = weigh(x, importance, variance, |xx| xx);
+    let peak = peak(x);
     if peak.abs() < ZERO {
         return 0.0;
     }
@@ -55,6 +50,12 @@ fn uneven_scale(x: &[f32; 32], importance: Option<&[f32; 32]>, variance: f32) ->
     } else {
         peak / lowest as f32
     }
+}
+
+/// Returns the value of largest magnitude, the first of equals.
+fn peak(x: &[f32]) -> f32 {
+    x.iter()
+        .fold(0.0_f32, |a, &b| if b.abs() > a.abs() { b } else { a })
 }
 
 /// Returns twice the mean square.
@@ -121,11 +122,6 @@ fn nearest_e2m1(x: f32, scale: f32) -> u8 {
         }
     }
     best.1
-}
-
-fn largest(x: &[f32]) -> f32 {
-    x.iter()
-        .fold(0.0, |a, b| if b.abs() > a { b.abs() } else { a })
 }
 
 /// The scale is the power of two that gives the largest value a magnitude of 4 to 8, of which FP4

@@ -1,13 +1,12 @@
 //! Encoders of the types with two or three levels. Layouts: `dequant/tables.rs`.
 
+use super::iq_search::largest;
 use crate::float::f32_to_f16;
 
-/// Returns the largest magnitude, the scale of the types with three levels, and the digits 0 to 2 of the values,
-/// rounded halves away from zero.
+/// Returns the largest magnitude, which is the scale of the types with three levels, and the digits
+/// 0 to 2 of the values, rounded halves away from zero.
 fn digits<const N: usize>(x: &[f32; N]) -> (f32, [u8; N]) {
-    let d = x
-        .iter()
-        .fold(0.0, |a, b| if b.abs() > a { b.abs() } else { a });
+    let d = largest(x);
     let inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
     let digit = |x: f32| {
         let x = x * inverse;

@@ -2,7 +2,7 @@
 //! memory in proportion to the file.
 
 use proptest::prelude::*;
-use ropewalk_gguf::Gguf;
+use ropewalk_gguf::{Gguf, TensorInfo, TensorType, Writer};
 
 use crate::allocations::peak;
 use crate::sample::SAMPLE;
@@ -79,6 +79,51 @@ fn exhaust(file: &Gguf) {
     }
     for (key, value) in file.metadata() {
         assert_eq!(file.metadata().get(key).unwrap().ty(), value.ty());
+    }
+}
+
+/// A file with two blocks of each type.
+fn every_type() -> Vec<u8> {
+    let mut writer = Writer::new();
+    for &ty in TensorType::ALL {
+        let shape = [2, ty.block_size()];
+        let info = TensorInfo::from_shape(ty.name(), &shape, ty).unwrap();
+        writer.tensor(info).unwrap();
+    }
+    let mut out = writer.begin(Vec::new()).unwrap();
+    for &ty in TensorType::ALL {
+        let data: Vec<u8> = (0..2 * ty.type_size())
+            .map(|i| (i * 37 + 11) as u8)
+            .collect();
+        out.tensor_data(ty.name(), &data).unwrap();
+    }
+    out.finish().unwrap()
+}
+
+#[test]
+fn every_type_is_read_from_a_file() {
+    let file = Gguf::from_bytes(every_type()).unwrap();
+    for tensor in file.iter() {
+        let values = tensor.to_f32();
+        assert_eq!(values.is_ok(), tensor.info.ty != TensorType::I64);
+    }
+    exhaust(&file);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn damaged_tensors_of_every_type_are_refused_or_read(
+        list in prop::collection::vec((0..5000_usize, any::<u8>()), 1..20),
+    ) {
+        let mut bytes = every_type();
+        for (at, value) in list {
+            apply(&mut bytes, &Damage::Byte { at, value });
+        }
+        if let Ok(file) = Gguf::from_bytes(bytes) {
+            exhaust(&file);
+        }
     }
 }
 
