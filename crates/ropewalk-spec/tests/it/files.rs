@@ -60,7 +60,7 @@ fn gguf_files_give_back_every_weight() {
     for fixture in all() {
         let model = Seeded::new(fixture.spec(), 12);
         let Ok(bytes) = model.gguf(|_| TensorType::F32) else {
-            assert!(["llama_dynamic", "qwen2_window"].contains(&fixture.name.as_str()));
+            assert!(["llama_dynamic", "qwen2_window"].contains(&fixture.name.as_str()), "{}", fixture.name);
             continue;
         };
         let file = Gguf::from_bytes(bytes).unwrap();
@@ -96,7 +96,7 @@ fn gguf_files_give_back_every_weight() {
         same_weights(&spec, &model, &GgufSource::new(file), 0.0);
         written += 1;
     }
-    assert_eq!(written, 14);
+    assert_eq!(written, all().len() - 2);
 }
 
 #[test]
