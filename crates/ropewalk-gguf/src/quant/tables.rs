@@ -11,8 +11,8 @@ const ZERO: f32 = 1e-15;
 #[inline(always)]
 fn nearest_uneven(x: f32) -> u8 {
     let twice = x + x;
-    UNEVEN.array_windows().fold(0, |n, [a, b]| {
-        n + u8::from(twice >= f32::from(i16::from(*a) + i16::from(*b)))
+    UNEVEN.iter().zip(&UNEVEN[1..]).fold(0, |n, (&a, &b)| {
+        n + u8::from(twice >= f32::from(i16::from(a) + i16::from(b)))
     })
 }
 

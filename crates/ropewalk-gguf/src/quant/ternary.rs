@@ -18,7 +18,7 @@ fn digits<const N: usize>(x: &[f32; N]) -> (f32, [u8; N]) {
 /// Five digits, the first the most significant, as a fraction of 256 rounded up.
 fn pack(digits: impl Iterator<Item = u8>) -> u8 {
     let number = digits.fold(0, |number, digit| number * 3 + u16::from(digit));
-    ((number * 256 + 242) / 243) as u8
+    (number * 256).div_ceil(243) as u8
 }
 
 pub(super) fn tq1_0(x: &[f32], out: &mut [u8]) {
