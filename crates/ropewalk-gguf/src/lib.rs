@@ -41,7 +41,8 @@
 //! | Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 | equal to ggml | equal to ggml |
 //! | Q2_K, Q3_K, Q4_K, Q5_K, Q6_K | equal to ggml | own scale search |
 //! | IQ4_NL, IQ4_XS, MXFP4, NVFP4, TQ1_0, TQ2_0, Q1_0, Q2_0 | equal to ggml | equal to ggml |
-//! | IQ1_M, IQ2_S, IQ3_XXS, IQ3_S | equal to ggml | equal to ggml |
+//! | IQ1_M, IQ2_S, IQ3_XXS | equal to ggml | equal to ggml |
+//! | IQ3_S | equal to ggml | equal to ggml, without its fault after 32 zeros |
 //! | IQ1_S, IQ2_XXS, IQ2_XS | equal to ggml | equal to ggml; need importance |
 //! | Q8_1, Q8_K, F64, I8, I16, I32 | yes | no |
 //! | I64 | no (listed and sized only) | no |
