@@ -108,7 +108,7 @@ fn named_templates(dir: &Path, listed: &Value) -> Result<Vec<(String, String)>> 
 }
 
 /// A token is its text, or an object with the text as `content`.
-fn token_text(value: &Value) -> Option<String> {
+pub(crate) fn token_text(value: &Value) -> Option<String> {
     value
         .as_str()
         .or_else(|| value["content"].as_str())
@@ -137,7 +137,7 @@ fn optional(path: &Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
-fn json(path: &Path) -> Result<Value> {
+pub(crate) fn json(path: &Path) -> Result<Value> {
     let Some(bytes) = optional(path)? else {
         return Ok(Value::Null);
     };

@@ -37,10 +37,14 @@
 //! | source | loaded by | run by |
 //! | --- | --- | --- |
 //! | `tokenizer.json`, model directories | [`Tokenizer::from_file`], [`Tokenizer::from_dir`] | the `tokenizers` library |
+//! | directories with `vocab.json` and `merges.txt` | [`Tokenizer::from_dir`] | the `tokenizers` library |
+//! | directories with `tokenizer.model` (SentencePiece) | [`Tokenizer::from_dir`] | this crate |
 //! | GGUF: `gpt2`, `llama`, `gemma4` | [`Tokenizer::from_metadata`] | this crate |
 //! | GGUF: `bert` | [`Tokenizer::from_metadata`] | the `tokenizers` library |
 //! | tiktoken rank files | [`Tokenizer::from_tiktoken`] | this crate |
 //! | texts | [`train_bpe`] | this crate trains, `tokenizers` runs |
+//!
+//! [`Tokenizer::export`] gives a vocabulary as the keys of a GGUF file.
 //!
 //! [`PreTokenizer`] names the families of splitting rules, [`template`] renders chat templates,
 //! [`tool_calls`] takes tool calls out of an answer, [`reasoning`] what a model thinks before it.
@@ -57,10 +61,12 @@ mod error;
 mod export;
 mod files;
 mod json;
+mod legacy;
 mod metadata;
 mod native;
 mod pre;
 pub mod reasoning;
+mod sentencepiece;
 mod stream;
 pub mod template;
 mod tokenizer;

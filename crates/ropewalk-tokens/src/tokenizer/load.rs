@@ -7,6 +7,7 @@ use super::{Engine, Inner, Tokenizer};
 use crate::error::Result;
 use crate::files::{self, Extras, Named};
 use crate::json::JsonVocab;
+use crate::legacy;
 use crate::metadata::VocabMetadata;
 use crate::native::{NativeVocab, bert_json};
 use crate::pre::PreTokenizer;
@@ -49,6 +50,14 @@ const EOS_GUESSES: &[&str] = &[
 ];
 const PAD_GUESSES: &[&str] = &["<pad>", "[PAD]", "<|pad|>"];
 
+/// The tokens that metadata name as ends besides the end of a text.
+fn end_ids(metadata: &dyn VocabMetadata) -> Vec<u32> {
+    let keys = ["tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"];
+    keys.into_iter()
+        .filter_map(|key| metadata.u32(key))
+        .collect()
+}
+
 impl Tokenizer {
     /// Loads a `tokenizer.json` file.
     ///
@@ -71,7 +80,8 @@ impl Tokenizer {
         Self::from_json(json, "tokenizer.json", Extras::default())
     }
 
-    /// Loads a model directory: `tokenizer.json` and, where they exist, `tokenizer_config.json`,
+    /// Loads a model directory: `tokenizer.json`, or else `tokenizer.model` of SentencePiece, or else
+    /// `vocab.json` with `merges.txt`; and, where they exist, `tokenizer_config.json`,
     /// `special_tokens_map.json`, `generation_config.json` and `chat_template.jinja`.
     ///
     /// # Errors
@@ -79,7 +89,21 @@ impl Tokenizer {
     pub fn from_dir(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let file = path.join("tokenizer.json");
-        let bytes = files::read(&file)?;
+        let model = path.join("tokenizer.model");
+        let vocab = path.join("vocab.json");
+        if !file.is_file() && model.is_file() {
+            let export = legacy::sentencepiece(path, &model, files::read_extras(path)?)?;
+            let mut inner = Self::native(&export)?;
+            inner.export = Some(Box::new(export));
+            return Ok(Self::new(inner));
+        }
+        let (file, bytes) = if !file.is_file() && vocab.is_file() {
+            let bytes = legacy::byte_level(path)?;
+            (vocab, bytes)
+        } else {
+            let bytes = files::read(&file)?;
+            (file, bytes)
+        };
         Self::from_json(
             &bytes,
             &file.display().to_string(),
@@ -94,22 +118,22 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Metadata`](crate::Error::Metadata) naming the key that is missing or wrong, and [`Error::UnknownPreTokenizer`](crate::Error::UnknownPreTokenizer).
     pub fn from_metadata(metadata: &dyn VocabMetadata) -> Result<Self> {
-        let key = |name| metadata.u32(name);
-        let model = metadata.str("tokenizer.ggml.model").unwrap_or_default();
-        let llama = |id| (model == "llama").then_some(id);
-        let chat_template = metadata.str("tokenizer.chat_template").map(str::to_owned);
-        let mut ends: Vec<u32> = ["tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"]
-            .into_iter()
-            .filter_map(key)
-            .collect();
-        if model == "bert" {
+        if metadata.str("tokenizer.ggml.model") == Some("bert") {
             let extras = Extras {
-                chat_template,
-                end_ids: ends,
+                chat_template: metadata.str("tokenizer.chat_template").map(str::to_owned),
+                end_ids: end_ids(metadata),
                 ..Extras::default()
             };
             return Self::from_json(&bert_json(metadata)?, "the bert vocabulary", extras);
         }
+        Ok(Self::new(Self::native(metadata)?))
+    }
+
+    fn native(metadata: &dyn VocabMetadata) -> Result<Inner> {
+        let key = |name| metadata.u32(name);
+        let model = metadata.str("tokenizer.ggml.model").unwrap_or_default();
+        let llama = |id| (model == "llama").then_some(id);
+        let chat_template = metadata.str("tokenizer.chat_template").map(str::to_owned);
         let vocab = NativeVocab::from_metadata(metadata)?;
         let valid = |id: Option<u32>| id.filter(|&id| (id as usize) < vocab.len());
         let bos = valid(key("tokenizer.ggml.bos_token_id").or(llama(1)));
@@ -121,12 +145,13 @@ impl Tokenizer {
         let add_eos = metadata
             .bool("tokenizer.ggml.add_eos_token")
             .unwrap_or(false);
+        let mut ends = end_ids(metadata);
         ends.extend(eos);
         ends.extend(vocab.end_tokens());
         ends.retain(|&id| (id as usize) < vocab.len());
         let prefix: Vec<u32> = bos.into_iter().filter(|_| add_bos).collect();
         let suffix = eos.into_iter().filter(|_| add_eos).collect();
-        Ok(Self::new(Inner {
+        Ok(Inner {
             engine: Engine::Native(Box::new(vocab)),
             bos,
             eos,
@@ -139,7 +164,7 @@ impl Tokenizer {
             chat_template,
             named_templates: Vec::new(),
             export: None,
-        }))
+        })
     }
 
     /// Loads a tiktoken rank file: lines of base64 bytes and a rank, which is the id.

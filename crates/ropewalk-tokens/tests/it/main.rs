@@ -8,6 +8,7 @@
 )]
 
 mod anchors;
+mod export;
 mod loading;
 mod miniature;
 mod stream;
