@@ -33,7 +33,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use ropewalk_gguf::{TensorInfo, TensorType, Value, Writer};
+use ropewalk_gguf::{TensorInfo, TensorType, Value, Writer, can_quantize};
 
 use crate::{Error, Result, load};
 use plan::Target;
@@ -53,21 +53,26 @@ pub enum OutType {
     BF16,
     /// 8-bit integers, one scale per 32 values; F16 where rows are no multiple of 32.
     Q8_0,
+    /// Every matrix in a type, embeddings and head too; F16 where rows are no whole blocks of it.
+    /// Mixes such as Q4_K_M are made from an F16 or BF16 file by quantising that.
+    Pure(TensorType),
 }
 
 impl OutType {
-    /// Every type, in the order in which errors list them.
+    /// Every type but those of [`Pure`](Self::Pure).
     pub const ALL: [Self; 5] = [Self::Auto, Self::F32, Self::F16, Self::BF16, Self::Q8_0];
 
-    /// The name as `--outtype` of `convert_hf_to_gguf.py` spells it, such as `q8_0`.
+    /// The name as `--outtype` of `convert_hf_to_gguf.py` spells it, such as `q8_0`; that of ggml
+    /// for [`Pure`](Self::Pure), such as `Q4_K`.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Auto => "auto",
             Self::F32 => "f32",
             Self::F16 => "f16",
             Self::BF16 => "bf16",
             Self::Q8_0 => "q8_0",
+            Self::Pure(ty) => ty.name(),
         }
     }
 
@@ -79,7 +84,8 @@ impl OutType {
             Self::F16 => TensorType::F16,
             Self::BF16 => TensorType::BF16,
             Self::Q8_0 if columns.is_multiple_of(32) => TensorType::Q8_0,
-            Self::Q8_0 => TensorType::F16,
+            Self::Pure(ty) if columns.is_multiple_of(ty.block_size()) => ty,
+            Self::Q8_0 | Self::Pure(_) => TensorType::F16,
         }
     }
 }
@@ -94,13 +100,15 @@ impl std::str::FromStr for OutType {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        let found = Self::ALL
-            .into_iter()
-            .find(|t| t.name().eq_ignore_ascii_case(name));
+        let same = |known: &str| known.eq_ignore_ascii_case(name);
+        let types = TensorType::ALL.iter().filter(|ty| can_quantize(**ty));
+        let pure = types.copied().find(|ty| same(ty.name())).map(Self::Pure);
+        let found = Self::ALL.into_iter().find(|t| same(t.name())).or(pure);
         found.ok_or_else(|| Error::Option {
             name: "output type",
             value: format!("`{name}`"),
-            allowed: "auto, f32, f16, bf16 or q8_0; other types are made from such a file by quantising it",
+            allowed: "auto, f32, f16, bf16, q8_0 or a block type such as q4_k; \
+                      quantise such a file for a mix of types",
         })
     }
 }
@@ -253,7 +261,10 @@ pub fn convert(
             writer.set(key, value);
         }
     }
-    if with_vocab {
+    if !with_vocab {
+        // What llama.cpp reads as a model of ids alone.
+        writer.set("tokenizer.ggml.model", "none");
+    } else {
         vocab::write(&mut writer, dir, spec, options, &mut warnings)?;
     }
     for (key, value) in &options.metadata {

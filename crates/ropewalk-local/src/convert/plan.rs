@@ -28,31 +28,40 @@ pub(super) struct Part {
     pub(super) place: WeightRef,
 }
 
-/// The weights of a model and where a layout has them; each expert is one.
-fn parts(spec: &ModelSpec, layout: NameLayout) -> Vec<Part> {
+/// The weights of a model and where a file has them; each expert is one.
+fn parts(spec: &ModelSpec) -> Vec<Part> {
     let mut out = Vec::new();
     for (role, layer) in spec.weights() {
-        let stacked = matches!(role, Role::ExpertGate | Role::ExpertUp | Role::ExpertDown);
-        let experts = match (&spec.experts, layer) {
-            (Some(experts), Some(layer)) if stacked => (0..experts.count)
-                .filter_map(|e| Some((Some(e), spec.expert(role, layer, e, layout)?)))
-                .collect(),
-            _ => Vec::new(),
+        let experts = match &spec.experts {
+            Some(experts) if role.is_expert() => experts.count,
+            _ => 0,
         };
-        let whole = || spec.weight(role, layer, layout).map(|place| (None, place));
-        let places = if stacked {
-            experts
-        } else {
-            whole().into_iter().collect()
-        };
-        out.extend(places.into_iter().map(|(expert, place)| Part {
-            role,
-            layer,
-            expert,
-            place,
+        let experts = (0..experts).map(Some);
+        let whole = (!role.is_expert()).then_some(None);
+        out.extend(experts.chain(whole).filter_map(|expert| {
+            Some(Part {
+                role,
+                layer,
+                expert,
+                place: place(spec, role, layer, expert, NameLayout::Gguf)?,
+            })
         }));
     }
     out
+}
+
+/// Where a layout has a weight.
+fn place(
+    spec: &ModelSpec,
+    role: Role,
+    layer: Option<usize>,
+    expert: Option<usize>,
+    layout: NameLayout,
+) -> Option<WeightRef> {
+    match expert {
+        Some(expert) => spec.expert(role, layer?, expert, layout),
+        None => spec.weight(role, layer, layout),
+    }
 }
 
 /// The tensors of the file in order.
@@ -63,23 +72,20 @@ pub(super) fn targets(
 ) -> Result<Vec<Target>> {
     let mut by_name: HashMap<String, usize> = HashMap::new();
     let mut targets: Vec<Target> = Vec::new();
-    let stored = parts(spec, source.layout());
-    for (part, from) in parts(spec, NameLayout::Gguf).into_iter().zip(stored) {
+    for part in parts(spec) {
         let name = part.place.name.clone();
         if let Some(target) = by_name.get(&name).and_then(|&at| targets.get_mut(at)) {
             target.parts.push(part);
             continue;
         }
-        let found = source.tensor(&from.place.name)?;
-        let found = found.ok_or(Error::MissingTensor {
-            name: from.place.name,
-        })?;
+        let from = place(spec, part.role, part.layer, part.expert, source.layout());
+        let from = from.ok_or_else(|| Error::MissingTensor { name: name.clone() })?;
         let shape = part.place.stored.clone();
         let columns = shape.last().copied().unwrap_or(1);
         let ty = if stays_f32(&part, &shape) {
             TensorType::F32
         } else {
-            outtype.of(found.ty, columns)
+            outtype.of(from.find(source)?.1.ty, columns)
         };
         by_name.insert(name.clone(), targets.len());
         targets.push(Target {
@@ -104,9 +110,10 @@ fn stays_f32(part: &Part, shape: &[usize]) -> bool {
 
 /// Says which tensors of the directory the file has no place for, if there are such.
 pub(super) fn unused(spec: &ModelSpec, source: &dyn TensorSource) -> Option<String> {
-    let used: HashSet<String> = parts(spec, source.layout())
+    let used: HashSet<String> = parts(spec)
         .into_iter()
-        .map(|p| p.place.name)
+        .filter_map(|part| place(spec, part.role, part.layer, part.expert, source.layout()))
+        .flat_map(|place| std::iter::once(place.name).chain(place.aliases))
         .collect();
     // Buffers that older versions of transformers stored, and the second name of a tied head.
     let known = [
