@@ -7,11 +7,13 @@ use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ropewalk_gguf::{
-    Gguf, StringArray, TensorInfo, TensorType, Writer, can_quantize, dequantizer, quantize,
+    Gguf, StringArray, TensorInfo, TensorType, Writer, can_quantize, dequantizer, quantize_with,
+    requires_importance,
 };
 
-/// Values per conversion: 64 rows of 4,096, which stay in the caches.
-const VALUES: usize = 64 * 4096;
+/// Values per conversion: 64 rows, which stay in the caches.
+const VALUES: usize = 64 * COLUMNS;
+const COLUMNS: usize = 4096;
 
 fn weights(n: usize) -> Vec<f32> {
     let mut state = 1_u32;
@@ -31,9 +33,15 @@ fn conversions(c: &mut Criterion) {
             .copied()
             .filter(|&ty| can_quantize(ty))
     };
+    // Weights for the types that are not written without.
+    let importance: Vec<f32> = x[..COLUMNS].iter().map(|x| x * x).collect();
+    let code = |ty| {
+        let importance = requires_importance(ty).then_some(&importance[..]);
+        quantize_with(ty, black_box(&x), COLUMNS, importance)
+    };
     let mut group = c.benchmark_group("gguf/dequantize");
     for ty in types() {
-        let (Ok(bytes), Some(convert)) = (quantize(ty, &x), dequantizer(ty)) else {
+        let (Ok(bytes), Some(convert)) = (code(ty), dequantizer(ty)) else {
             continue;
         };
         let mut out = vec![0.0; VALUES];
@@ -49,7 +57,7 @@ fn conversions(c: &mut Criterion) {
     for ty in types() {
         let n_bytes = ty.row_bytes(VALUES).unwrap_or_default();
         group.throughput(Throughput::BytesDecimal(n_bytes as u64));
-        group.bench_function(ty.name(), |b| b.iter(|| quantize(ty, black_box(&x))));
+        group.bench_function(ty.name(), |b| b.iter(|| code(ty)));
     }
     group.finish();
 }
