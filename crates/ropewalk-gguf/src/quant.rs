@@ -1,8 +1,7 @@
 //! From `f32` to stored blocks.
 //!
-//! Q4_0 to Q8_0 follow ggml's reference (`quantize_row_*_ref` in `ggml-quants.c`) operation by
-//! operation, so their bytes are equal to those of llama.cpp and of the `gguf` package. The K-quants
-//! have no canonical encoder; theirs here searches scales by weighted least squares.
+//! Encoders follow ggml's (`ggml-quants.c`) operation by operation, so that bytes are equal to those
+//! of llama.cpp, with and without importance.
 
 mod blocks32;
 mod fit;
@@ -12,6 +11,7 @@ mod iq3;
 mod iq_book;
 mod iq_search;
 mod k_quants;
+mod lanes;
 mod tables;
 mod ternary;
 
@@ -169,16 +169,16 @@ fn check_importance(values: &[f32], columns: usize, importance: &[f32]) -> Resul
 
 fn encoder(ty: TensorType) -> Option<Encoder> {
     Some(match ty {
-        TensorType::Q4_0 => |x, _, out| blocks32::q4_0(x, out),
-        TensorType::Q4_1 => |x, _, out| blocks32::q4_1(x, out),
-        TensorType::Q5_0 => |x, _, out| blocks32::q5_0(x, out),
-        TensorType::Q5_1 => |x, _, out| blocks32::q5_1(x, out),
-        TensorType::Q8_0 => |x, _, out| blocks32::q8_0(x, out),
-        TensorType::Q2_K => |x, _, out| k_quants::q2_k(x, out),
-        TensorType::Q3_K => |x, _, out| k_quants::q3_k(x, out),
-        TensorType::Q4_K => |x, _, out| k_quants::q4_k(x, out),
-        TensorType::Q5_K => |x, _, out| k_quants::q5_k(x, out),
-        TensorType::Q6_K => |x, _, out| k_quants::q6_k(x, out),
+        TensorType::Q4_0 => blocks32::q4_0,
+        TensorType::Q4_1 => blocks32::q4_1,
+        TensorType::Q5_0 => blocks32::q5_0,
+        TensorType::Q5_1 => blocks32::q5_1,
+        TensorType::Q8_0 => blocks32::q8_0,
+        TensorType::Q2_K => k_quants::q2_k,
+        TensorType::Q3_K => k_quants::q3_k,
+        TensorType::Q4_K => k_quants::q4_k,
+        TensorType::Q5_K => k_quants::q5_k,
+        TensorType::Q6_K => k_quants::q6_k,
         TensorType::IQ1_S => iq1::iq1_s,
         TensorType::IQ1_M => iq1::iq1_m,
         TensorType::IQ2_XXS => iq2::iq2_xxs,

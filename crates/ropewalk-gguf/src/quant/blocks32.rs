@@ -1,5 +1,8 @@
 //! Encoders of the formats with blocks of 32. Layouts: `dequant/blocks32.rs`.
 
+use super::fit::{affine, symmetric};
+use super::k_quants::FINE;
+use super::lanes::{LANES, Lanes, side_by_side};
 use crate::float::f32_to_f16;
 
 fn each<const N: usize>(x: &[f32], out: &mut [u8], encode: impl Fn(&[f32; 32], &mut [u8; N])) {
@@ -66,53 +69,118 @@ fn pack_fifth_bits(q: &[u8; 32], out: &mut [u8]) {
     }
 }
 
-pub(super) fn q4_0(x: &[f32], out: &mut [u8]) {
-    each(x, out, |x, block: &mut [u8; 18]| {
+/// Fits the blocks of one row with importance, eight at a time, and hands each block's levels,
+/// scale and offset to `write` (`quantize_row_q*_impl`).
+fn each_weighted<const N: usize>(
+    row: &[f32],
+    importance: &[f32],
+    out: &mut [u8],
+    fit: impl Fn(&[Lanes; 32], &[Lanes; 32]) -> ([Lanes; 32], Lanes, Lanes),
+    write: impl Fn(&[u8; 32], f32, f32, &mut [u8; N]),
+) {
+    let squares = row.iter().fold(0.0, |sum, &x| sum + x * x) / row.len() as f32;
+    let mut w = importance.to_vec();
+    for (w, &x) in w.iter_mut().zip(row) {
+        *w *= (squares + x * x).sqrt();
+    }
+    let mut rest = out.as_chunks_mut().0;
+    for (x, w) in row.chunks(32 * LANES).zip(w.chunks(32 * LANES)) {
+        let (q, d, m) = fit(&side_by_side(x), &side_by_side(w));
+        let (blocks, others) = rest.split_at_mut((x.len() / 32).min(rest.len()));
+        rest = others;
+        for (k, block) in blocks.iter_mut().enumerate() {
+            write(&q.map(|q| q.0[k] as u8), d.0[k], m.0[k], block);
+        }
+    }
+}
+
+/// Fits blocks with a scale for levels `-n..=n - 1`.
+fn fit_symmetric(n: f32) -> impl Fn(&[Lanes; 32], &[Lanes; 32]) -> ([Lanes; 32], Lanes, Lanes) {
+    move |x, w| {
+        let fit = symmetric(x, w, n);
+        (x.map(|x| fit.levels(x, n)), fit.scale, Lanes::default())
+    }
+}
+
+/// Fits blocks with scale and offset for levels `0..=top`.
+fn fit_affine(top: f32) -> impl Fn(&[Lanes; 32], &[Lanes; 32]) -> ([Lanes; 32], Lanes, Lanes) {
+    move |x, w| {
+        let fit = affine::<32, false>(x, w, top, FINE);
+        (x.map(|x| fit.levels(x, top)), fit.scale, -fit.min)
+    }
+}
+
+fn write_q4_0(q: &[u8; 32], d: f32, _: f32, block: &mut [u8; 18]) {
+    block[..2].copy_from_slice(&f32_to_f16(d).to_le_bytes());
+    pack_halves(q, &mut block[2..]);
+}
+
+fn write_q4_1(q: &[u8; 32], d: f32, m: f32, block: &mut [u8; 20]) {
+    block[..2].copy_from_slice(&f32_to_f16(d).to_le_bytes());
+    block[2..4].copy_from_slice(&f32_to_f16(m).to_le_bytes());
+    pack_halves(q, &mut block[4..]);
+}
+
+fn write_q5_0(q: &[u8; 32], d: f32, _: f32, block: &mut [u8; 22]) {
+    block[..2].copy_from_slice(&f32_to_f16(d).to_le_bytes());
+    pack_fifth_bits(q, &mut block[2..6]);
+    pack_halves(q, &mut block[6..]);
+}
+
+fn write_q5_1(q: &[u8; 32], d: f32, m: f32, block: &mut [u8; 24]) {
+    block[..2].copy_from_slice(&f32_to_f16(d).to_le_bytes());
+    block[2..4].copy_from_slice(&f32_to_f16(m).to_le_bytes());
+    pack_fifth_bits(q, &mut block[4..8]);
+    pack_halves(q, &mut block[8..]);
+}
+
+pub(super) fn q4_0(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
+    if let Some(importance) = importance {
+        return each_weighted(x, importance, out, fit_symmetric(8.0), write_q4_0);
+    }
+    each(x, out, |x, block| {
         let d = peak(x) / -8.0;
         let id = inverse(d);
-        let q = x.map(|x| level(x * id + 8.5, 15));
-        block[..2].copy_from_slice(&f32_to_f16(d).to_le_bytes());
-        pack_halves(&q, &mut block[2..]);
+        write_q4_0(&x.map(|x| level(x * id + 8.5, 15)), d, 0.0, block);
     });
 }
 
-pub(super) fn q4_1(x: &[f32], out: &mut [u8]) {
-    each(x, out, |x, block: &mut [u8; 20]| {
+pub(super) fn q4_1(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
+    if let Some(importance) = importance {
+        return each_weighted(x, importance, out, fit_affine(15.0), write_q4_1);
+    }
+    each(x, out, |x, block| {
         let (lo, hi) = bounds(x);
         let d = (hi - lo) / 15.0;
         let id = inverse(d);
-        let q = x.map(|x| level((x - lo) * id + 0.5, 15));
-        block[..2].copy_from_slice(&f32_to_f16(d).to_le_bytes());
-        block[2..4].copy_from_slice(&f32_to_f16(lo).to_le_bytes());
-        pack_halves(&q, &mut block[4..]);
+        write_q4_1(&x.map(|x| level((x - lo) * id + 0.5, 15)), d, lo, block);
     });
 }
 
-pub(super) fn q5_0(x: &[f32], out: &mut [u8]) {
-    each(x, out, |x, block: &mut [u8; 22]| {
+pub(super) fn q5_0(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
+    if let Some(importance) = importance {
+        return each_weighted(x, importance, out, fit_symmetric(16.0), write_q5_0);
+    }
+    each(x, out, |x, block| {
         let d = peak(x) / -16.0;
         let id = inverse(d);
-        let q = x.map(|x| level(x * id + 16.5, 31));
-        block[..2].copy_from_slice(&f32_to_f16(d).to_le_bytes());
-        pack_fifth_bits(&q, &mut block[2..6]);
-        pack_halves(&q, &mut block[6..]);
+        write_q5_0(&x.map(|x| level(x * id + 16.5, 31)), d, 0.0, block);
     });
 }
 
-pub(super) fn q5_1(x: &[f32], out: &mut [u8]) {
-    each(x, out, |x, block: &mut [u8; 24]| {
+pub(super) fn q5_1(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
+    if let Some(importance) = importance {
+        return each_weighted(x, importance, out, fit_affine(31.0), write_q5_1);
+    }
+    each(x, out, |x, block| {
         let (lo, hi) = bounds(x);
         let d = (hi - lo) / 31.0;
         let id = inverse(d);
-        let q = x.map(|x| level((x - lo) * id + 0.5, 31));
-        block[..2].copy_from_slice(&f32_to_f16(d).to_le_bytes());
-        block[2..4].copy_from_slice(&f32_to_f16(lo).to_le_bytes());
-        pack_fifth_bits(&q, &mut block[4..8]);
-        pack_halves(&q, &mut block[8..]);
+        write_q5_1(&x.map(|x| level((x - lo) * id + 0.5, 31)), d, lo, block);
     });
 }
 
-pub(super) fn q8_0(x: &[f32], out: &mut [u8]) {
+pub(super) fn q8_0(x: &[f32], _: Option<&[f32]>, out: &mut [u8]) {
     each(x, out, |x, block: &mut [u8; 34]| {
         let d = largest(x) / 127.0;
         let id = inverse(d);

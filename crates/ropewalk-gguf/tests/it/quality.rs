@@ -57,11 +57,11 @@ fn errors_on_normal_weights() {
     let x = normal(256 * 256, 7);
     for (ty, limit) in [
         (TensorType::Q8_0, 0.0055),
-        (TensorType::Q6_K, 0.0178),
-        (TensorType::Q5_K, 0.0358),
-        (TensorType::Q4_K, 0.0729),
-        (TensorType::Q3_K, 0.1494),
-        (TensorType::Q2_K, 0.2775),
+        (TensorType::Q6_K, 0.0183),
+        (TensorType::Q5_K, 0.0371),
+        (TensorType::Q4_K, 0.0735),
+        (TensorType::Q3_K, 0.1554),
+        (TensorType::Q2_K, 0.3060),
     ] {
         let error = (squared_error(&x, &round_trip(ty, &x)) / x.len() as f64).sqrt();
         println!("{ty:5} {error:.5} (limit {limit})");
