@@ -1,9 +1,8 @@
 //! Encoders of IQ2_XXS, IQ2_XS and IQ2_S. Layouts: `dequant/iq.rs`.
 
+use super::fit;
 use super::iq_book::{self, Book};
-use super::iq_search::{
-    Again, SUPER, Search, code_scales, each, mean_square, nearest_int, part, weigh,
-};
+use super::iq_search::{Again, SUPER, Search, code_scales, each, mean_square, part, weigh};
 
 /// Below this the largest value of a block counts as zero (`GROUP_MAX_EPS`).
 const ZERO: f32 = 1e-15;
@@ -32,9 +31,8 @@ pub(super) fn iq2_xxs(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
         for (i, scale) in scales.iter_mut().enumerate() {
             let (x, importance) = part::<32>(x, importance, i);
             let weights = weigh(x, importance, variance, |xx| xx);
-            let fit = search.fit(x, &weights, |x, largest| {
-                3.0 * positive_scale(x, &weights, largest)
-            });
+            // Levels 0 to 4 give a first scale.
+            let fit = search.fit(x, &weights, |x, _| 3.0 * fit::codes(x, &weights, 4).0);
             let signs = (0..4).fold(0, |all, k| all | u32::from(fit.signs[k]) << (7 * k));
             for k in 0..4 {
                 block[2 + 8 * i + k] = fit.codes[k] as u8;
@@ -106,58 +104,4 @@ pub(super) fn iq2_s(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
             put_scales(block, d, &codes);
         }
     });
-}
-
-/// Fits a scale to levels 0 to 4 of magnitudes (`make_qp_quants` in `ggml-quants.c`): the best of
-/// nine step sizes, then levels are moved one at a time while that helps.
-fn positive_scale(x: &[f32; 32], weights: &[f32; 32], largest: f32) -> f32 {
-    const TOP: i32 = 4;
-    // Levels are bytes: the magnitude that kept a sign wraps, as it does in ggml.
-    let error = |inverse: f32, level: &dyn Fn(i32) -> f32| {
-        let scale = 1.0 / inverse;
-        x.iter().zip(weights).fold(0.0, |sum, (x, w)| {
-            let miss = x - scale * level(nearest_int(inverse * x));
-            sum + w * miss * miss
-        })
-    };
-    let mut inverse = TOP as f32 / largest;
-    let mut best = error(inverse, &|l| f32::from(l as u8));
-    for step in (-4..=4).filter(|&step| step != 0) {
-        let other = (0.1 * step as f32 + TOP as f32) / largest;
-        let found = error(other, &|l| l.min(TOP) as f32);
-        if found < best {
-            (best, inverse) = (found, other);
-        }
-    }
-    let (mut xl, mut ll) = (0.0, 0.0);
-    let mut levels = [0; 32];
-    for ((x, w), level) in x.iter().zip(weights).zip(&mut levels) {
-        let l = nearest_int(inverse * x).min(TOP);
-        *level = l as u8;
-        xl += w * x * l as f32;
-        ll += w * l as f32 * l as f32;
-    }
-    for _ in 0..5 {
-        let mut changed = false;
-        for ((x, w), level) in x.iter().zip(weights).zip(&mut levels) {
-            let l = f32::from(*level);
-            let (mut others_xl, mut others_ll) = (xl - w * x * l, ll - w * l * l);
-            if others_xl > 0.0 && others_ll > 0.0 {
-                let new = nearest_int(x * others_ll / others_xl).min(TOP);
-                if new != i32::from(*level) {
-                    others_xl += w * x * new as f32;
-                    others_ll += w * new as f32 * new as f32;
-                    if others_xl * others_xl * ll > xl * xl * others_ll {
-                        *level = new as u8;
-                        (xl, ll) = (others_xl, others_ll);
-                        changed = true;
-                    }
-                }
-            }
-        }
-        if !changed {
-            break;
-        }
-    }
-    if ll > 0.0 { xl / ll } else { 0.0 }
 }

@@ -6,6 +6,7 @@
 //! weighted least-squares fit to these levels. The best is refined once at its own scale.
 
 use super::iq_book::{Book, Coded};
+use super::lanes::nearest;
 use crate::float::f32_to_f16;
 
 /// Values per super-block.
@@ -141,8 +142,7 @@ impl<const D: usize> Search<D> {
 
     /// Codes a group at a scale, and says whether the rounded levels had a code.
     fn round(&self, x: &[f32; D], roots: &[f32; D], inverse: f32, scale: f32) -> (u16, bool) {
-        let levels =
-            x.map(|x| nearest_int(0.5 * (inverse * x - 1.0)).clamp(0, self.levels - 1) as u8);
+        let levels = x.map(|x| nearest(0.5 * (inverse * x - 1.0)).clamp(0, self.levels - 1) as u8);
         match self.book.coded(&levels) {
             Coded::Exact(code) => (code, true),
             Coded::Near(near) => {
@@ -184,13 +184,6 @@ impl<const D: usize> Search<D> {
         }
         (xq, qq)
     }
-}
-
-/// Rounds to the nearest integer, halves to even, for magnitudes below 2^22 (`nearest_int` in
-/// `ggml-quants.c`); anything else gives some integer.
-#[inline(always)]
-pub(super) fn nearest_int(x: f32) -> i32 {
-    ((x + 12_582_912.0).to_bits() & 0x7f_ffff) as i32 - 0x40_0000
 }
 
 /// Walks two arrays by groups of `D`.
@@ -240,7 +233,7 @@ pub(super) fn code_scales<const N: usize>(
     }
     let d = largest / (2 * top + 1) as f32;
     let inverse = 1.0 / d;
-    let codes = scales.map(|s| nearest_int(0.5 * (inverse * s - 1.0)).clamp(0, top) as u8);
+    let codes = scales.map(|s| nearest(0.5 * (inverse * s - 1.0)).clamp(0, top) as u8);
     Some((f32_to_f16(d * stretch), codes))
 }
 

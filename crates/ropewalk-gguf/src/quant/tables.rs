@@ -1,6 +1,7 @@
 //! Encoders of the formats whose codes index a table. Layouts and tables: `dequant/tables.rs`.
 
-use super::iq_search::{each, largest, nearest_int, part, weigh};
+use super::iq_search::{each, largest, part, weigh};
+use super::lanes::nearest;
 use crate::dequant::{E2M1, UNEVEN, e4m3_half, e8m0_half};
 use crate::float::f32_to_f16;
 
@@ -99,7 +100,7 @@ pub(super) fn iq4_xs(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
             let inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
             let mut upper = 0_u16;
             for (i, (x, scale)) in x.as_chunks().0.iter().zip(scales).enumerate() {
-                let code = nearest_int(inverse * scale).clamp(-32, 31);
+                let code = nearest(inverse * scale).clamp(-32, 31);
                 put_uneven(x, d * code as f32, &mut block[8 + 16 * i..]);
                 let code = (code + 32) as u8;
                 block[4 + i / 2] |= (code & 15) << (4 * (i % 2));
