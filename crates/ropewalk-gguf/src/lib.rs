@@ -39,7 +39,7 @@
 //! | --- | --- | --- |
 //! | F32, F16, BF16 | yes | yes |
 //! | Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 | equal to ggml | equal to ggml |
-//! | Q2_K, Q3_K, Q4_K, Q5_K, Q6_K | equal to ggml | own scale search |
+//! | Q2_K, Q3_K, Q4_K, Q5_K, Q6_K | equal to ggml | equal to ggml |
 //! | IQ4_NL, IQ4_XS, MXFP4, NVFP4, TQ1_0, TQ2_0, Q1_0, Q2_0 | equal to ggml | equal to ggml |
 //! | IQ1_M, IQ2_S, IQ3_XXS | equal to ggml | equal to ggml |
 //! | IQ3_S | equal to ggml | equal to ggml, without its fault after 32 zeros |
@@ -63,9 +63,11 @@ mod dequant;
 mod describe;
 mod encode;
 mod error;
+mod file_type;
 mod float;
 mod gguf;
 mod header;
+mod imatrix;
 mod metadata;
 mod pack;
 mod quant;
@@ -79,7 +81,9 @@ mod writer;
 pub use atomic::AtomicFile;
 pub use dequant::{dequantize, dequantizer};
 pub use error::{Error, Result};
+pub use file_type::FileType;
 pub use gguf::Gguf;
+pub use imatrix::{Importance, ImportanceMatrix};
 pub use metadata::Metadata;
 pub use quant::{can_quantize, quantize, quantize_with, requires_importance};
 pub use tensor::{Tensor, TensorInfo};

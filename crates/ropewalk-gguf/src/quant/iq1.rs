@@ -6,7 +6,8 @@
 //! a code then become their best neighbour.
 
 use super::iq_book::{self, Coded};
-use super::iq_search::{SUPER, code_scales, each, largest, mean_square, part, weigh};
+use super::iq_search::{SUPER, code_scales, largest, mean_square, part, weigh};
+use super::k_quants::each;
 use crate::float::f32_to_f16;
 
 const DELTA: f32 = 0.125;

@@ -2,7 +2,8 @@
 
 use super::fit;
 use super::iq_book::{self, Book};
-use super::iq_search::{Again, SUPER, Search, code_scales, each, mean_square, part, weigh};
+use super::iq_search::{Again, SUPER, Search, code_scales, mean_square, part, weigh};
+use super::k_quants::each;
 
 /// Below this the largest value of a block counts as zero (`GROUP_MAX_EPS`).
 const ZERO: f32 = 1e-15;

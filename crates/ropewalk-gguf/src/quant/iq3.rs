@@ -4,7 +4,8 @@
 //! their codes, so that what follows in the super-block is stored in the wrong place.
 
 use super::iq_book;
-use super::iq_search::{Again, SUPER, Search, code_scales, each, mean_square, part, weigh};
+use super::iq_search::{Again, SUPER, Search, code_scales, mean_square, part, weigh};
+use super::k_quants::each;
 
 pub(super) fn iq3_xxs(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
     let search = Search {

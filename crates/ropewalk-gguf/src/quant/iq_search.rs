@@ -237,26 +237,6 @@ pub(super) fn code_scales<const N: usize>(
     Some((f32_to_f16(d * stretch), codes))
 }
 
-/// Runs `encode` on each super-block with its importance and its `N` bytes, zeroed.
-pub(super) fn each<const N: usize>(
-    x: &[f32],
-    importance: Option<&[f32]>,
-    out: &mut [u8],
-    encode: impl Fn(&[f32; SUPER], Option<&[f32; SUPER]>, &mut [u8; N]),
-) {
-    let importance = importance.map(|w| w.as_chunks().0);
-    for (i, (x, block)) in x
-        .as_chunks()
-        .0
-        .iter()
-        .zip(out.as_chunks_mut().0)
-        .enumerate()
-    {
-        *block = [0; N];
-        encode(x, importance.and_then(|w| w.get(i)), block);
-    }
-}
-
 /// Returns part `i` of a super-block and of its importance.
 pub(super) fn part<'a, const S: usize>(
     x: &'a [f32; SUPER],

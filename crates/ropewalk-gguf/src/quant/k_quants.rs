@@ -17,7 +17,8 @@ pub(super) const FINE: Grid = Grid {
     steps: 36,
 };
 
-fn each<const N: usize>(
+/// Runs `encode` on each super-block with its importance and its bytes.
+pub(super) fn each<const N: usize>(
     x: &[f32],
     importance: Option<&[f32]>,
     out: &mut [u8],

@@ -1,6 +1,7 @@
 //! Encoders of the formats whose codes index a table. Layouts and tables: `dequant/tables.rs`.
 
-use super::iq_search::{each, largest, part, weigh};
+use super::iq_search::{largest, part, weigh};
+use super::k_quants::each;
 use super::lanes::nearest;
 use crate::dequant::{E2M1, UNEVEN, e4m3_half, e8m0_half};
 use crate::float::f32_to_f16;
