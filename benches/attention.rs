@@ -1,8 +1,9 @@
 //! Rates of attention and of the single-precision product on every tier.
 //!
-//! `cargo bench --bench attention -- [decode] [prefill] [sgemm] [--tiers a,b] [--threads 1,2]`
+//! `cargo bench --bench attention -- [decode] [prefill] [sgemm] [--tiers a,b] [--threads 1,2]
+//! [--contexts 256,4096]`
 //!
-//! Decode attends from one position to a context of 4,096 in caches that no cache level holds, and
+//! Decode attends from one position to contexts up to 4,096 in caches that no cache level holds, and
 //! counts the bytes of keys and values beside the read bandwidth measured in between. Prefill takes
 //! 512 positions at once and counts the operations of the causal half. All take the best of several
 //! short runs.
@@ -10,12 +11,21 @@
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
-use ropewalk_kernels::attention::{AttentionScratch, AttentionShape, KvRef, attention};
+use ropewalk_kernels::attention::{AttentionScratch, AttentionShape, KvRef, Q8_BLOCK, attention};
 use ropewalk_kernels::{Isa, Pool, ReadStream, sgemm};
 
-/// Query heads, key heads, head size: Llama 3.2 1B, Qwen 2.5 0.5B, Llama 3.1 8B.
-const LAYERS: [(usize, usize, usize); 3] = [(32, 8, 64), (14, 2, 64), (32, 8, 128)];
-const CONTEXT: usize = 4096;
+/// Query heads, key heads, head size: Llama 3.2 1B, Qwen 2.5 0.5B, Llama 3.1 8B, a small model,
+/// Gemma 3 1B.
+const LAYERS: [(usize, usize, usize); 5] = [
+    (32, 8, 64),
+    (14, 2, 64),
+    (32, 8, 128),
+    (8, 2, 64),
+    (4, 1, 256),
+];
+const CONTEXTS: [usize; 3] = [256, 1024, 4096];
+/// Bytes of each kind of cache that a run of decode reads.
+const READ: usize = 96 << 20;
 const PROMPT: usize = 512;
 /// (m, k, n) of a training step of a small model and of a large square product.
 const PRODUCTS: [(usize, usize, usize); 5] = [
@@ -40,6 +50,9 @@ fn main() {
     let all = !args.iter().any(|a| topics.contains(&a.as_str()));
     let wanted = |topic: &str| all || args.iter().any(|a| a == topic);
     let tiers = list("--tiers");
+    let contexts = list("--contexts").map_or(CONTEXTS.to_vec(), |list| {
+        list.iter().filter_map(|c| c.parse().ok()).collect()
+    });
     for threads in list("--threads").unwrap_or_else(|| vec!["1", "2"]) {
         let pool = Pool::new(threads.parse().unwrap_or(NonZeroUsize::MIN));
         for isa in Isa::available() {
@@ -47,7 +60,7 @@ fn main() {
                 continue;
             }
             if wanted("decode") {
-                decode(&pool, isa);
+                decode(&pool, isa, &contexts);
             }
             if wanted("prefill") {
                 prefill(&pool, isa);
@@ -71,26 +84,55 @@ fn best(mut run: impl FnMut()) -> f64 {
     best
 }
 
-/// Caches of one layer, in both formats.
-struct Caches {
-    full: [Vec<f32>; 2],
-    half: [Vec<u16>; 2],
+/// The ways to store keys and values.
+#[derive(Clone, Copy)]
+enum Format {
+    F32,
+    F16,
+    Q8,
+}
+
+impl Format {
+    const ALL: [(Self, &str); 3] = [(Self::F32, "f32 "), (Self::F16, "f16 "), (Self::Q8, "q8_0")];
+}
+
+/// Keys and values of one layer.
+enum Caches {
+    F32([Vec<f32>; 2]),
+    F16([Vec<u16>; 2]),
+    Q8([(Vec<i8>, Vec<u16>); 2]),
 }
 
 impl Caches {
-    fn new(values: usize) -> Self {
-        // 0.5 in f32 and in f16.
-        Self {
-            full: [vec![0.5; values], vec![0.5; values]],
-            half: [vec![0x3800; values], vec![0x3800; values]],
+    /// Caches full of 0.5.
+    fn new(format: Format, values: usize) -> Self {
+        match format {
+            Format::F32 => Self::F32([vec![0.5; values], vec![0.5; values]]),
+            Format::F16 => Self::F16([vec![0x3800; values], vec![0x3800; values]]),
+            Format::Q8 => {
+                Self::Q8([(); 2].map(|()| (vec![64; values], vec![0x2000; values / Q8_BLOCK])))
+            }
         }
     }
 
-    fn of(&self, half: bool) -> (KvRef<'_>, KvRef<'_>) {
-        if half {
-            (KvRef::F16(&self.half[0]), KvRef::F16(&self.half[1]))
-        } else {
-            (KvRef::F32(&self.full[0]), KvRef::F32(&self.full[1]))
+    fn of(&self) -> (KvRef<'_>, KvRef<'_>) {
+        match self {
+            Self::F32([k, v]) => (KvRef::F32(k), KvRef::F32(v)),
+            Self::F16([k, v]) => (KvRef::F16(k), KvRef::F16(v)),
+            Self::Q8(kv) => {
+                let [k, v] = kv
+                    .each_ref()
+                    .map(|(values, scales)| KvRef::Q8_0 { values, scales });
+                (k, v)
+            }
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::F32([k, _]) => 8 * k.len(),
+            Self::F16([k, _]) => 4 * k.len(),
+            Self::Q8([(k, scales), _]) => 2 * k.len() + 4 * scales.len(),
         }
     }
 }
@@ -99,22 +141,26 @@ fn shape((q_heads, kv_heads, head_dim): (usize, usize, usize)) -> AttentionShape
     AttentionShape::new(q_heads, kv_heads, head_dim)
 }
 
-fn decode(pool: &Pool, isa: Isa) {
+fn decode(pool: &Pool, isa: Isa, contexts: &[usize]) {
     let stream = ReadStream::new(pool, 256 << 20).expect("256 MB");
-    for layer in LAYERS {
+    for (layer, &context) in LAYERS
+        .iter()
+        .flat_map(|l| contexts.iter().map(move |c| (*l, c)))
+    {
         let (shape, (q_heads, kv_heads, head_dim)) = (shape(layer), layer);
-        let values = kv_heads * CONTEXT * head_dim;
-        let layers: Vec<Caches> = (0..(64 << 20) / (4 * values) + 1)
-            .map(|_| Caches::new(values))
-            .collect();
+        let values = kv_heads * context * head_dim;
         let (q, mut out) = (vec![0.1; q_heads * head_dim], vec![0.0; q_heads * head_dim]);
         let mut scratch = AttentionScratch::new();
-        for half in [false, true] {
+        for (format, name) in Format::ALL {
+            let one = Caches::new(format, values);
+            let more = (READ / one.bytes()).max(1);
+            let mut layers = vec![one];
+            layers.resize_with(more, || Caches::new(format, values));
             let roof = stream.read(pool);
             let seconds = best(|| {
                 for caches in &layers {
-                    let (k, v) = caches.of(half);
-                    let first = CONTEXT - 1;
+                    let (k, v) = caches.of();
+                    let first = context - 1;
                     attention(
                         pool,
                         isa,
@@ -123,7 +169,7 @@ fn decode(pool: &Pool, isa: Isa) {
                         first,
                         k,
                         v,
-                        CONTEXT,
+                        context,
                         &mut out,
                         &mut scratch,
                     )
@@ -131,14 +177,14 @@ fn decode(pool: &Pool, isa: Isa) {
                 }
             });
             let roof = stream.read(pool).max(roof);
-            let bytes = layers.len() * 2 * values * if half { 2 } else { 4 };
+            let bytes: usize = layers.iter().map(Caches::bytes).sum();
             let rate = bytes as f64 / seconds / 1e9;
             println!(
-                "decode  {:12} {} threads  {layer:?} {}  {rate:6.1} GB/s, {:3.0} % of {roof:.1}",
+                "decode  {:12} {} threads  {layer:?} {context:5} {name}  {rate:6.1} GB/s, {:3.0} % of {roof:.1}, {:.1} us a layer",
                 isa.name(),
                 pool.threads(),
-                if half { "f16" } else { "f32" },
                 100.0 * rate / roof,
+                1e6 * seconds / layers.len() as f64,
             );
         }
     }
@@ -147,12 +193,12 @@ fn decode(pool: &Pool, isa: Isa) {
 fn prefill(pool: &Pool, isa: Isa) {
     for layer in LAYERS {
         let (shape, (q_heads, kv_heads, head_dim)) = (shape(layer), layer);
-        let caches = Caches::new(kv_heads * PROMPT * head_dim);
         let rows = PROMPT * q_heads * head_dim;
         let (q, mut out) = (vec![0.1; rows], vec![0.0; rows]);
         let mut scratch = AttentionScratch::new();
-        for half in [false, true] {
-            let (k, v) = caches.of(half);
+        for (format, name) in Format::ALL {
+            let caches = Caches::new(format, kv_heads * PROMPT * head_dim);
+            let (k, v) = caches.of();
             let seconds = best(|| {
                 attention(
                     pool,
@@ -170,10 +216,9 @@ fn prefill(pool: &Pool, isa: Isa) {
             });
             let operations = 4 * q_heads * head_dim * PROMPT * (PROMPT + 1) / 2;
             println!(
-                "prefill {:12} {} threads  {layer:?} {}  {:6.1} GFLOP/s",
+                "prefill {:12} {} threads  {layer:?} {name}  {:6.1} GFLOP/s",
                 isa.name(),
                 pool.threads(),
-                if half { "f16" } else { "f32" },
                 operations as f64 / seconds / 1e9,
             );
         }

@@ -8,19 +8,21 @@
 #![allow(unsafe_code, reason = "threads write disjoint rows of one output")]
 
 mod few;
+mod format;
 mod plan;
 mod rows;
 mod span;
 mod store;
 #[cfg(test)]
 mod tests;
+mod widen;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::shared::Shared;
 use crate::{Error, Isa, Pool};
 use plan::Unit;
-pub use store::{KvMut, kv_store};
+pub use store::{KvMut, store_keys, store_values};
 
 /// The heads of an attention layer and how scores are formed: for query `i` and key `j`, both of
 /// one head, `softcap(scale * q_i . k_j)`.
@@ -88,7 +90,23 @@ impl AttentionShape {
     }
 }
 
-/// A cache of keys or values, `[kv_heads, capacity, head_dim]`.
+/// What capacities are multiples of: positions whose keys lie together.
+pub const CAPACITY_STEP: usize = crate::micro::PANEL;
+
+/// Features of a head that share a factor in [`KvRef::Q8_0`], as in `block_q8_0` of GGML; the last
+/// block of a head may be shorter.
+pub const Q8_BLOCK: usize = 32;
+
+/// A cache of keys or values in one of the formats.
+///
+/// | elements | of keys | of values |
+/// | --- | --- | --- |
+/// | features | `[kv_heads, capacity / 16, head_dim, 16]` | `[kv_heads, capacity, head_dim]` |
+/// | factors ([`KvRef::Q8_0`]) | `[kv_heads, capacity / 16, blocks, 16]` | `[kv_heads, capacity, blocks]` |
+///
+/// where `capacity` is a multiple of [`CAPACITY_STEP`] and `blocks` is `head_dim / 32` rounded up.
+/// Sixteen keys lie feature by feature, so that a vector holds one feature of each and scores need
+/// no transposition; [`store_keys`] and [`store_values`] write both layouts.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum KvRef<'a> {
@@ -96,13 +114,26 @@ pub enum KvRef<'a> {
     F32(&'a [f32]),
     /// Bits of IEEE half-precision floats.
     F16(&'a [u16]),
+    /// Bytes times a factor for each block of [`Q8_BLOCK`] features: 8.5 bits a value. The product
+    /// is an f32 without rounding, so attention gives the bits of an f32 cache that holds it.
+    Q8_0 {
+        /// The bytes.
+        values: &'a [i8],
+        /// Bits of half-precision factors.
+        scales: &'a [u16],
+    },
 }
 
 impl KvRef<'_> {
-    fn len(&self) -> usize {
+    /// Returns how many positions of how many heads are there.
+    fn positions(&self, head_dim: usize) -> usize {
         match self {
-            Self::F32(x) => x.len(),
-            Self::F16(x) => x.len(),
+            Self::F32(x) => x.len() / head_dim,
+            Self::F16(x) => x.len() / head_dim,
+            Self::Q8_0 { values, scales } => {
+                let blocks = head_dim.div_ceil(Q8_BLOCK);
+                (values.len() / head_dim).min(scales.len() / blocks)
+            }
         }
     }
 }
@@ -118,7 +149,7 @@ pub struct AttentionSeq<'a> {
     pub k: KvRef<'a>,
     /// Values, filled likewise.
     pub v: KvRef<'a>,
-    /// Positions the cache has room for.
+    /// Positions the cache has room for, a multiple of [`CAPACITY_STEP`].
     pub capacity: usize,
     /// Output `[m, q_heads * head_dim]`.
     pub out: &'a mut [f32],
@@ -159,7 +190,7 @@ unsafe impl Sync for Sequence<'_> {}
 ///
 /// # Shapes
 /// - `q`, `out`: `[m, q_heads * head_dim]`; query `i` has position `first_pos + i`
-/// - `k`, `v`: `[kv_heads, capacity, head_dim]`, filled up to the last query's position
+/// - `k`, `v`: as [`KvRef`] says, filled up to the last query's position
 ///
 /// # Errors
 /// As [`attention_batch`].
@@ -194,21 +225,25 @@ pub fn attention(
 /// on its row, not even NaNs and infinities.
 ///
 /// # Errors
-/// [`Error::Length`] when heads do not divide, a slice does not fit its shape or a query lies
-/// beyond the cache; nothing is written then.
+/// [`Error::Length`] when heads do not divide, a slice does not fit its shape, the capacity is no
+/// multiple of [`CAPACITY_STEP`] or a query lies beyond the cache; nothing is written then.
 ///
 /// ```
 /// use std::num::NonZeroUsize;
-/// use ropewalk_kernels::attention::{AttentionScratch, AttentionShape, KvRef, attention};
+/// use ropewalk_kernels::attention::{
+///     AttentionScratch, AttentionShape, KvMut, KvRef, attention, store_keys, store_values,
+/// };
 /// use ropewalk_kernels::{Isa, Pool};
 ///
 /// let pool = Pool::new(NonZeroUsize::MIN);
 /// let shape = AttentionShape::new(2, 1, 8);
-/// // Position 0 has the only key, so both heads give its value.
-/// let (q, k, v) = ([0.3; 16], [0.1; 8], [7.0; 8]);
-/// let mut out = [0.0; 16];
+/// // A cache for 16 positions. The first has the only key, so both heads give its value.
+/// let (mut k, mut v) = ([0.0; 128], [0.0; 128]);
+/// store_keys(Isa::best(), &shape, &[0.1; 8], 0, 16, KvMut::F32(&mut k))?;
+/// store_values(Isa::best(), &shape, &[7.0; 8], 0, 16, KvMut::F32(&mut v))?;
+/// let (q, mut out) = ([0.3; 16], [0.0; 16]);
 /// let (k, v, mut scratch) = (KvRef::F32(&k), KvRef::F32(&v), AttentionScratch::new());
-/// attention(&pool, Isa::best(), &shape, &q, 0, k, v, 1, &mut out, &mut scratch)?;
+/// attention(&pool, Isa::best(), &shape, &q, 0, k, v, 16, &mut out, &mut scratch)?;
 /// assert_eq!(out, [7.0; 16]);
 /// # Ok::<(), ropewalk_kernels::Error>(())
 /// ```
@@ -316,21 +351,20 @@ fn check_sequence<'a>(
     same("attention queries", m * width, seq.q.len())?;
     same("attention output", seq.q.len(), seq.out.len())?;
     let end = seq.first_pos.saturating_add(m);
-    if end > seq.capacity {
+    if end > seq.capacity || !seq.capacity.is_multiple_of(CAPACITY_STEP) {
+        let needed = end.max(seq.capacity);
         return Err(Error::Length {
             what: "attention cache",
-            needed: end,
+            needed: needed
+                .checked_next_multiple_of(CAPACITY_STEP)
+                .unwrap_or(needed),
             found: seq.capacity,
         });
     }
-    let needed = shape
-        .kv_heads
-        .checked_mul(seq.capacity)
-        .and_then(|n| n.checked_mul(shape.head_dim))
-        .unwrap_or(usize::MAX);
+    let needed = shape.kv_heads.saturating_mul(seq.capacity);
     for (what, found) in [
-        ("attention keys", seq.k.len()),
-        ("attention values", seq.v.len()),
+        ("attention keys", seq.k.positions(shape.head_dim)),
+        ("attention values", seq.v.positions(shape.head_dim)),
     ] {
         if found < needed {
             return Err(Error::Length {

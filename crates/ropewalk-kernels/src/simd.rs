@@ -64,8 +64,6 @@ pub(crate) trait Lanes: Copy {
     unsafe fn deinterleave(self, b: Self) -> (Self, Self);
     /// Inverse of [`Self::deinterleave`].
     unsafe fn interleave(self, b: Self) -> (Self, Self);
-    /// Returns the columns of a 16 x 16 matrix given by rows.
-    unsafe fn transpose(rows: [Self; LANES]) -> [Self; LANES];
     unsafe fn load_i8(p: *const i8) -> Self;
     unsafe fn load_f16(p: *const u16) -> Self;
     unsafe fn load_bf16(p: *const u16) -> Self;

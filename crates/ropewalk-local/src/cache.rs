@@ -1,5 +1,6 @@
 //! The keys and values of the tokens seen so far.
 
+use ropewalk_kernels::attention::{CAPACITY_STEP, KvMut, KvRef, Q8_BLOCK};
 use ropewalk_spec::ModelSpec;
 
 use crate::{Error, Result};
@@ -13,46 +14,84 @@ pub enum CacheType {
     /// 16-bit floats: 2 bytes per value, as llama.cpp does by default.
     #[default]
     F16,
+    /// Bytes with a half-precision factor for each 32 features of a head, as Q8_0 of GGML: 1.0625
+    /// bytes per value. The last block of a head may be shorter, so any head size will do.
+    Q8_0,
 }
 
 impl CacheType {
-    /// Returns the bytes of a value.
-    fn bytes(self) -> usize {
+    /// Returns the bytes that one head takes at one position.
+    fn bytes(self, head_dim: usize) -> usize {
         match self {
-            Self::F32 => 4,
-            Self::F16 => 2,
+            Self::F32 => 4 * head_dim,
+            Self::F16 => 2 * head_dim,
+            Self::Q8_0 => head_dim + 2 * head_dim.div_ceil(Q8_BLOCK),
         }
     }
 }
 
-/// One tensor of the cache, `[kv_heads, capacity, head_dim]`.
+/// Keys or values of one layer, as [`KvRef`] lays them out.
 #[derive(Debug, Clone)]
 pub(crate) enum Store {
     F32(Vec<f32>),
     /// IEEE half-precision bits.
     F16(Vec<u16>),
+    Q8_0 {
+        values: Vec<i8>,
+        scales: Vec<u16>,
+    },
 }
 
 impl Store {
     // Zeroed pages are given by the system when first touched, so a long context costs memory
     // only as far as it is used.
-    fn new(kind: CacheType, len: usize) -> Self {
+    fn new(kind: CacheType, positions: usize, head_dim: usize) -> Self {
+        let len = positions * head_dim;
         match kind {
             CacheType::F32 => Self::F32(vec![0.0; len]),
             CacheType::F16 => Self::F16(vec![0; len]),
+            CacheType::Q8_0 => Self::Q8_0 {
+                values: vec![0; len],
+                scales: vec![0; positions * head_dim.div_ceil(Q8_BLOCK)],
+            },
         }
     }
 
-    /// Copies the first `used` of every `stride` values into fresh pages.
-    fn copy_used(&self, stride: usize, used: usize) -> Self {
-        fn copy<T: Copy>(from: &[T], mut to: Vec<T>, stride: usize, used: usize) -> Vec<T> {
-            let heads = to.chunks_exact_mut(stride).zip(from.chunks_exact(stride));
-            heads.for_each(|(to, from)| to[..used].copy_from_slice(&from[..used]));
+    /// Lends the values to attention.
+    pub(crate) fn reading(&self) -> KvRef<'_> {
+        match self {
+            Self::F32(x) => KvRef::F32(x),
+            Self::F16(x) => KvRef::F16(x),
+            Self::Q8_0 { values, scales } => KvRef::Q8_0 { values, scales },
+        }
+    }
+
+    /// Lends the values to what stores new ones.
+    pub(crate) fn writing(&mut self) -> KvMut<'_> {
+        match self {
+            Self::F32(x) => KvMut::F32(x),
+            Self::F16(x) => KvMut::F16(x),
+            Self::Q8_0 { values, scales } => KvMut::Q8_0 { values, scales },
+        }
+    }
+
+    /// Copies the first `used` of every `stride` positions into fresh pages.
+    fn copy_used(&self, head_dim: usize, stride: usize, used: usize) -> Self {
+        fn copy<T: Copy + Default>(from: &[T], each: usize, stride: usize, used: usize) -> Vec<T> {
+            let mut to = vec![T::default(); from.len()];
+            let heads = to
+                .chunks_exact_mut(stride * each)
+                .zip(from.chunks_exact(stride * each));
+            heads.for_each(|(to, from)| to[..used * each].copy_from_slice(&from[..used * each]));
             to
         }
         match self {
-            Self::F32(x) => Self::F32(copy(x, vec![0.0; x.len()], stride, used)),
-            Self::F16(x) => Self::F16(copy(x, vec![0; x.len()], stride, used)),
+            Self::F32(x) => Self::F32(copy(x, head_dim, stride, used)),
+            Self::F16(x) => Self::F16(copy(x, head_dim, stride, used)),
+            Self::Q8_0 { values, scales } => Self::Q8_0 {
+                values: copy(values, head_dim, stride, used),
+                scales: copy(scales, head_dim.div_ceil(Q8_BLOCK), stride, used),
+            },
         }
     }
 }
@@ -89,10 +128,12 @@ impl Cache {
     /// Returns a cache with the first `len` tokens of this one.
     pub(crate) fn fork(&self, len: usize) -> Self {
         let tokens = self.tokens[..len.min(self.len())].to_vec();
-        let (stride, used) = (self.capacity * self.head_dim, tokens.len() * self.head_dim);
+        // Keys lie together in sixteens.
+        let used = tokens.len().next_multiple_of(CAPACITY_STEP);
+        let copy = |store: &Store| store.copy_used(self.head_dim, self.stride(), used);
         let layer = |l: &LayerCache| LayerCache {
-            k: l.k.copy_used(stride, used),
-            v: l.v.copy_used(stride, used),
+            k: copy(&l.k),
+            v: copy(&l.v),
         };
         Self {
             layers: self.layers.iter().map(layer).collect(),
@@ -103,8 +144,12 @@ impl Cache {
 
     /// Refuses a cache that this machine has no memory for.
     pub(crate) fn check_size(spec: &ModelSpec, kind: CacheType, tokens: usize) -> Result<()> {
-        let per_tensor = [spec.kv_heads, spec.head_dim, kind.bytes(), tokens];
-        let bytes = per_tensor.into_iter().try_fold(1usize, usize::checked_mul);
+        let bytes = tokens
+            .checked_next_multiple_of(CAPACITY_STEP)
+            .and_then(|n| {
+                n.checked_mul(spec.kv_heads)?
+                    .checked_mul(kind.bytes(spec.head_dim))
+            });
         let whole = bytes
             .and_then(|bytes| bytes.checked_mul(2)?.checked_mul(spec.layers))
             .filter(|&whole| whole <= isize::MAX.cast_unsigned());
@@ -118,10 +163,10 @@ impl Cache {
     }
 
     pub(crate) fn new(spec: &ModelSpec, kind: CacheType, capacity: usize) -> Self {
-        let width = spec.kv_heads * spec.head_dim;
+        let positions = spec.kv_heads * capacity.next_multiple_of(CAPACITY_STEP);
         let layer = || LayerCache {
-            k: Store::new(kind, width * capacity),
-            v: Store::new(kind, width * capacity),
+            k: Store::new(kind, positions, spec.head_dim),
+            v: Store::new(kind, positions, spec.head_dim),
         };
         Self {
             layers: (0..spec.layers).map(|_| layer()).collect(),
@@ -129,7 +174,7 @@ impl Cache {
             capacity,
             kv_heads: spec.kv_heads,
             head_dim: spec.head_dim,
-            bytes_per_token: 2 * kind.bytes() * width * spec.layers,
+            bytes_per_token: 2 * kind.bytes(spec.head_dim) * spec.kv_heads * spec.layers,
             rope_class: 0,
         }
     }
@@ -163,6 +208,11 @@ impl Cache {
     /// Returns how many tokens fit.
     pub fn capacity(&self) -> usize {
         self.capacity
+    }
+
+    /// Returns the positions that each head has room for, whole sixteens.
+    pub(crate) fn stride(&self) -> usize {
+        self.capacity.next_multiple_of(CAPACITY_STEP)
     }
 
     /// Returns the bytes that the stored tokens take.
@@ -210,7 +260,7 @@ mod tests {
             "hidden_act": "silu", "tie_word_embeddings": false}"#;
         std::fs::write(dir.join("config.json"), config).unwrap();
         let spec = ModelSpec::from_dir(dir.path()).unwrap();
-        for kind in [CacheType::F32, CacheType::F16] {
+        for kind in [CacheType::F32, CacheType::F16, CacheType::Q8_0] {
             Cache::check_size(&spec, kind, 128).unwrap();
             // More than an address space holds, and more than a number of bytes can be.
             for tokens in [1 << 50, usize::MAX / 2] {

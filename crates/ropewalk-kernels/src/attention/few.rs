@@ -1,173 +1,204 @@
 //! Scores and weighted values of up to sixteen rows, as in decode: the cache is read once, in order.
 //!
 //! The sums are those of the micro-kernel: scores are chains over the features, weighted values
-//! chains over the keys. What differs is that keys are transposed in registers, 16 at a time, and
-//! that memory is asked for ahead of use, from keys to values and on to the next span.
+//! chains over the keys. What differs is that no panel is widened to memory first, and that memory
+//! is asked for ahead of use, from keys to values and on to the next span.
+use super::Q8_BLOCK;
+use super::format::Format;
 use super::plan::SPAN;
-use crate::simd::line::{Line, prefetch};
+use crate::simd::line::prefetch;
 use crate::simd::{Kernel, LANES, Lanes};
 
 /// Most rows of this path.
 pub(super) const MAX_ROWS: usize = 16;
+/// Bytes between a prefetch and its use, measured best on Zen 5; at most one span.
+const AHEAD: usize = 16 << 10;
+const LINE: usize = 64;
 
-/// One span of keys and values and the rows that meet it.
-pub(super) struct Few<E: Line> {
-    /// First key and first value of the span, rows of `dim`.
-    pub(super) keys: *const E::Bits,
-    pub(super) values: *const E::Bits,
+/// Computes `scale * q k^T` for one span.
+pub(super) struct Scores<F> {
+    pub(super) keys: F,
+    /// What is read after the keys.
+    pub(super) next: *const u8,
     pub(super) count: usize,
     pub(super) dim: usize,
-    /// Queries `[rows, dim]`.
+    /// Queries `[dim, rows]`.
     pub(super) q: *const f32,
     pub(super) rows: usize,
     pub(super) scale: f32,
     /// `[rows, SPAN]`
     pub(super) scores: *mut f32,
+}
+
+/// Computes `scores * v` for one span.
+pub(super) struct Values<F> {
+    pub(super) values: F,
+    /// What is read after the values.
+    pub(super) next: *const u8,
+    pub(super) count: usize,
+    pub(super) dim: usize,
+    /// `[rows, SPAN]`
+    pub(super) scores: *const f32,
+    pub(super) rows: usize,
     /// `[rows, dim]`
     pub(super) out: *mut f32,
 }
 
-/// Computes `scale * q k^T` into the scores.
-pub(super) struct Scores<'a, E: Line>(pub(super) &'a Few<E>);
+/// Calls a method with the number of rows as a constant, and another constant for it that keeps
+/// the accumulators in registers.
+macro_rules! by_rows {
+    ($rows:expr, $wide:expr, |$r:ident, $n:ident| $call:expr, $($rows_is:pat, $wide_is:pat => $r_is:literal, $n_is:literal;)*) => {
+        match ($rows, $wide) {
+            $(($rows_is, $wide_is) => {
+                const $r: usize = $r_is;
+                const $n: usize = $n_is;
+                $call
+            })*
+        }
+    };
+}
 
-/// Computes `scores * v` into the output.
-pub(super) struct Values<'a, E: Line>(pub(super) &'a Few<E>);
-
-impl<E: Line> Kernel for Scores<'_, E> {
+impl<F: Format> Kernel for Scores<F> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        // SAFETY: forwarded to the caller.
-        unsafe {
-            match self.0.rows {
-                1 => self.0.scores::<L, 1>(0),
-                2 => self.0.scores::<L, 2>(0),
-                3 | 4 => self.0.scores::<L, 4>(0),
-                rows => {
-                    for first in (0..rows).step_by(8) {
-                        self.0.scores::<L, 8>(first);
-                    }
-                }
-            }
-        }
-    }
-}
-
-impl<E: Line> Kernel for Values<'_, E> {
-    type Output = ();
-    #[inline(always)]
-    unsafe fn run<L: Lanes>(self) {
-        let few = self.0;
-        // Accumulators fill the registers: 16 vectors, or 4 pairs.
-        // SAFETY: forwarded to the caller.
-        unsafe {
-            match (few.rows, L::WIDE) {
-                (1, true) => few.values::<L, 1, 8>(0),
-                (2, true) => few.values::<L, 2, 8>(0),
-                (3 | 4, true) => few.values::<L, 4, 4>(0),
-                (_, true) => {
-                    for first in (0..few.rows).step_by(8) {
-                        few.values::<L, 8, 2>(first);
-                    }
-                }
-                (1, false) => few.values::<L, 1, 4>(0),
-                (2, false) => few.values::<L, 2, 2>(0),
-                (_, false) => {
-                    for first in (0..few.rows).step_by(4) {
-                        few.values::<L, 4, 1>(first);
-                    }
-                }
-            }
-        }
-    }
-}
-
-impl<E: Line> Few<E> {
-    /// Returns the keys between a prefetch and its use: 16 KiB of the cache, measured best
-    /// on Zen 5, but at most one span.
-    #[inline(always)]
-    fn ahead(&self) -> usize {
-        let values = (16 << 10) / size_of::<E::Bits>();
-        (values / self.dim).next_multiple_of(LANES).min(SPAN)
-    }
-
-    /// Computes `R` rows from `first`; rows past the last one repeat it and are not stored.
-    #[inline(always)]
-    unsafe fn scores<L: Lanes, const R: usize>(&self, first: usize) {
-        let (dim, size) = (self.dim, size_of::<E::Bits>());
-        let ahead_by = self.ahead();
-        // The first pass over the keys asks for them.
-        let fetched = if first == 0 { LANES } else { 0 };
-        for key in (0..self.count).step_by(LANES) {
-            let present = LANES.min(self.count - key);
-            // The keys to ask for; past the last one, the first values.
-            let ahead = if key + ahead_by < self.count {
-                self.keys.wrapping_add((key + ahead_by) * dim)
-            } else {
-                self.values
-                    .wrapping_add((key + ahead_by).saturating_sub(self.count) * dim)
+        let mut first = 0;
+        while first < self.rows {
+            // SAFETY: `R` rows from `first` exist; the rest is forwarded to the caller.
+            first += unsafe {
+                by_rows!(self.rows - first, L::WIDE, |R, P| self.rows::<L, R, P>(first),
+                    1, true => 1, 8;
+                    2, true => 2, 8;
+                    3, true => 3, 4;
+                    4, true => 4, 4;
+                    5, true => 5, 4;
+                    6, true => 6, 2;
+                    7, true => 7, 2;
+                    _, true => 8, 2;
+                    1, false => 1, 4;
+                    2, false => 2, 2;
+                    3, false => 3, 1;
+                    _, false => 4, 1;
+                )
             };
-            // SAFETY: `present` keys from `key`, `rows` queries.
-            unsafe {
-                let mut acc = [L::splat(0.0); R];
-                let mut d = 0;
-                while d < dim {
-                    let width = LANES.min(dim - d);
-                    prefetch(ahead.wrapping_add(d * LANES).cast(), width * fetched * size);
-                    let start = self.keys.add(key * dim + d);
-                    let mut keys = [L::splat(0.0); LANES];
-                    if width == LANES && present == LANES {
-                        for (i, k) in keys.iter_mut().enumerate() {
-                            *k = E::load(start.add(i * dim));
-                        }
-                    } else {
-                        for (i, k) in keys.iter_mut().enumerate().take(present) {
-                            *k = E::load_part(start.add(i * dim), width);
-                        }
-                    }
-                    let columns = L::transpose(keys);
-                    if width == LANES {
-                        for (i, &k) in columns.iter().enumerate() {
-                            self.step::<L, R>(first, d + i, k, &mut acc);
-                        }
-                    } else {
-                        for (i, &k) in columns.iter().enumerate().take(width) {
-                            self.step::<L, R>(first, d + i, k, &mut acc);
-                        }
-                    }
-                    d += width;
+        }
+    }
+}
+
+impl<F: Format> Kernel for Values<F> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        let mut first = 0;
+        while first < self.rows {
+            // SAFETY: `R` rows from `first` exist; the rest is forwarded to the caller.
+            first += unsafe {
+                by_rows!(self.rows - first, L::WIDE, |R, C| self.rows::<L, R, C>(first),
+                    1, true => 1, 8;
+                    2, true => 2, 8;
+                    3, true => 3, 4;
+                    4, true => 4, 4;
+                    5, true => 5, 4;
+                    6, true => 6, 4;
+                    7, true => 7, 2;
+                    _, true => 8, 2;
+                    1, false => 1, 4;
+                    2, false => 2, 2;
+                    3, false => 3, 1;
+                    _, false => 4, 1;
+                )
+            };
+        }
+    }
+}
+
+impl<F: Format> Scores<F> {
+    /// Computes `R` rows from `first`, up to `P` panels at a time; returns `R`.
+    #[inline(always)]
+    unsafe fn rows<L: Lanes, const R: usize, const P: usize>(&self, first: usize) -> usize {
+        let panels = self.count.div_ceil(LANES);
+        let mut panel = 0;
+        // SAFETY: forwarded to the caller.
+        unsafe {
+            while panel + P <= panels {
+                self.panels::<L, R, P>(first, panel);
+                panel += P;
+            }
+            while panel < panels {
+                self.panels::<L, R, 1>(first, panel);
+                panel += 1;
+            }
+        }
+        R
+    }
+
+    #[inline(always)]
+    unsafe fn panels<L: Lanes, const R: usize, const P: usize>(&self, first: usize, panel: usize) {
+        let dim = self.dim;
+        // The first pass over the keys asks for what comes `AHEAD` of them.
+        let column = LANES * F::BYTES;
+        let (fetch, per_line) = (first == 0, LINE / column);
+        let size = self.count * dim * F::BYTES;
+        let ahead: [*const u8; P] = std::array::from_fn(|p| {
+            let at = (panel + p) * dim * column + AHEAD.min(SPAN * dim * F::BYTES);
+            match at.checked_sub(size) {
+                Some(behind) => self.next.wrapping_add(behind),
+                None => self.keys.start().wrapping_add(at),
+            }
+        });
+        // SAFETY: the panels are in the cache; `R` queries from `first`.
+        unsafe {
+            let mut acc = [[L::splat(0.0); P]; R];
+            let mut d = 0;
+            while d < dim {
+                let block = d / Q8_BLOCK;
+                let mut scales = [self.keys.key_scale::<L>(panel, block); P];
+                for (p, scale) in scales.iter_mut().enumerate().skip(1) {
+                    *scale = self.keys.key_scale::<L>(panel + p, block);
                 }
-                let scale = L::splat(self.scale);
-                for (r, acc) in (first..self.rows).zip(&acc) {
-                    scale
-                        .mul(*acc)
-                        .store_part(self.scores.add(r * SPAN + key), present);
+                let end = (d + Q8_BLOCK).min(dim);
+                while d < end {
+                    if fetch && d.is_multiple_of(per_line) {
+                        for ahead in ahead {
+                            prefetch(ahead.wrapping_add(d * column), LINE);
+                        }
+                    }
+                    let mut keys = [L::splat(0.0); P];
+                    for (p, keys) in keys.iter_mut().enumerate() {
+                        *keys = self.keys.key::<L>(panel + p, d, scales[p]);
+                    }
+                    let q = self.q.add(d * self.rows + first);
+                    for (r, acc) in acc.iter_mut().enumerate() {
+                        let q = L::splat(*q.add(r));
+                        for (acc, &keys) in acc.iter_mut().zip(&keys) {
+                            *acc = q.fma(keys, *acc);
+                        }
+                    }
+                    d += 1;
+                }
+            }
+            let scale = L::splat(self.scale);
+            for (r, acc) in acc.iter().enumerate() {
+                for (p, acc) in acc.iter().enumerate() {
+                    let key = (panel + p) * LANES;
+                    let to = self.scores.add((first + r) * SPAN + key);
+                    let scores = scale.mul(*acc);
+                    if key + LANES <= self.count {
+                        scores.store(to);
+                    } else {
+                        scores.store_part(to, self.count - key);
+                    }
                 }
             }
         }
     }
+}
 
-    /// Adds feature `d` of 16 keys times that of each query.
+impl<F: Format> Values<F> {
+    /// Computes `R` rows from `first`, up to `C` vectors of columns at a time; returns `R`.
     #[inline(always)]
-    unsafe fn step<L: Lanes, const R: usize>(
-        &self,
-        first: usize,
-        d: usize,
-        keys: L,
-        acc: &mut [L; R],
-    ) {
-        for (r, acc) in acc.iter_mut().enumerate() {
-            let row = (first + r).min(self.rows - 1);
-            // SAFETY: feature `d` of an existing query.
-            unsafe { *acc = L::splat(*self.q.add(row * self.dim + d)).fma(keys, *acc) };
-        }
-    }
-
-    /// Computes `R` rows from `first`, up to `C` vectors of columns at a time.
-    #[inline(always)]
-    unsafe fn values<L: Lanes, const R: usize, const C: usize>(&self, first: usize) {
-        let dim = self.dim;
-        let whole = dim / LANES;
+    unsafe fn rows<L: Lanes, const R: usize, const C: usize>(&self, first: usize) -> usize {
+        let whole = self.dim / LANES;
         let mut v = 0;
         // SAFETY: forwarded to the caller.
         unsafe {
@@ -187,10 +218,11 @@ impl<E: Line> Few<E> {
                     1
                 };
             }
-            if whole * LANES < dim {
-                self.columns::<L, R, 1>(first, whole * LANES, dim - whole * LANES);
+            if whole * LANES < self.dim {
+                self.columns::<L, R, 1>(first, whole * LANES, self.dim - whole * LANES);
             }
         }
+        R
     }
 
     /// Computes `C` vectors of columns from column `d`; `width` lanes of the last are valid.
@@ -202,47 +234,40 @@ impl<E: Line> Few<E> {
         width: usize,
     ) {
         let dim = self.dim;
-        let row = |r: usize| (first + r).min(self.rows - 1);
-        let ahead_by = self.ahead();
         // Each pass asks for its own columns; a second set of rows finds them in a cache.
-        let wanted = (C - 1) * LANES + width;
         let bytes = if first == 0 {
-            wanted * size_of::<E::Bits>()
+            ((C - 1) * LANES + width) * F::BYTES
         } else {
             0
         };
-        // SAFETY: `count` values and weights; every row index is below `rows`.
+        let row = dim * F::BYTES;
+        let ahead_by = AHEAD.min(SPAN * row);
+        // SAFETY: `count` values and weights; `R` rows from `first`.
         unsafe {
             let mut acc = [[L::splat(0.0); C]; R];
             for key in 0..self.count {
-                // Past the last value the next span's keys follow this span's.
-                let ahead = if key + ahead_by < self.count {
-                    self.values.wrapping_add((key + ahead_by) * dim)
-                } else {
-                    self.keys.wrapping_add((key + ahead_by) * dim)
+                // Past the last value comes what is read next.
+                let at = key * row + d * F::BYTES + ahead_by;
+                let ahead = match at.checked_sub(self.count * row) {
+                    Some(behind) => self.next.wrapping_add(behind),
+                    None => self.values.start().wrapping_add(at),
                 };
-                prefetch(ahead.wrapping_add(d).cast(), bytes);
-                let start = self.values.add(key * dim + d);
+                prefetch(ahead, bytes);
                 let mut values = [L::splat(0.0); C];
                 for (c, value) in values.iter_mut().enumerate() {
-                    let p = start.add(c * LANES);
-                    *value = if width == LANES {
-                        E::load(p)
-                    } else {
-                        E::load_part(p, width)
-                    };
+                    let d = d + c * LANES;
+                    let scale = self.values.value_scale::<L>(key, d / Q8_BLOCK);
+                    *value = self.values.value::<L>(key, d, width, scale);
                 }
+                let weights = self.scores.add(first * SPAN + key);
                 for (r, acc) in acc.iter_mut().enumerate() {
-                    let weight = L::splat(*self.scores.add(row(r) * SPAN + key));
-                    for (c, acc) in acc.iter_mut().enumerate() {
-                        *acc = weight.fma(values[c], *acc);
+                    let weight = L::splat(*weights.add(r * SPAN));
+                    for (acc, &values) in acc.iter_mut().zip(&values) {
+                        *acc = weight.fma(values, *acc);
                     }
                 }
             }
             for (r, acc) in acc.iter().enumerate() {
-                if first + r >= self.rows {
-                    break;
-                }
                 for (c, acc) in acc.iter().enumerate() {
                     let p = self.out.add((first + r) * dim + d + c * LANES);
                     if width == LANES {

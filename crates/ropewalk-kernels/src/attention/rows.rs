@@ -1,10 +1,10 @@
-//! Row by row: scores to weights, the merge of spans, widening.
+//! Row by row: scores to weights, the merge of spans.
 use super::plan::{SPAN, window_start};
 use super::span::{Partial, Room, Work};
 use crate::ops::exp::exp;
 use crate::ops::softmax::{exp_row, max_row};
 use crate::ops::tanh::tanh;
-use crate::simd::{Kernel, LANES, Lanes, scalar};
+use crate::simd::{Kernel, LANES, Lanes};
 
 /// Turns the scores of a span into weights, with their maxima and sums.
 pub(super) struct Weights<'a> {
@@ -153,36 +153,6 @@ impl Kernel for Join<'_> {
                     L::load_part(to.add(i), rest)
                         .fma(old, scaled)
                         .store_part(to.add(i), rest);
-                }
-            }
-        }
-    }
-}
-
-/// Widens rows of `dim` halves to rows `step` apart.
-pub(super) struct Widen {
-    pub(super) src: *const u16,
-    pub(super) dst: *mut f32,
-    pub(super) rows: usize,
-    pub(super) dim: usize,
-    pub(super) step: usize,
-}
-
-impl Kernel for Widen {
-    type Output = ();
-    #[inline(always)]
-    unsafe fn run<L: Lanes>(self) {
-        for row in 0..self.rows {
-            // SAFETY: the caller vouches for `rows` rows on both sides.
-            unsafe {
-                let (src, dst) = (self.src.add(row * self.dim), self.dst.add(row * self.step));
-                let mut i = 0;
-                while i + LANES <= self.dim {
-                    L::load_f16(src.add(i)).store(dst.add(i));
-                    i += LANES;
-                }
-                for i in i..self.dim {
-                    *dst.add(i) = scalar::f16_to_f32(*src.add(i));
                 }
             }
         }

@@ -1,17 +1,19 @@
 //! The arithmetic of one span of keys, and the merge of spans.
 use std::cell::RefCell;
 
-use super::few::{self, Few};
+use super::few;
+use super::format::with_format;
 use super::plan::{SPAN, Unit, partial_len, window_start};
-use super::rows::{Finite, Join, Weights, Widen};
-use super::{AttentionShape, KvRef, Sequence};
+use super::rows::{Finite, Join, Weights};
+use super::widen::{WidenHalves, WidenKeys, WidenValues};
+use super::{AttentionShape, KvRef, Q8_BLOCK, Sequence};
 use crate::Isa;
 use crate::micro::{self, PANEL, Tile};
 use crate::scratch::Scratch;
-use crate::simd::line::{F16, F32, Line, prefetch};
+use crate::simd::line::prefetch;
 use crate::simd::{LANES, dispatch_usable};
 
-// Whole panels of keys in a span; the rows of a key panel fit the room for widened keys.
+// Whole panels of keys in a span.
 const _: () = assert!(SPAN.is_multiple_of(PANEL) && PANEL == LANES);
 
 thread_local! {
@@ -33,14 +35,14 @@ pub(super) struct Work<'a> {
 /// Scratch of a unit.
 #[derive(Clone, Copy)]
 pub(super) struct Room {
-    /// `[rows, head_dim]`
+    /// `[rows, head_dim]`, or `[head_dim, rows]` where they are few.
     q: *mut f32,
-    /// `[span / 16, head_dim, 16]`
+    /// `[span / 16, head_dim, 16]`, for keys that are not f32.
     keys: *mut f32,
     /// `[span, padded head_dim]`, for values that cannot be used in place.
     values: *mut f32,
-    /// 16 keys widened from f16.
-    wide: *mut f32,
+    /// `[span, blocks]`, the factors of the values of a span.
+    factors: *mut f32,
     /// `[rows, SPAN]`
     pub(super) scores: *mut f32,
     /// Partial results of one span and the running ones: see [`Partial`].
@@ -154,15 +156,15 @@ impl<'a> Work<'a> {
         let partial = partial_len(rows, dim).next_multiple_of(PANEL);
         let sizes = [
             (rows * dim).next_multiple_of(PANEL),
-            SPAN * dim + PANEL,
+            SPAN * dim,
             SPAN * self.padded(),
-            PANEL * dim,
+            SPAN * dim.div_ceil(Q8_BLOCK),
             rows * SPAN,
             partial,
             partial,
         ];
         let mut next = scratch.get(sizes.iter().sum());
-        let [q, keys, values, wide, scores, partial, running] = sizes.map(|size| {
+        let [q, keys, values, factors, scores, partial, running] = sizes.map(|size| {
             let start = next;
             next = next.wrapping_add(size);
             start
@@ -171,25 +173,36 @@ impl<'a> Work<'a> {
             q,
             keys,
             values,
-            wide,
+            factors,
             scores,
             partial,
             running,
         }
     }
 
-    /// Copies the unit's queries to consecutive rows.
+    /// Copies the unit's queries: rows one after the other, or feature by feature where few.
     unsafe fn gather(&self, room: Room) {
         let AttentionShape {
             q_heads, head_dim, ..
         } = *self.shape;
         let width = self.group * head_dim;
+        let few = self.rows <= few::MAX_ROWS;
         for i in 0..self.unit.queries {
             let query = (self.unit.query + i) * q_heads * head_dim;
             let from = &self.seq.q[query + self.unit.kv_head * width..][..width];
-            // SAFETY: row block `i` of the scratch.
-            unsafe {
-                std::ptr::copy_nonoverlapping(from.as_ptr(), room.q.add(i * width), width);
+            if few {
+                for (head, x) in from.chunks_exact(head_dim).enumerate() {
+                    let row = i * self.group + head;
+                    for (d, &x) in x.iter().enumerate() {
+                        // SAFETY: row `row` of the scratch.
+                        unsafe { *room.q.add(d * self.rows + row) = x };
+                    }
+                }
+            } else {
+                // SAFETY: row block `i` of the scratch.
+                unsafe {
+                    std::ptr::copy_nonoverlapping(from.as_ptr(), room.q.add(i * width), width);
+                }
             }
         }
     }
@@ -221,40 +234,33 @@ impl<'a> Work<'a> {
 
     /// Computes the partial results of one span, with weights of zero where a row sees no key.
     unsafe fn span_together(&self, room: Room, span: usize, count: usize, partial: Partial) {
-        let dim = self.shape.head_dim;
-        let at = self.start(span);
-        // SAFETY: `count` rows of the cache from `at`, checked by the caller; scratch as sized.
+        let (dim, at) = (self.shape.head_dim, self.start(span));
+        let few = self.rows <= few::MAX_ROWS;
+        // SAFETY: `count` positions of the cache from `at`, checked by the caller; scratch as sized.
         unsafe {
-            if self.rows <= few::MAX_ROWS {
-                match (self.seq.k, self.seq.v) {
-                    (KvRef::F32(k), KvRef::F32(v)) => {
-                        return self.few::<F32>(room, span, count, partial, (k, v), at);
-                    }
-                    (KvRef::F16(k), KvRef::F16(v)) => {
-                        return self.few::<F16>(room, span, count, partial, (k, v), at);
-                    }
-                    _ => {}
-                }
+            if few {
+                self.few_scores(room, at, count);
+            } else {
+                let b = self.keys(room, at, count);
+                micro::block(
+                    self.isa,
+                    &Tile {
+                        k: dim,
+                        a: room.q,
+                        a_row: dim,
+                        a_step: 1,
+                        b,
+                        b_panel: dim * PANEL,
+                        b_step: PANEL,
+                        c: room.scores,
+                        c_row: SPAN,
+                        rows: self.rows,
+                        cols: count,
+                        alpha: self.shape.scale,
+                        beta: 0.0,
+                    },
+                );
             }
-            self.pack_keys(room, at, count);
-            micro::block(
-                self.isa,
-                &Tile {
-                    k: dim,
-                    a: room.q,
-                    a_row: dim,
-                    a_step: 1,
-                    b: room.keys,
-                    b_panel: dim * PANEL,
-                    b_step: PANEL,
-                    c: room.scores,
-                    c_row: SPAN,
-                    rows: self.rows,
-                    cols: count,
-                    alpha: self.shape.scale,
-                    beta: 0.0,
-                },
-            );
             dispatch_usable(
                 self.isa,
                 Weights {
@@ -265,6 +271,9 @@ impl<'a> Work<'a> {
                     partial,
                 },
             );
+            if few {
+                return self.few_values(room, at, count, partial);
+            }
             let (b, b_step) = self.values(room, at, count);
             micro::block(
                 self.isa,
@@ -287,9 +296,9 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Returns where this head's span begins in the cache.
+    /// Returns the first position of this head's span, counted over all heads.
     fn start(&self, span: usize) -> usize {
-        (self.unit.kv_head * self.seq.capacity + span * SPAN) * self.shape.head_dim
+        self.unit.kv_head * self.seq.capacity + span * SPAN
     }
 
     /// Computes the weighted values of a span again, query by query, with zeros in place of the
@@ -303,7 +312,8 @@ impl<'a> Work<'a> {
                 room.values.write_bytes(0, count * step);
                 if low < high {
                     self.copy_values(
-                        self.start(span) + low * dim,
+                        room,
+                        self.start(span) + low,
                         high - low,
                         room.values.add(low * step),
                     );
@@ -330,121 +340,126 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// As [`Self::span_together`], for few rows.
-    unsafe fn few<E: Line>(
-        &self,
-        room: Room,
-        span: usize,
-        count: usize,
-        partial: Partial,
-        (keys, values): (&[E::Bits], &[E::Bits]),
-        at: usize,
-    ) {
-        let few = Few::<E> {
-            keys: keys.as_ptr().wrapping_add(at),
-            values: values.as_ptr().wrapping_add(at),
-            count,
-            dim: self.shape.head_dim,
-            q: room.q,
-            rows: self.rows,
-            scale: self.shape.scale,
-            scores: room.scores,
-            out: partial.values,
-        };
-        // SAFETY: forwarded to the caller.
-        unsafe {
-            dispatch_usable(self.isa, few::Scores(&few));
-            dispatch_usable(
-                self.isa,
-                Weights {
-                    work: self,
-                    room,
-                    span,
-                    count,
-                    partial,
-                },
-            );
-            dispatch_usable(self.isa, few::Values(&few));
+    /// Computes the scores of few rows.
+    unsafe fn few_scores(&self, room: Room, at: usize, count: usize) {
+        let dim = self.shape.head_dim;
+        if let (KvRef::Q8_0 { scales: k, .. }, KvRef::Q8_0 { scales: v, .. }) =
+            (self.seq.k, self.seq.v)
+        {
+            // The factors of this span's values and the next one's keys.
+            let blocks = dim.div_ceil(Q8_BLOCK);
+            for (scales, at) in [(v, at), (k, at + SPAN)] {
+                let start = scales.as_ptr().wrapping_add(at * blocks);
+                prefetch(start.cast(), SPAN * blocks * size_of::<u16>());
+            }
         }
+        let next = self.seq.v.address(at, dim);
+        with_format!(self.seq.k, at, dim, room.factors, |keys| {
+            let scores = few::Scores {
+                keys,
+                next,
+                count,
+                dim,
+                q: room.q,
+                rows: self.rows,
+                scale: self.shape.scale,
+                scores: room.scores,
+            };
+            // SAFETY: forwarded to the caller.
+            unsafe { dispatch_usable(self.isa, scores) };
+        });
     }
 
-    /// Turns `count` keys into panels of 16 keys by `head_dim`.
-    unsafe fn pack_keys(&self, room: Room, at: usize, count: usize) {
+    /// Computes the weighted values of few rows.
+    unsafe fn few_values(&self, room: Room, at: usize, count: usize, partial: Partial) {
         let dim = self.shape.head_dim;
-        for panel in 0..count.div_ceil(PANEL) {
-            let rows = PANEL.min(count - panel * PANEL);
-            let from = at + panel * PANEL * dim;
-            // The next panel of keys, and the values that follow after the scores.
-            for (cache, from) in [(self.seq.k, from + PANEL * dim), (self.seq.v, from)] {
-                let (start, size) = match cache {
-                    KvRef::F32(x) => (x.as_ptr().cast::<u8>(), 4),
-                    KvRef::F16(x) => (x.as_ptr().cast::<u8>(), 2),
-                };
-                prefetch(start.wrapping_add(from * size), PANEL * dim * size);
-            }
-            // SAFETY: these keys are inside the cache, the panel inside the scratch.
-            unsafe {
-                let src = match self.seq.k {
-                    KvRef::F32(k) => k.as_ptr().add(from),
-                    KvRef::F16(k) => {
-                        let (src, dst) = (k.as_ptr().add(from), room.wide);
-                        dispatch_usable(
-                            self.isa,
-                            Widen {
-                                src,
-                                dst,
-                                rows: 1,
-                                dim: rows * dim,
-                                step: 0,
-                            },
-                        );
-                        room.wide.cast_const()
-                    }
-                };
-                let dst = room.keys.add(panel * dim * PANEL);
-                micro::transpose_to_panels(self.isa, src, dim, rows, dim, dst, PANEL);
-            }
+        // SAFETY: forwarded to the caller.
+        unsafe { self.widen_factors(room, at, count) };
+        let next = self.seq.k.address(at + SPAN, dim);
+        with_format!(self.seq.v, at, dim, room.factors, |values| {
+            let values = few::Values {
+                values,
+                next,
+                count,
+                dim,
+                scores: room.scores,
+                rows: self.rows,
+                out: partial.values,
+            };
+            // SAFETY: forwarded to the caller.
+            unsafe { dispatch_usable(self.isa, values) };
+        });
+    }
+
+    /// Returns the panels of `count` keys in f32.
+    unsafe fn keys(&self, room: Room, at: usize, count: usize) -> *const f32 {
+        let dim = self.shape.head_dim;
+        // The values follow after the scores.
+        for i in (0..count).step_by(PANEL) {
+            let (from, to) = (
+                self.seq.v.address(at + i, dim),
+                self.seq.v.address(at + i + PANEL, dim),
+            );
+            prefetch(from, to as usize - from as usize);
         }
+        with_format!(self.seq.k, at, dim, room.factors, |keys| {
+            if let KvRef::F32(x) = self.seq.k {
+                return x.as_ptr().wrapping_add(at * dim);
+            }
+            let widen = WidenKeys {
+                keys,
+                dst: room.keys,
+                panels: count.div_ceil(PANEL),
+                dim,
+            };
+            // SAFETY: these keys are inside the cache, their panels inside the scratch.
+            unsafe { dispatch_usable(self.isa, widen) };
+        });
+        room.keys
     }
 
     /// Returns `count` rows of values in f32 and their distance, whole panels wide.
     unsafe fn values(&self, room: Room, at: usize, count: usize) -> (*const f32, usize) {
         let (dim, step) = (self.shape.head_dim, self.padded());
-        // SAFETY: these values are inside the cache, the copy inside the scratch.
-        unsafe {
-            match self.seq.v {
-                KvRef::F32(v) if dim == step => (v.as_ptr().add(at), dim),
-                _ => {
-                    self.copy_values(at, count, room.values);
-                    (room.values, step)
-                }
+        match self.seq.v {
+            KvRef::F32(v) if dim == step => (v.as_ptr().wrapping_add(at * dim), dim),
+            _ => {
+                // SAFETY: these values are inside the cache, the copy inside the scratch.
+                unsafe { self.copy_values(room, at, count, room.values) };
+                (room.values, step)
             }
         }
     }
 
     /// Writes `count` rows of values in f32, whole panels apart.
-    unsafe fn copy_values(&self, at: usize, count: usize, dst: *mut f32) {
+    unsafe fn copy_values(&self, room: Room, at: usize, count: usize, dst: *mut f32) {
         let (dim, step) = (self.shape.head_dim, self.padded());
-        // SAFETY: the caller vouches for `count` rows on both sides.
-        unsafe {
-            match self.seq.v {
-                KvRef::F32(v) => {
-                    for i in 0..count {
-                        let row = v.as_ptr().add(at + i * dim);
-                        std::ptr::copy_nonoverlapping(row, dst.add(i * step), dim);
-                    }
-                }
-                KvRef::F16(v) => dispatch_usable(
-                    self.isa,
-                    Widen {
-                        src: v.as_ptr().add(at),
-                        dst,
-                        rows: count,
-                        dim,
-                        step,
-                    },
-                ),
-            }
+        // SAFETY: forwarded to the caller.
+        unsafe { self.widen_factors(room, at, count) };
+        with_format!(self.seq.v, at, dim, room.factors, |values| {
+            let widen = WidenValues {
+                values,
+                dst,
+                rows: count,
+                dim,
+                step,
+            };
+            // SAFETY: the caller vouches for `count` rows on both sides.
+            unsafe { dispatch_usable(self.isa, widen) };
+        });
+    }
+
+    /// Widens the factors of `count` values, where values have factors.
+    unsafe fn widen_factors(&self, room: Room, at: usize, count: usize) {
+        if let KvRef::Q8_0 { scales, .. } = self.seq.v {
+            let blocks = self.shape.head_dim.div_ceil(Q8_BLOCK);
+            let widen = WidenHalves {
+                src: scales.as_ptr().wrapping_add(at * blocks),
+                dst: room.factors,
+                len: count * blocks,
+            };
+            // SAFETY: these factors are inside the cache, their copies inside the scratch.
+            unsafe { dispatch_usable(self.isa, widen) };
         }
     }
 

@@ -10,34 +10,130 @@ struct Case {
     shape: AttentionShape,
     len: usize,
     m: usize,
-    /// Whether keys and values are stored in f16.
-    half: [bool; 2],
+    /// How keys and values are stored.
+    formats: [Format; 2],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Format {
+    F32,
+    F16,
+    Q8,
+}
+
+/// A cache of keys or values.
+enum Cache {
+    F32(Vec<f32>),
+    F16(Vec<u16>),
+    Q8(Vec<i8>, Vec<u16>),
+}
+
+const NAN16: u16 = 0x7e00;
+
+impl Cache {
+    /// Returns a cache full of NaN.
+    fn new(shape: &AttentionShape, capacity: usize, format: Format) -> Self {
+        let positions = shape.kv_heads * capacity;
+        let n = positions * shape.head_dim;
+        match format {
+            Format::F32 => Self::F32(vec![f32::NAN; n]),
+            Format::F16 => Self::F16(vec![NAN16; n]),
+            Format::Q8 => Self::Q8(
+                vec![1; n],
+                vec![NAN16; positions * shape.head_dim.div_ceil(32)],
+            ),
+        }
+    }
+
+    fn reading(&self) -> KvRef<'_> {
+        match self {
+            Self::F32(x) => KvRef::F32(x),
+            Self::F16(x) => KvRef::F16(x),
+            Self::Q8(values, scales) => KvRef::Q8_0 { values, scales },
+        }
+    }
+
+    fn writing(&mut self) -> KvMut<'_> {
+        match self {
+            Self::F32(x) => KvMut::F32(x),
+            Self::F16(x) => KvMut::F16(x),
+            Self::Q8(values, scales) => KvMut::Q8_0 { values, scales },
+        }
+    }
+
+    /// Reads feature `d` at position `at` over all heads, as the layouts are documented.
+    fn get(&self, keys: bool, dim: usize, at: usize, d: usize) -> f32 {
+        let place = |n: usize, d: usize| {
+            if keys {
+                (at / 16 * n + d) * 16 + at % 16
+            } else {
+                at * n + d
+            }
+        };
+        let wide = |x: u16| {
+            let mut out = [0.0];
+            ops::f16_to_f32(Isa::Scalar, &[x], &mut out).unwrap();
+            out[0]
+        };
+        match self {
+            Self::F32(x) => x[place(dim, d)],
+            Self::F16(x) => wide(x[place(dim, d)]),
+            Self::Q8(values, scales) => {
+                wide(scales[place(dim.div_ceil(32), d / 32)]) * f32::from(values[place(dim, d)])
+            }
+        }
+    }
 }
 
 struct Data {
     capacity: usize,
     q: Vec<f32>,
-    k: Vec<f32>,
-    v: Vec<f32>,
-    k16: Vec<u16>,
-    v16: Vec<u16>,
+    /// Rows `[len, kv_heads * head_dim]` and where they are stored.
+    rows: [Vec<f32>; 2],
+    caches: [Cache; 2],
 }
 
 impl Data {
-    /// Overwrites the keys and values at all positions but `seen`.
-    fn hide(&mut self, seen: std::ops::Range<usize>, head_dim: usize, x: f32) {
-        let mut bits = [0];
-        ops::f32_to_f16(Isa::Scalar, &[x], &mut bits).unwrap();
-        let hidden = |at: &usize| !seen.contains(&(at / head_dim % self.capacity));
-        for at in (0..self.k.len()).filter(hidden) {
-            (self.k[at], self.v[at]) = (x, x);
-            (self.k16[at], self.v16[at]) = (bits[0], bits[0]);
+    /// Stores keys and values again, `x` at all positions but `seen`.
+    fn hide(&mut self, case: &Case, seen: std::ops::Range<usize>, x: f32) {
+        let width = case.shape.kv_heads * case.shape.head_dim;
+        for rows in &mut self.rows {
+            for (pos, row) in rows.chunks_exact_mut(width).enumerate() {
+                if !seen.contains(&pos) {
+                    row.fill(x);
+                }
+            }
         }
+        self.store(case, Isa::Scalar);
+    }
+
+    fn store(&mut self, case: &Case, isa: Isa) {
+        let Self {
+            capacity,
+            rows: [k, v],
+            caches: [kc, vc],
+            ..
+        } = self;
+        store_keys(isa, &case.shape, k, 0, *capacity, kc.writing()).unwrap();
+        store_values(isa, &case.shape, v, 0, *capacity, vc.writing()).unwrap();
     }
 }
 
-/// Every pair of formats of keys and values.
-const FORMATS: [[bool; 2]; 4] = [[false, false], [true, true], [true, false], [false, true]];
+/// Pairs of formats of keys and values: each with itself and with every other.
+const FORMATS: [[Format; 2]; 9] = {
+    use Format::{F16, F32, Q8};
+    [
+        [F32, F32],
+        [F16, F16],
+        [Q8, Q8],
+        [F16, F32],
+        [F32, F16],
+        [Q8, F32],
+        [F32, Q8],
+        [Q8, F16],
+        [F16, Q8],
+    ]
+};
 
 impl Case {
     fn new(q_heads: usize, kv_heads: usize, head_dim: usize, len: usize, m: usize) -> Self {
@@ -46,7 +142,7 @@ impl Case {
             shape,
             len,
             m,
-            half: [false; 2],
+            formats: [Format::F32; 2],
         }
     }
 
@@ -55,52 +151,29 @@ impl Case {
     }
 
     fn data(&self) -> Data {
-        let capacity = self.len + 3;
-        let n = self.shape.kv_heads * capacity * self.shape.head_dim;
+        // What lies behind the last query must not be read.
+        let capacity = (self.len + 3).next_multiple_of(CAPACITY_STEP);
+        let n = self.len * self.shape.kv_heads * self.shape.head_dim;
         // Scores spread over several units, so that the maximum matters.
         let q = random(1, self.m * self.width())
             .iter()
             .map(|x| x * 4.0)
             .collect();
-        let (mut k, mut v) = (random(2, n), random(3, n));
-        // What lies behind the last query must not be read.
-        for cache in [&mut k, &mut v] {
-            for head in cache.chunks_mut(capacity * self.shape.head_dim) {
-                head[self.len * self.shape.head_dim..].fill(f32::NAN);
-            }
-        }
-        let (mut k16, mut v16) = (vec![0; n], vec![0; n]);
-        ops::f32_to_f16(Isa::Scalar, &k, &mut k16).unwrap();
-        ops::f32_to_f16(Isa::Scalar, &v, &mut v16).unwrap();
-        if self.half[0] {
-            ops::f16_to_f32(Isa::Scalar, &k16, &mut k).unwrap();
-        }
-        if self.half[1] {
-            ops::f16_to_f32(Isa::Scalar, &v16, &mut v).unwrap();
-        }
-        Data {
+        let mut data = Data {
             capacity,
             q,
-            k,
-            v,
-            k16,
-            v16,
-        }
+            rows: [random(2, n), random(3, n)],
+            caches: self.formats.map(|f| Cache::new(&self.shape, capacity, f)),
+        };
+        data.store(self, Isa::best());
+        data
     }
 
     /// Runs queries `from..to` of the case.
     fn run(&self, data: &Data, isa: Isa, threads: usize, from: usize, to: usize) -> Vec<f32> {
         let pool = Pool::new(NonZeroUsize::new(threads).unwrap());
         let mut out = vec![f32::NAN; (to - from) * self.width()];
-        let cache = |half, full, bits| {
-            if half {
-                KvRef::F16(bits)
-            } else {
-                KvRef::F32(full)
-            }
-        };
-        let k = cache(self.half[0], &data.k, &data.k16);
-        let v = cache(self.half[1], &data.v, &data.v16);
+        let [k, v] = [&data.caches[0], &data.caches[1]].map(Cache::reading);
         let q = &data.q[from * self.width()..to * self.width()];
         let first_pos = self.len - self.m + from;
         let mut scratch = AttentionScratch::new();
@@ -136,12 +209,14 @@ impl Case {
             for h in 0..q_heads {
                 let q = &data.q[(i * q_heads + h) * head_dim..][..head_dim];
                 let kv = h / (q_heads / kv_heads) * data.capacity;
-                let row =
-                    |cache: &[f32], j: usize, d: usize| f64::from(cache[(kv + j) * head_dim + d]);
+                let row = |keys: bool, j: usize, d: usize| {
+                    let cache = &data.caches[usize::from(!keys)];
+                    f64::from(cache.get(keys, head_dim, kv + j, d))
+                };
                 let scores: Vec<f64> = (low..=pos)
                     .map(|j| {
                         let dot: f64 = (0..head_dim)
-                            .map(|d| f64::from(q[d]) * row(&data.k, j, d))
+                            .map(|d| f64::from(q[d]) * row(true, j, d))
                             .sum();
                         let s = dot * f64::from(scale);
                         softcap.map_or(s, |c| f64::from(c) * (s / f64::from(c)).tanh())
@@ -153,7 +228,7 @@ impl Case {
                     let sum: f64 = scores
                         .iter()
                         .zip(low..)
-                        .map(|(s, j)| (s - max).exp() * row(&data.v, j, d))
+                        .map(|(s, j)| (s - max).exp() * row(false, j, d))
                         .sum();
                     out.push(sum / total);
                 }
@@ -210,9 +285,9 @@ fn check(case: &Case) {
 #[test]
 fn equals_the_reference_for_every_head_size() {
     for head_dim in [8, 16, 20, 64, 80, 96, 112, 128, 256] {
-        for half in FORMATS {
+        for formats in FORMATS {
             check(&Case {
-                half,
+                formats,
                 ..Case::new(4, 2, head_dim, 200, 70)
             });
         }
@@ -256,9 +331,9 @@ fn hidden_keys_and_values_leave_no_trace() {
         (70, 20, Some(150)),
         (200, 64, Some(33)),
     ] {
-        for (half, bad) in FORMATS.into_iter().zip([f32::NAN, f32::INFINITY].repeat(2)) {
+        for (formats, bad) in FORMATS.into_iter().zip([f32::NAN, f32::INFINITY].repeat(5)) {
             let mut case = Case {
-                half,
+                formats,
                 ..Case::new(4, 2, head_dim, 300, m)
             };
             case.shape.window = window;
@@ -268,7 +343,7 @@ fn hidden_keys_and_values_leave_no_trace() {
                 let low = window.map_or(0, |w| (pos + 1).saturating_sub(w));
                 let [zeros, bad] = [0.0, bad].map(|x| {
                     let mut data = case.data();
-                    data.hide(low..pos + 1, head_dim, x);
+                    data.hide(&case, low..pos + 1, x);
                     data
                 });
                 for isa in Isa::available() {
@@ -290,9 +365,9 @@ fn hidden_keys_and_values_leave_no_trace() {
 
 #[test]
 fn equals_the_reference_for_heads_of_512() {
-    for half in [FORMATS[0], FORMATS[1]] {
+    for formats in [FORMATS[0], FORMATS[1], FORMATS[2]] {
         check(&Case {
-            half,
+            formats,
             ..Case::new(4, 1, 512, 150, 20)
         });
     }
@@ -305,11 +380,11 @@ fn a_softcap_bounds_the_scores() {
         (1.5, 0.2, None),
         (50.0, 1.0 / 16.0, None),
         (50.0, 1.0 / 16.0, Some(100)),
-        (30.0, 2.0, Some(33)),
+        (5.0, 2.0, Some(33)),
     ] {
-        for half in FORMATS {
+        for formats in FORMATS {
             let mut case = Case {
-                half,
+                formats,
                 ..Case::new(4, 2, 32, 260, 50)
             };
             case.shape = case
@@ -331,16 +406,16 @@ fn equals_the_reference_for_random_layers() {
         (1usize..400, 1usize..60),
         of(1usize..300),
         of(1u8..50),
-        0usize..4,
+        0usize..9,
     );
     properties(
         24,
         &layers,
-        |((kv_heads, group, dim), (len, m), window, softcap, half)| {
+        |((kv_heads, group, dim), (len, m), window, softcap, format)| {
             let mut case = Case::new(kv_heads * group, kv_heads, dim, len, m.min(len));
             case.shape.window = window;
             case.shape.softcap = softcap.map(f32::from);
-            case.half = FORMATS[half];
+            case.formats = FORMATS[format];
             check(&case);
         },
     );
@@ -383,8 +458,8 @@ fn a_batch_equals_its_sequences() {
                 .map(|((case, data), out)| AttentionSeq {
                     q: &data.q,
                     first_pos: case.len - case.m,
-                    k: KvRef::F32(&data.k),
-                    v: KvRef::F32(&data.v),
+                    k: data.caches[0].reading(),
+                    v: data.caches[1].reading(),
                     capacity: data.capacity,
                     out,
                 })
@@ -401,27 +476,99 @@ fn a_batch_equals_its_sequences() {
 
 #[test]
 fn stores_rows_where_attention_reads_them() {
-    let case = Case::new(2, 2, 20, 0, 0);
-    let (kv_heads, dim, capacity) = (2, 20, 7);
-    let rows = random(5, 3 * kv_heads * dim);
-    for isa in Isa::available() {
-        let (mut full, mut half) = (vec![0.0; 2 * 7 * dim], vec![0u16; 2 * 7 * dim]);
-        kv_store(isa, &case.shape, &rows, 2, capacity, KvMut::F32(&mut full)).unwrap();
-        kv_store(isa, &case.shape, &rows, 2, capacity, KvMut::F16(&mut half)).unwrap();
-        let mut back = vec![0.0; half.len()];
-        ops::f16_to_f32(isa, &half, &mut back).unwrap();
-        for head in 0..kv_heads {
-            for pos in 0..capacity {
-                for d in 0..dim {
-                    let at = (head * capacity + pos) * dim + d;
-                    let want = if (2..5).contains(&pos) {
-                        rows[((pos - 2) * kv_heads + head) * dim + d]
-                    } else {
-                        0.0
-                    };
-                    assert_eq!(full[at], want);
-                    assert!((back[at] - want).abs() <= want.abs() / 2048.0);
+    for (dim, first, capacity) in [(20, 2, 16), (64, 13, 32), (80, 14, 48)] {
+        let case = Case::new(2, 2, dim, 0, 0);
+        let rows = random(5, 5 * 2 * dim);
+        for (isa, format) in Isa::available()
+            .into_iter()
+            .flat_map(|isa| [Format::F32, Format::F16, Format::Q8].map(|f| (isa, f)))
+        {
+            for keys in [true, false] {
+                let mut cache = Cache::new(&case.shape, capacity, format);
+                let store = if keys { store_keys } else { store_values };
+                store(isa, &case.shape, &rows, first, capacity, cache.writing()).unwrap();
+                for at in 0..2 * capacity {
+                    let (head, pos) = (at / capacity, at % capacity);
+                    for d in 0..dim {
+                        let got = cache.get(keys, dim, at, d);
+                        if !(first..first + 5).contains(&pos) {
+                            assert!(got.is_nan());
+                            continue;
+                        }
+                        let row = &rows[((pos - first) * 2 + head) * dim..][..dim];
+                        let block = &row[d / 32 * 32..dim.min(d / 32 * 32 + 32)];
+                        let largest = block.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+                        let bound = match format {
+                            Format::F32 => 0.0,
+                            Format::F16 => row[d].abs() / 2048.0,
+                            // Half a step, and what the rounded factor cuts off the largest.
+                            Format::Q8 => largest / 127.0 * 0.5 + largest / 2048.0,
+                        };
+                        assert!((got - row[d]).abs() <= bound, "{isa} {format:?} {got}");
+                    }
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn blocks_that_bytes_cannot_hold_are_told() {
+    let shape = AttentionShape::new(1, 1, 64);
+    for (x, want) in [
+        (0.0, 0.0),
+        (1e-12, 0.0),
+        (f32::NAN, f32::NAN),
+        (f32::INFINITY, f32::NAN),
+        (1e9, f32::NAN),
+        (8.3e6, 8.3e6),
+    ] {
+        let mut cache = Cache::new(&shape, 16, Format::Q8);
+        let mut row = [0.0; 64];
+        (row[3], row[40]) = (x, -1.0);
+        store_values(Isa::best(), &shape, &row, 0, 16, cache.writing()).unwrap();
+        let got = cache.get(false, 64, 0, 3);
+        if want.is_nan() {
+            assert!(got.is_nan(), "{x}: {got}");
+        } else {
+            assert!((got - want).abs() <= 5e-4 * want, "{x}: {got}");
+        }
+        // The other block keeps its own factor.
+        assert!((cache.get(false, 64, 0, 40) + 1.0).abs() < 1e-3);
+    }
+}
+
+#[test]
+fn a_cache_of_bytes_gives_the_bits_of_the_floats_it_holds() {
+    for dim in [32, 40, 64] {
+        let case = Case {
+            formats: [Format::Q8; 2],
+            ..Case::new(4, 2, dim, 200, 33)
+        };
+        let data = case.data();
+        let mut wide = Case::new(4, 2, dim, 200, 33).data();
+        for (keys, (wide, from)) in [true, false]
+            .into_iter()
+            .zip(wide.caches.iter_mut().zip(&data.caches))
+        {
+            let Cache::F32(wide) = wide else { panic!() };
+            for at in 0..2 * data.capacity {
+                for d in 0..dim {
+                    let place = if keys {
+                        (at / 16 * dim + d) * 16 + at % 16
+                    } else {
+                        at * dim + d
+                    };
+                    wide[place] = from.get(keys, dim, at, d);
+                }
+            }
+        }
+        for isa in Isa::available() {
+            for (from, to) in [(0, 33), (32, 33)] {
+                assert_eq!(
+                    case.run(&data, isa, 2, from, to),
+                    case.run(&wide, isa, 2, from, to)
+                );
             }
         }
     }
@@ -432,9 +579,11 @@ fn refuses_what_does_not_fit() {
     let pool = Pool::new(NonZeroUsize::MIN);
     let mut scratch = AttentionScratch::new();
     let case = Case::new(4, 2, 8, 10, 2);
-    let mut go = |shape: &AttentionShape, q: usize, first: usize, kv: usize, out: usize| {
-        let (q, kv, mut out) = (vec![0.0; q], vec![0.0; kv], vec![0.0; out]);
-        let kv = KvRef::F32(&kv);
+    let scales = [0; 32];
+    let bytes = [0; 256];
+    let mut go = |shape: &AttentionShape, q: usize, first: usize, kv: KvRef<'_>, out: usize| {
+        let (q, mut out) = (vec![0.0; q], vec![0.0; out]);
+        let capacity = if first == 3 { 15 } else { 16 };
         attention(
             &pool,
             Isa::best(),
@@ -443,19 +592,30 @@ fn refuses_what_does_not_fit() {
             first,
             kv,
             kv,
-            10,
+            capacity,
             &mut out,
             &mut scratch,
         )
     };
-    assert!(go(&case.shape, 64, 8, 160, 64).is_ok());
-    assert!(go(&case.shape, 0, 8, 160, 0).is_ok());
-    assert!(go(&case.shape, 64, 9, 160, 64).is_err());
-    assert!(go(&case.shape, 64, usize::MAX, 160, 64).is_err());
-    assert!(go(&case.shape, 63, 8, 160, 63).is_err());
-    assert!(go(&case.shape, 64, 8, 159, 64).is_err());
-    assert!(go(&case.shape, 64, 8, 160, 32).is_err());
-    assert!(go(&case.shape.with_window(Some(0)), 64, 8, 160, 64).is_err());
+    let (whole, short) = (KvRef::F32(&[0.0; 256]), KvRef::F32(&[0.0; 255]));
+    assert!(go(&case.shape, 64, 14, whole, 64).is_ok());
+    assert!(go(&case.shape, 0, 8, whole, 0).is_ok());
+    // A capacity that is no multiple of 16.
+    assert!(go(&case.shape, 64, 3, whole, 64).is_err());
+    assert!(go(&case.shape, 64, 15, whole, 64).is_err());
+    assert!(go(&case.shape, 64, usize::MAX, whole, 64).is_err());
+    assert!(go(&case.shape, 63, 8, whole, 63).is_err());
+    assert!(go(&case.shape, 64, 8, short, 64).is_err());
+    assert!(go(&case.shape, 64, 8, whole, 32).is_err());
+    for (values, scales, fits) in [
+        (&bytes[..], &scales[..], true),
+        (&bytes[1..], &scales[..], false),
+        (&bytes[..], &scales[1..], false),
+    ] {
+        let kv = KvRef::Q8_0 { values, scales };
+        assert_eq!(go(&case.shape, 64, 8, kv, 64).is_ok(), fits);
+    }
+    assert!(go(&case.shape.with_window(Some(0)), 64, 8, whole, 64).is_err());
     for (q_heads, kv_heads, head_dim) in [(3, 2, 8), (0, 2, 8), (4, 0, 8), (4, 2, 0)] {
         let shape = AttentionShape {
             q_heads,
@@ -463,22 +623,22 @@ fn refuses_what_does_not_fit() {
             head_dim,
             ..case.shape
         };
-        assert!(go(&shape, 0, 0, 160, 0).is_err(), "{shape:?}");
+        assert!(go(&shape, 0, 0, whole, 0).is_err(), "{shape:?}");
     }
-    let mut cache = [0.0; 160];
-    let mut put = |rows, first, len| {
-        let rows = vec![0.0; rows];
-        kv_store(
-            Isa::best(),
-            &case.shape,
-            &rows,
-            first,
-            10,
-            KvMut::F32(&mut cache[..len]),
-        )
+    let mut cache = [0.0; 256];
+    let mut put = |rows, first, capacity, len| {
+        let (rows, isa) = (vec![0.0; rows], Isa::best());
+        let fits = [store_keys, store_values].map(|store| {
+            let cache = KvMut::F32(&mut cache[..len]);
+            store(isa, &case.shape, &rows, first, capacity, cache).is_ok()
+        });
+        assert_eq!(fits[0], fits[1]);
+        fits[0]
     };
-    assert!(put(32, 8, 160).is_ok());
-    assert!(put(31, 8, 160).is_err());
-    assert!(put(32, 9, 160).is_err());
-    assert!(put(32, 8, 159).is_err());
+    assert!(put(32, 14, 16, 256));
+    assert!(!put(31, 14, 16, 256));
+    assert!(!put(32, 15, 16, 256));
+    assert!(!put(32, usize::MAX, 16, 256));
+    assert!(!put(32, 8, 15, 256));
+    assert!(!put(32, 14, 16, 255));
 }

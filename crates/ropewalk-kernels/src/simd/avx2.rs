@@ -213,38 +213,6 @@ impl Lanes for Avx2 {
         (merge(self.0, b.0), merge(self.1, b.1))
     }
     #[inline(always)]
-    unsafe fn transpose(rows: [Self; 16]) -> [Self; 16] {
-        // Four quarters, each an 8 x 8 matrix; the two off the diagonal change places.
-        unsafe {
-            let zero = _mm256_setzero_ps();
-            let mut columns = [Self(zero, zero); 16];
-            let mut quarter = [zero; 8];
-            for i in 0..8 {
-                quarter[i] = rows[i].0;
-            }
-            quarter = transpose8(quarter);
-            for i in 0..8 {
-                columns[i].0 = quarter[i];
-                quarter[i] = rows[8 + i].0;
-            }
-            quarter = transpose8(quarter);
-            for i in 0..8 {
-                columns[i].1 = quarter[i];
-                quarter[i] = rows[i].1;
-            }
-            quarter = transpose8(quarter);
-            for i in 0..8 {
-                columns[8 + i].0 = quarter[i];
-                quarter[i] = rows[8 + i].1;
-            }
-            quarter = transpose8(quarter);
-            for i in 0..8 {
-                columns[8 + i].1 = quarter[i];
-            }
-            columns
-        }
-    }
-    #[inline(always)]
     unsafe fn load_i8(p: *const i8) -> Self {
         let widen = |p: *const i8| unsafe {
             _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(p.cast())))

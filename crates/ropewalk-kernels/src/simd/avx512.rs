@@ -169,14 +169,6 @@ impl Lanes for Avx512 {
         }
     }
     #[inline(always)]
-    unsafe fn transpose(rows: [Self; 16]) -> [Self; 16] {
-        // SAFETY: the type is a transparent wrapper.
-        unsafe {
-            let rows = std::mem::transmute::<[Self; 16], [__m512; 16]>(rows);
-            std::mem::transmute::<[__m512; 16], [Self; 16]>(transpose16(rows))
-        }
-    }
-    #[inline(always)]
     unsafe fn load_i8(p: *const i8) -> Self {
         unsafe {
             let wide = _mm512_cvtepi8_epi32(_mm_loadu_si128(p.cast()));

@@ -232,20 +232,6 @@ impl Lanes for Neon {
         (merge(x0, y0, x1, y1), merge(x2, y2, x3, y3))
     }
     #[inline(always)]
-    unsafe fn transpose(rows: [Self; 16]) -> [Self; 16] {
-        // Sixteen 4 x 4 matrices, each to the place across the diagonal.
-        let mut columns = rows;
-        for i in 0..4 {
-            for j in 0..4 {
-                let block = transpose4(from_fn(|r| rows[4 * i + r].0[j]));
-                for (c, column) in block.into_iter().enumerate() {
-                    columns[4 * j + c].0[i] = column;
-                }
-            }
-        }
-        columns
-    }
-    #[inline(always)]
     unsafe fn load_i8(p: *const i8) -> Self {
         unsafe {
             let bytes = vld1q_s8(p);

@@ -212,10 +212,6 @@ impl Lanes for Scalar {
         )
     }
     #[inline(always)]
-    unsafe fn transpose(rows: [Self; LANES]) -> [Self; LANES] {
-        std::array::from_fn(|i| Self(std::array::from_fn(|j| rows[j].0[i])))
-    }
-    #[inline(always)]
     unsafe fn load_i8(p: *const i8) -> Self {
         Self(unsafe { p.cast::<[i8; LANES]>().read_unaligned() }.map(f32::from))
     }
