@@ -55,6 +55,17 @@ pub enum Error {
         /// The type.
         ty: String,
     },
+    /// A weight could not be coded in another format.
+    #[error("weight {name} cannot be coded as {format}")]
+    Quantize {
+        /// The weight.
+        name: String,
+        /// The format.
+        format: crate::WeightFormat,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The prompt and what should follow do not fit the context.
     #[error(
         "{wanted} tokens do not fit the context of {limit}; shorten the prompt or raise the context length"

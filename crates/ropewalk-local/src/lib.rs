@@ -85,20 +85,37 @@
 //! (so the same request gets the same reply), and the context is the model's own or 4096 tokens, whichever is less.
 //! Log probabilities cover every token that was made, also those of a stop string that the text leaves out.
 //!
+//! # Less memory
+//!
+//! [`LoadOptions::with_quantize`] codes weights while they are loaded, one after another, in any type that
+//! [`ropewalk_gguf`] writes or in the formats of bitsandbytes ([`WeightFormat`]). Directories that bitsandbytes has
+//! quantised (`load_in_4bit`, `load_in_8bit`, saved) stay in 4 and 8 bits. [`llama`] has the knobs of llama-cpp-python.
+//!
+//! ```no_run
+//! use ropewalk_local::{LoadOptions, LoadQuantize, LocalModel};
+//!
+//! let options = LoadOptions::default().with_quantize(LoadQuantize::new("nf4".parse()?));
+//! let model = LocalModel::open_with("my-model", &options)?;
+//! # Ok::<(), ropewalk_local::Error>(())
+//! ```
+//!
 //! # Features
 //!
 //! | feature | means |
 //! | --- | --- |
 //! | `full` | every portable feature (at present there is none beyond the default) |
 
+mod bnb;
 mod cache;
 mod chat;
 pub mod convert;
 mod decoder;
 mod error;
 mod generate;
+pub mod llama;
 mod load;
 mod model;
+mod quantize_on_load;
 mod rope;
 mod rows;
 pub mod sample;
@@ -107,8 +124,10 @@ mod vocab;
 
 pub use cache::{Cache, CacheType};
 pub use chat::{LocalModel, PROVIDER, Reply};
+pub use decoder::Profile;
 pub use error::{Error, Result};
 pub use generate::{Finish, GenerateOptions, Generation, Output, Timings, generate_n};
 pub use model::{LoadOptions, LoadProgress, Model, Step};
+pub use quantize_on_load::{HeadRule, LoadQuantize, WeightFormat};
 pub use stop::StopStrings;
 pub use vocab::gguf_tokenizer;

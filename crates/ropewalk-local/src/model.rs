@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ropewalk_gguf::Gguf;
 use ropewalk_kernels::{Isa, Pool};
-use ropewalk_spec::{Footprint, ModelSpec, RopeScaling};
+use ropewalk_spec::{Footprint, ModelSpec, RopeScaling, TensorSource};
 
 use ropewalk_tokens::tool_calls::ToolCallFormat;
 
-use crate::decoder::{Decoder, Scratch, Span};
+use crate::decoder::{Decoder, Profile, Scratch, Span};
 use crate::generate::refuse_empty;
 use crate::rope::length_class;
-use crate::{Cache, CacheType, Error, Result, load};
+use crate::{Cache, CacheType, Error, LoadQuantize, Result, load};
 
 /// Reports how many of how many parts are loaded: the layers, and the output head as the last.
 pub type LoadProgress = Arc<dyn Fn(usize, usize) + Send + Sync>;
@@ -36,6 +36,10 @@ pub struct LoadOptions {
     /// How the model writes tool calls; `None` means as its chat template does, or in any known format if the template
     /// does not show one. Only chats use it.
     pub tool_calls: Option<ToolCallFormat>,
+    /// How weights are coded while they are loaded; `None` means as they are stored.
+    pub quantize: Option<LoadQuantize>,
+    /// Whether passes measure where their time goes, for [`Model::take_profile`].
+    pub profile: bool,
 }
 
 impl std::fmt::Debug for LoadOptions {
@@ -46,6 +50,8 @@ impl std::fmt::Debug for LoadOptions {
             .field("cache", &self.cache)
             .field("isa", &self.isa)
             .field("tool_calls", &self.tool_calls)
+            .field("quantize", &self.quantize)
+            .field("profile", &self.profile)
             .finish_non_exhaustive()
     }
 }
@@ -83,6 +89,21 @@ impl LoadOptions {
     #[must_use]
     pub fn with_tool_calls(mut self, format: ToolCallFormat) -> Self {
         self.tool_calls = Some(format);
+        self
+    }
+
+    /// Codes weights while they are loaded, one after another: a directory or a file in F32, F16 or
+    /// BF16 takes no more memory than the result and one weight.
+    #[must_use]
+    pub fn with_quantize(mut self, rule: LoadQuantize) -> Self {
+        self.quantize = Some(rule);
+        self
+    }
+
+    /// Measures where the time of passes goes; [`Model::take_profile`] tells.
+    #[must_use]
+    pub fn with_profile(mut self, on: bool) -> Self {
+        self.profile = on;
         self
     }
 
@@ -178,6 +199,51 @@ impl Model {
         Self::assemble(path, load::gguf(path, gguf)?, options)
     }
 
+    /// Puts a model together from what it is and where its weights are: the way to a family that
+    /// no file format names yet.
+    ///
+    /// The fields of the specification decide what is computed; its family and the layout of the
+    /// source decide which names the weights have. A source is anything that gives tensors by name.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); a specification whose fields contradict each other.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use ropewalk_local::{LoadOptions, Model};
+    /// use ropewalk_spec::testing::Seeded;
+    /// use ropewalk_spec::{Activation, ModelSpec};
+    ///
+    /// let config = serde_json::json!({
+    ///     "architectures": ["LlamaForCausalLM"], "vocab_size": 320, "hidden_size": 64,
+    ///     "intermediate_size": 96, "num_hidden_layers": 1, "num_attention_heads": 2,
+    ///     "max_position_embeddings": 64, "rms_norm_eps": 1e-5, "hidden_act": "silu",
+    /// });
+    /// let mut spec = ModelSpec::from_hf(&config)?;
+    /// // A Llama with the activation of Gemma and a bound on its logits.
+    /// spec.activation = Activation::GeluTanh;
+    /// spec.logit_softcap = Some(30.0);
+    /// let weights = Arc::new(Seeded::new(spec.clone(), 7).source());
+    /// let model = Model::from_parts(spec, weights, &LoadOptions::default())?;
+    /// let logits = model.forward(&mut model.new_cache(), &[1, 2, 3])?;
+    /// assert!(logits.len() == 320 && logits.iter().all(|x| x.abs() < 30.0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn from_parts(
+        spec: ModelSpec,
+        source: Arc<dyn TensorSource>,
+        options: &LoadOptions,
+    ) -> Result<Self> {
+        spec.validate()?;
+        let files = load::Files {
+            spec,
+            source,
+            gguf: None,
+        };
+        Self::assemble(Path::new("parts"), files, options)
+    }
+
     pub(crate) fn assemble(path: &Path, files: load::Files, options: &LoadOptions) -> Result<Self> {
         let threads = options
             .threads
@@ -201,7 +267,9 @@ impl Model {
         }
         Cache::check_size(&files.spec, options.cache, context)?;
         let pool = Pool::new(threads);
-        let decoder = load::decoder(files, isa, &pool, options.progress.as_ref())?;
+        let rule = options.quantize.as_ref();
+        rule.map_or(Ok(()), LoadQuantize::check)?;
+        let decoder = load::decoder(files, isa, &pool, options.progress.as_ref(), rule)?;
         Ok(Self {
             path: path.to_owned(),
             context,
@@ -211,7 +279,7 @@ impl Model {
             stop_ids: decoder.spec.eos_ids.clone(),
             executor: Mutex::new(Executor {
                 pool,
-                scratch: Scratch::default(),
+                scratch: Scratch::new(options.profile),
             }),
             decoder,
         })
@@ -267,14 +335,21 @@ impl Model {
 
     /// Returns the bytes of the packed weights, without the embedding table.
     pub fn weight_bytes(&self) -> usize {
-        self.decoder.weight_bytes()
+        self.decoder.weight_bytes(true)
+    }
+
+    /// Returns where the time of the passes since the last call went, and begins anew; `None`
+    /// unless the model was loaded with [`LoadOptions::with_profile`].
+    pub fn take_profile(&self) -> Option<Profile> {
+        self.executor().scratch.clock.take()
     }
 
     /// Returns the bytes that one decoding step reads with `tokens` in the cache.
     ///
-    /// This divided by the machine's read bandwidth is the least time a token can take.
+    /// This divided by the machine's read bandwidth is the least time a token can take. Of experts
+    /// those count that a token uses.
     pub fn bytes_per_step(&self, tokens: usize) -> usize {
-        self.weight_bytes() + self.new_cache_of(0).bytes_for(tokens)
+        self.decoder.weight_bytes(false) + self.new_cache_of(0).bytes_for(tokens)
     }
 
     /// Returns an empty cache for one sequence.

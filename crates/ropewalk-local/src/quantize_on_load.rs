@@ -7,7 +7,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use ropewalk_gguf::{TensorType, can_quantize, dequantizer, quantize};
+use ropewalk_gguf::{TensorType, can_quantize, dequantizer, quantize, requires_importance};
 use ropewalk_kernels::codec::{DoubleScales, FourBit, int8};
 use ropewalk_kernels::{Isa, Matrix, Pool};
 use ropewalk_spec::{Coding, Role, Weight};
@@ -66,7 +66,7 @@ impl FromStr for WeightFormat {
         let is = |name: &str| name.eq_ignore_ascii_case(text);
         let own = [Self::Int8, Self::Nf4, Self::Nf4Double, Self::Fp4];
         let types = TensorType::ALL.iter().copied();
-        let types = types.filter(|&ty| can_quantize(ty)).map(Self::Gguf);
+        let types = types.filter(|&ty| is_usable(ty)).map(Self::Gguf);
         own.into_iter()
             .chain(types)
             .find(|format| is(&format.to_string()))
@@ -96,8 +96,8 @@ pub enum HeadRule {
 ///
 /// Projections of attention, feed-forward layers and experts take the format. Embeddings stay in
 /// the file, norms, biases and routers in f32. Where a format's block does not divide the columns,
-/// the next best one does, as in llama.cpp: Q5_0, Q5_1 or Q8_0 for Q4_K, Q5_K or Q6_K, another
-/// type of blocks of 32 for the smaller ones, Q8_0 for the formats of bitsandbytes, and at last the
+/// the next best one does, as in llama.cpp: Q5_0, Q5_1 or Q8_0 for Q4_K, Q5_K or Q6_K, IQ4_NL
+/// for the smaller ones, Q8_0 for the formats of bitsandbytes, and at last the
 /// stored type.
 ///
 /// [`LoadOptions::with_quantize`]: crate::LoadOptions::with_quantize
@@ -164,12 +164,12 @@ impl LoadQuantize {
         let roles = self.roles.iter().map(|(_, format)| *format);
         for format in roles.chain([self.format]) {
             if let WeightFormat::Gguf(ty) = format
-                && !can_quantize(ty)
+                && !is_usable(ty)
             {
                 return Err(Error::Option {
                     name: "quantize",
                     value: ty.name().to_owned(),
-                    allowed: "a type that `ropewalk_gguf::can_quantize`",
+                    allowed: "a type that `ropewalk_gguf::quantize` writes without importance",
                 });
             }
         }
@@ -245,6 +245,11 @@ pub(crate) fn pack(
     Ok(Some(matrix))
 }
 
+/// Returns whether weights can be coded in a type without importance, and run.
+fn is_usable(ty: TensorType) -> bool {
+    can_quantize(ty) && !requires_importance(ty) && dequantizer(ty).is_some()
+}
+
 /// Returns the format of the output head beside projections in `format`.
 fn higher(format: WeightFormat) -> Option<WeightFormat> {
     use TensorType as T;
@@ -275,13 +280,7 @@ fn fitting(format: WeightFormat, cols: usize) -> Option<WeightFormat> {
         WeightFormat::Gguf(T::Q4_K) => T::Q5_0,
         WeightFormat::Gguf(T::Q5_K) => T::Q5_1,
         WeightFormat::Gguf(T::Q6_K) => T::Q8_0,
-        WeightFormat::Gguf(ty) if ty.block_size() == 256 => {
-            if can_quantize(T::IQ4_NL) {
-                T::IQ4_NL
-            } else {
-                T::Q4_0
-            }
-        }
+        WeightFormat::Gguf(ty) if ty.block_size() == 256 => T::IQ4_NL,
         _ => T::Q8_0,
     };
     cols.is_multiple_of(next.block_size())

@@ -36,11 +36,6 @@ fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
     m.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns the size of each of `n` equal parts.
-pub(crate) fn chunks_of(len: usize, n: usize) -> usize {
-    len.div_ceil(n.max(1)).max(1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,68 @@
+//! From the residual stream to logits.
+
+use ropewalk_kernels::{Job, matmul, ops};
+
+use super::pass::{Pass, resize};
+use super::profile::Stage;
+use super::{Decoder, Scratch, Span};
+use crate::Result;
+
+impl Decoder {
+    /// Computes the logits that the spans ask for, `[rows, vocab]` each.
+    pub(super) fn logits(
+        &self,
+        p: &Pass<'_>,
+        s: &mut Scratch,
+        spans: &[Span<'_>],
+    ) -> Result<Vec<Vec<f32>>> {
+        let (spec, vocab) = (&self.spec, self.spec.vocab_size);
+        let wanted = |span: &Span<'_>| span.ids.len() - span.skip_logits;
+        let p = Pass {
+            rows: spans.iter().map(wanted).sum(),
+            ..*p
+        };
+        if p.rows == 0 {
+            return Ok(vec![Vec::new(); spans.len()]);
+        }
+        let asked = spans
+            .iter()
+            .flat_map(|span| (0..span.ids.len()).map(|i| i >= span.skip_logits));
+        let stream = s.x.chunks_exact(spec.hidden).zip(asked);
+        let chosen = stream.filter(|(_, asked)| *asked).map(|(x, _)| x);
+        let out = s.acts.input(p.rows, spec.hidden);
+        let rows = out.chunks_exact_mut(spec.hidden).zip(chosen);
+        p.each(spec.hidden, rows, |(out, x)| {
+            p.norm(x, &self.output_norm, out)
+        })?;
+        s.acts.prepare_input(p.pool, p.isa, [&self.head])?;
+        s.clock.lap(Stage::Norms);
+        resize(&mut s.logits, p.rows * vocab);
+        matmul(p.pool, &s.acts, &mut [Job::new(&self.head, &mut s.logits)])?;
+        let (scale, cap) = (spec.logit_scale, spec.logit_softcap);
+        let scaled = (scale - 1.0).abs() > f32::EPSILON;
+        if scaled || cap.is_some() {
+            p.each(vocab, s.logits.chunks_exact_mut(vocab), |row| {
+                if scaled {
+                    ops::scale(p.isa, row, scale);
+                }
+                if let Some(cap) = cap {
+                    ops::softcap(p.isa, row, cap);
+                }
+                Ok::<_, ropewalk_kernels::Error>(())
+            })?;
+        }
+        let out = if let [_] = spans {
+            vec![std::mem::take(&mut s.logits)]
+        } else {
+            let mut rest = &s.logits[..];
+            let split = spans.iter().map(|span| {
+                let (head, tail) = rest.split_at(wanted(span) * vocab);
+                rest = tail;
+                head.to_vec()
+            });
+            split.collect()
+        };
+        s.clock.lap(Stage::Head);
+        Ok(out)
+    }
+}

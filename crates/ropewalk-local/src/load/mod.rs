@@ -1,0 +1,138 @@
+//! From files to packed weights.
+
+mod held;
+mod layers;
+mod table;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ropewalk_gguf::Gguf;
+use ropewalk_kernels::{Isa, Pool, ops};
+use ropewalk_spec::{Activation, GgufSource, ModelSpec, Role, SafetensorsDir, TensorSource};
+
+use crate::decoder::Decoder;
+use crate::model::LoadProgress;
+use crate::quantize_on_load::LoadQuantize;
+use crate::{Error, Result, bnb};
+
+use layers::Loader;
+pub(crate) use layers::packed_format;
+pub(crate) use table::Table;
+
+/// What a model is and where its tensors are.
+pub(crate) struct Files {
+    pub(crate) spec: ModelSpec,
+    pub(crate) source: Arc<dyn TensorSource>,
+    /// The file itself, which also holds the vocabulary.
+    pub(crate) gguf: Option<Arc<Gguf>>,
+}
+
+fn failed<E: std::error::Error + Send + Sync + 'static>(path: &Path) -> impl Fn(E) -> Error + '_ {
+    move |e| Error::Load {
+        path: path.to_owned(),
+        source: Box::new(e),
+    }
+}
+
+/// Opens a GGUF file or a Hugging Face directory.
+pub(crate) fn open(path: &Path) -> Result<Files> {
+    let bad = |reason: String| {
+        Err(Error::Path {
+            path: path.to_owned(),
+            reason,
+        })
+    };
+    let meta = match std::fs::metadata(path) {
+        Ok(meta) => meta,
+        Err(e) => return bad(format!("{e}; give a GGUF file or a model directory")),
+    };
+    if !meta.is_dir() {
+        return gguf(path, Arc::new(Gguf::open(path).map_err(failed(path))?));
+    }
+    if !path.join("config.json").is_file() {
+        return bad("no config.json in this directory; give a Hugging Face model directory".into());
+    }
+    let spec = ModelSpec::from_dir(path).map_err(failed(path))?;
+    let source = SafetensorsDir::open(path).map_err(failed(path))?;
+    Ok(Files {
+        spec,
+        source: bnb::source(source).map_err(failed(path))?,
+        gguf: None,
+    })
+}
+
+/// Reads the configuration of a GGUF file.
+pub(crate) fn gguf(path: &Path, gguf: Arc<Gguf>) -> Result<Files> {
+    let spec = ModelSpec::from_gguf(&gguf).map_err(failed(path))?;
+    let source = Arc::new(GgufSource::new(Arc::clone(&gguf)));
+    Ok(Files {
+        spec,
+        source,
+        gguf: Some(gguf),
+    })
+}
+
+/// Packs every weight of the model.
+pub(crate) fn decoder(
+    files: Files,
+    isa: Isa,
+    pool: &Pool,
+    progress: Option<&LoadProgress>,
+    quantize: Option<&LoadQuantize>,
+) -> Result<Decoder> {
+    let Files { spec, source, .. } = files;
+    // All shapes are known to be right before any large allocation is made.
+    spec.check(&*source)?;
+    let total = spec.layers + 1;
+    let report = |done: usize| progress.iter().for_each(|f| f(done, total));
+    let loader = Loader {
+        spec: &spec,
+        source: &source,
+        isa,
+        pool,
+        rule: quantize,
+    };
+    let mut layers = Vec::with_capacity(spec.layers);
+    for i in 0..spec.layers {
+        layers.push(loader.layer(i)?);
+        report(i + 1);
+    }
+    let output_norm = loader.norm(Role::OutputNorm, Role::OutputNormBias, None)?;
+    let output_norm = output_norm.ok_or_else(|| missing(Role::OutputNorm))?;
+    let head = loader.matrix(Role::Head, None)?;
+    report(total);
+    let table = |role: Role| -> Result<Option<Table>> {
+        match spec.weight(role, None, source.layout()) {
+            Some(at) => Table::read(&source, &at).map(Some),
+            None => Ok(None),
+        }
+    };
+    Ok(Decoder {
+        embedding: table(Role::Embed)?.ok_or_else(|| missing(Role::Embed))?,
+        positions: table(Role::PosEmbed)?,
+        layers,
+        output_norm,
+        head,
+        activation: match spec.activation {
+            Activation::Silu => ops::Activation::Silu,
+            Activation::Gelu => ops::Activation::GeluErf,
+            Activation::GeluTanh => ops::Activation::GeluTanh,
+            other => {
+                return Err(Error::Option {
+                    name: "activation",
+                    value: format!("{other:?}"),
+                    allowed: "one that this version computes",
+                });
+            }
+        },
+        spec,
+    })
+}
+
+/// The error for a weight that the specification does not have.
+fn missing(role: Role) -> Error {
+    Error::MissingTensor {
+        name: format!("{role:?}"),
+    }
+}
