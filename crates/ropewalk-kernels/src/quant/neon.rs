@@ -164,9 +164,7 @@ macro_rules! dots {
                 }
                 held = 0;
             }
-            for i in 0..$m {
-                sums[i] = <$dot>::add(sums[i], code, $acts, $v * $m + i);
-            }
+            <$dot>::add::<$v, $m>(&mut sums, code, $acts);
             held += 1;
         )+
         let _ = held;

@@ -13,9 +13,14 @@ pub(super) trait Dot {
     const CAPACITY: i32;
 
     unsafe fn zero() -> Self::Sum;
-    /// Adds the products of `code` with the four activations in word `index`; reads the whole
-    /// group of four words that `index` is in.
-    unsafe fn add(sum: Self::Sum, code: int8x16_t, acts: *const i32, index: usize) -> Self::Sum;
+    /// Adds the products of `code`, which is vector `V` of a sub-block, with the four activations
+    /// of each of `M` rows (1, 2 or a multiple of 4), which are words `V * M..` of `acts`; reads
+    /// the whole groups of four words that these are in.
+    unsafe fn add<const V: usize, const M: usize>(
+        sums: &mut [Self::Sum; M],
+        code: int8x16_t,
+        acts: *const i32,
+    );
     /// Makes room for as many products as after [`Self::zero`].
     unsafe fn widen(sum: Self::Sum) -> Self::Sum;
     /// Returns the sum of each row.
@@ -54,15 +59,20 @@ impl Dot for Widening {
     }
 
     #[inline(always)]
-    unsafe fn add(sum: WideSum, code: int8x16_t, acts: *const i32, index: usize) -> WideSum {
-        // SAFETY: the caller vouches for the word.
-        unsafe {
-            let x = vreinterpretq_s8_s32(vld1q_dup_s32(acts.add(index)));
-            let low = vmlal_s8(sum.products[0], vget_low_s8(code), vget_low_s8(x));
-            let high = vmlal_high_s8(sum.products[1], code, x);
-            WideSum {
-                products: [low, high],
-                ..sum
+    unsafe fn add<const V: usize, const M: usize>(
+        sums: &mut [WideSum; M],
+        code: int8x16_t,
+        acts: *const i32,
+    ) {
+        for i in 0..M {
+            // SAFETY: the caller vouches for the word.
+            unsafe {
+                let x = vreinterpretq_s8_s32(vld1q_dup_s32(acts.add(V * M + i)));
+                let [low, high] = sums[i].products;
+                sums[i].products = [
+                    vmlal_s8(low, vget_low_s8(code), vget_low_s8(x)),
+                    vmlal_high_s8(high, code, x),
+                ];
             }
         }
     }
@@ -123,16 +133,42 @@ impl Dot for DotProduct {
     }
 
     #[inline(always)]
-    unsafe fn add(sum: int32x4_t, code: int8x16_t, acts: *const i32, index: usize) -> int32x4_t {
-        // SAFETY: the caller vouches for the group of words.
+    unsafe fn add<const V: usize, const M: usize>(
+        sums: &mut [int32x4_t; M],
+        code: int8x16_t,
+        acts: *const i32,
+    ) {
+        const { assert!(M <= 2 || M.is_multiple_of(4)) };
+        // SAFETY: the caller vouches for the groups of words.
         unsafe {
-            let acts = vld1q_s32(acts.add(index & !3));
-            // The index is known when the kernel is compiled.
-            match index & 3 {
-                0 => sdot::<0>(sum, code, acts),
-                1 => sdot::<1>(sum, code, acts),
-                2 => sdot::<2>(sum, code, acts),
-                _ => sdot::<3>(sum, code, acts),
+            // Known when the kernel is compiled, as is `M`.
+            let first = V * M % 4;
+            let mut x = vld1q_s32(acts.add(V * M - first));
+            if M == 1 {
+                sums[0] = match first {
+                    0 => sdot::<0>(sums[0], code, x),
+                    1 => sdot::<1>(sums[0], code, x),
+                    2 => sdot::<2>(sums[0], code, x),
+                    _ => sdot::<3>(sums[0], code, x),
+                };
+            } else if M == 2 && first == 0 {
+                sums[0] = sdot::<0>(sums[0], code, x);
+                sums[1] = sdot::<1>(sums[1], code, x);
+            } else if M == 2 {
+                sums[0] = sdot::<2>(sums[0], code, x);
+                sums[1] = sdot::<3>(sums[1], code, x);
+            } else {
+                for i in (0..M).step_by(4) {
+                    x = if i == 0 {
+                        x
+                    } else {
+                        vld1q_s32(acts.add(V * M + i))
+                    };
+                    sums[i] = sdot::<0>(sums[i], code, x);
+                    sums[i + 1] = sdot::<1>(sums[i + 1], code, x);
+                    sums[i + 2] = sdot::<2>(sums[i + 2], code, x);
+                    sums[i + 3] = sdot::<3>(sums[i + 3], code, x);
+                }
             }
         }
     }
