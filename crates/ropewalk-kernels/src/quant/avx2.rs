@@ -181,11 +181,14 @@ unsafe fn signed_products(code: __m256i, acts: __m256i) -> __m256i {
 
 /// Registers of both halves of a tile, for `M` rows of activations.
 type Both<const M: usize> = [[__m256i; M]; 2];
+/// The pairs of scales of both halves of a tile.
+type Pairs = [[__m256i; 8]; 2];
 
 /// Adds `$scale` times the products of vectors `$v..` to `$total`, for both halves of the rows.
 ///
 /// With VNNI the products are summed in 32 bits and multiplied with the scale; without, 16-bit
-/// sums are multiplied with pairs that hold the scale twice. No scale means 1.
+/// sums are multiplied with pairs that hold the scale twice. No scale means 1; else it comes in the
+/// form that the tier takes (`one_of_pair`).
 macro_rules! dots {
     (
         $f:ty, $vnni:ident, $wide:expr, $sub:expr, $acts:expr, $m:ident,
@@ -213,10 +216,7 @@ macro_rules! dots {
                 }
             }
         } else {
-            let factor = match scale {
-                Some(scale) => [twice(scale[0]), twice(scale[1])],
-                None => [_mm256_set1_epi16(1); 2],
-            };
+            let factor = scale.unwrap_or([_mm256_set1_epi16(1); 2]);
             let limit = if $wide { 1 } else { fits(<$f>::BITS) };
             let mut held = 0;
             $(
@@ -292,15 +292,13 @@ unsafe fn scale_pairs<F: Super>(t: *const u8, s: usize, half: usize) -> __m256i 
                 let high = load(t.add(SuperTile::<F>::SECOND + 32 * half));
                 // The two 2-bit fields of this pair, moved to bits 4 and 20.
                 let high = _mm256_srl_epi32(high, _mm_cvtsi32_si128(4 * s as i32));
-                let first = _mm256_slli_epi32::<4>(_mm256_and_si256(high, _mm256_set1_epi32(3)));
-                let second = _mm256_slli_epi32::<18>(_mm256_and_si256(high, _mm256_set1_epi32(12)));
-                let low_first = _mm256_and_si256(low, _mm256_set1_epi32(0xf));
-                let low_second =
-                    _mm256_slli_epi32::<12>(_mm256_and_si256(low, _mm256_set1_epi32(0xf0)));
-                let code = _mm256_or_si256(
-                    _mm256_or_si256(first, second),
-                    _mm256_or_si256(low_first, low_second),
-                );
+                let high = _mm256_and_si256(high, _mm256_set1_epi32(0xf));
+                let high =
+                    _mm256_or_si256(_mm256_slli_epi32::<4>(high), _mm256_slli_epi32::<18>(high));
+                let high = _mm256_and_si256(high, _mm256_set1_epi32(0x0030_0030));
+                let low = _mm256_or_si256(low, _mm256_slli_epi32::<12>(low));
+                let low = _mm256_and_si256(low, _mm256_set1_epi32(0x000f_000f));
+                let code = _mm256_or_si256(high, low);
                 _mm256_sub_epi16(code, _mm256_set1_epi16(32))
             }
             Scales::ByteWithMin => _mm256_setzero_si256(),
@@ -310,7 +308,12 @@ unsafe fn scale_pairs<F: Super>(t: *const u8, s: usize, half: usize) -> __m256i 
 
 /// Returns what the sums of activations are multiplied with, pair `p`.
 #[inline(always)]
-unsafe fn correction_pairs<F: Super>(t: *const u8, p: usize, half: usize) -> __m256i {
+unsafe fn correction_pairs<F: Super>(
+    t: *const u8,
+    p: usize,
+    half: usize,
+    scales: &[__m256i; 8],
+) -> __m256i {
     // SAFETY: forwarded to the caller.
     unsafe {
         match F::SCALES {
@@ -322,32 +325,73 @@ unsafe fn correction_pairs<F: Super>(t: *const u8, p: usize, half: usize) -> __m
                 let at = t.add(SuperTile::<F>::SCALES + 32 * p + 16 * half);
                 _mm256_srli_epi16::<4>(_mm256_cvtepu8_epi16(_mm_load_si128(at.cast())))
             }
-            _ => scale_pairs::<F>(t, p, half),
+            // Unpacked at a price, so kept.
+            Scales::SixBit16 => scales[p],
+            Scales::Signed16 | Scales::Signed32 => scale_pairs::<F>(t, p, half),
         }
     }
 }
 
-/// Returns the low or high 16 bits of each pair, sign-extended.
+/// Returns the low or high 16 bits of each pair: with VNNI sign-extended, without twice.
 #[inline(always)]
-unsafe fn one_of_pair(pairs: __m256i, high: bool) -> __m256i {
+unsafe fn one_of_pair<const VNNI: bool>(pairs: __m256i, high: bool) -> __m256i {
     // SAFETY: register operations; the caller's tier has AVX2.
     unsafe {
-        let pairs = if high {
-            pairs
+        if VNNI {
+            let pairs = if high {
+                pairs
+            } else {
+                _mm256_slli_epi32::<16>(pairs)
+            };
+            _mm256_srai_epi32::<16>(pairs)
         } else {
-            _mm256_slli_epi32::<16>(pairs)
-        };
-        _mm256_srai_epi32::<16>(pairs)
+            let (a, b, c, d) = if high {
+                (0x0302_0302, 0x0706_0706, 0x0b0a_0b0a, 0x0f0e_0f0e)
+            } else {
+                (0x0100_0100, 0x0504_0504, 0x0908_0908, 0x0d0c_0d0c)
+            };
+            _mm256_shuffle_epi8(pairs, _mm256_setr_epi32(a, b, c, d, a, b, c, d))
+        }
     }
 }
 
-/// Returns each value twice, as a pair of i16.
+/// Returns [`one_of_pair`] of both halves of the rows.
 #[inline(always)]
-unsafe fn twice(x: __m256i) -> __m256i {
-    // SAFETY: register operations; the caller's tier has AVX2.
+unsafe fn one_of_each<const VNNI: bool>(pairs: [__m256i; 2], high: bool) -> [__m256i; 2] {
+    // SAFETY: forwarded to the caller.
     unsafe {
-        let low = _mm256_and_si256(x, _mm256_set1_epi32(0xffff));
-        _mm256_or_si256(low, _mm256_slli_epi32::<16>(x))
+        [
+            one_of_pair::<VNNI>(pairs[0], high),
+            one_of_pair::<VNNI>(pairs[1], high),
+        ]
+    }
+}
+
+/// Returns the byte scales of sub-block `s` of eight rows in the form of [`one_of_pair`].
+#[inline(always)]
+unsafe fn byte_scales<F: Super, const VNNI: bool>(t: *const u8, s: usize, half: usize) -> __m256i {
+    // SAFETY: forwarded to the caller; a sub-block has 16 bytes of scales.
+    unsafe {
+        let at = t.add(SuperTile::<F>::SCALES + 16 * s);
+        if VNNI {
+            _mm256_cvtepu8_epi32(_mm_loadl_epi64(at.add(8 * half).cast()))
+        } else {
+            // Byte `i` becomes two 16-bit values; a negative index gives zero.
+            let pair = |i: i32| 0x8000_8000_u32.cast_signed() | i | (i << 16);
+            let i = 8 * half as i32;
+            let index = _mm256_setr_epi32(
+                pair(i),
+                pair(i + 1),
+                pair(i + 2),
+                pair(i + 3),
+                pair(i + 4),
+                pair(i + 5),
+                pair(i + 6),
+                pair(i + 7),
+            );
+            let both = _mm256_broadcastsi128_si256(_mm_load_si128(at.cast()));
+            _mm256_shuffle_epi8(both, index)
+        }
     }
 }
 
@@ -372,6 +416,7 @@ unsafe fn super_strip<F: Super, const M: usize, const VNNI: bool>(
             let t = w.add(tile * SuperTile::<F>::BYTES);
             let a = a.add(tile * SUPER_WORDS * M);
             let mut total: Both<M> = [[_mm256_setzero_si256(); M]; 2];
+            let mut pairs: Pairs = [[_mm256_setzero_si256(); 8]; 2];
             for s in 0..8 {
                 let sub = t.add(s * SuperTile::<F>::SUB);
                 for i in 0..F::LOW + F::HIGH {
@@ -380,21 +425,23 @@ unsafe fn super_strip<F: Super, const M: usize, const VNNI: bool>(
                 let acts = a.add(s * 8 * M);
                 match F::SCALES {
                     Scales::ByteWithMin => {
-                        let at = t.add(SuperTile::<F>::SCALES + 16 * s);
                         let scale = [
-                            _mm256_cvtepu8_epi32(_mm_loadl_epi64(at.cast())),
-                            _mm256_cvtepu8_epi32(_mm_loadl_epi64(at.add(8).cast())),
+                            byte_scales::<F, VNNI>(t, s, 0),
+                            byte_scales::<F, VNNI>(t, s, 1),
                         ];
                         dots!(F, VNNI, wide, sub, acts, M, total, Some(scale), 0 1 2 3 4 5 6 7);
                     }
                     Scales::Signed32 => {
-                        let scale = scales::<F>(t, s / 2, s % 2 == 1);
+                        let both = [scale_pairs::<F>(t, s / 2, 0), scale_pairs::<F>(t, s / 2, 1)];
+                        let scale = one_of_each::<VNNI>(both, s % 2 == 1);
                         dots!(F, VNNI, wide, sub, acts, M, total, Some(scale), 0 1 2 3 4 5 6 7);
                     }
                     _ => {
-                        let scale = scales::<F>(t, s, false);
+                        let both = [scale_pairs::<F>(t, s, 0), scale_pairs::<F>(t, s, 1)];
+                        (pairs[0][s], pairs[1][s]) = (both[0], both[1]);
+                        let scale = one_of_each::<VNNI>(both, false);
                         dots!(F, VNNI, wide, sub, acts, M, total, Some(scale), 0 1 2 3);
-                        let scale = scales::<F>(t, s, true);
+                        let scale = one_of_each::<VNNI>(both, true);
                         dots!(F, VNNI, wide, sub, acts, M, total, Some(scale), 4 5 6 7);
                     }
                 }
@@ -407,7 +454,7 @@ unsafe fn super_strip<F: Super, const M: usize, const VNNI: bool>(
             for h in 0..2 {
                 // Signed products need no correction.
                 let corrected = VNNI || !wide;
-                finish::<F, M>(t, h, a, corrected, &total[h], &mut result[h]);
+                finish::<F, M>(t, h, a, corrected, &pairs[h], &total[h], &mut result[h]);
             }
         }
         for (h, result) in result.iter().enumerate() {
@@ -418,18 +465,6 @@ unsafe fn super_strip<F: Super, const M: usize, const VNNI: bool>(
     }
 }
 
-/// Returns one scale of pair `p` for both halves of the rows.
-#[inline(always)]
-unsafe fn scales<F: Super>(t: *const u8, p: usize, second: bool) -> [__m256i; 2] {
-    // SAFETY: forwarded to the caller.
-    unsafe {
-        [
-            one_of_pair(scale_pairs::<F>(t, p, 0), second),
-            one_of_pair(scale_pairs::<F>(t, p, 1), second),
-        ]
-    }
-}
-
 /// Applies minima or offset and the f16 scales of a superblock to one half of the rows.
 #[inline(always)]
 unsafe fn finish<F: Super, const M: usize>(
@@ -437,6 +472,7 @@ unsafe fn finish<F: Super, const M: usize>(
     half: usize,
     a: *const i32,
     corrected: bool,
+    scales: &[__m256i; 8],
     total: &[__m256i; M],
     result: &mut [__m256; M],
 ) {
@@ -452,7 +488,7 @@ unsafe fn finish<F: Super, const M: usize>(
         for i in 0..M {
             let mut correction = _mm256_setzero_si256();
             for p in 0..if corrected { pairs } else { 0 } {
-                let factor = correction_pairs::<F>(t, p, half);
+                let factor = correction_pairs::<F>(t, p, half, scales);
                 let sums = word(a, (first + p) * M + i);
                 correction = _mm256_add_epi32(correction, _mm256_madd_epi16(factor, sums));
             }
