@@ -36,7 +36,7 @@ impl Random {
 }
 
 /// Where the f16 scales of a block are.
-fn scales_at(format: Format) -> &'static [usize] {
+pub(crate) fn scales_at(format: Format) -> &'static [usize] {
     match format {
         Format::Q4_0 | Format::Q5_0 | Format::Q8_0 | Format::IQ4_NL | Format::IQ4_XS => &[0],
         Format::Q4_1 | Format::Q5_1 | Format::Q4_K | Format::Q5_K => &[0, 2],

@@ -2,4 +2,5 @@
 
 mod blocks;
 mod codec;
+mod limits;
 mod quantised;

@@ -15,7 +15,7 @@ fn pool(threads: usize) -> Pool {
 }
 
 /// `x` `[m, k]` times one matrix of `n` rows.
-fn product(
+pub(crate) fn product(
     pool: &Pool,
     isa: Isa,
     format: Format,
