@@ -1,7 +1,9 @@
-//! The workspace's own commands: `cargo xtask lint | test | smoke | package`.
+//! The workspace's own commands: `cargo xtask lint | test | smoke | package | arm | asan`.
 //!
 //! Standard library only, so that it builds in a second on a fresh machine.
 
+mod arm;
+mod asan;
 mod docs;
 mod edges;
 mod json;
@@ -18,7 +20,7 @@ use std::process::ExitCode;
 use run::Steps;
 
 /// What `cargo xtask NAME` understands; `docs` checks commands in documents against it.
-const COMMANDS: [(&str, &str); 4] = [
+const COMMANDS: [(&str, &str); 6] = [
     (
         "lint",
         "formatting, clippy, rustdoc, dependency edges, features, documents",
@@ -35,6 +37,14 @@ const COMMANDS: [(&str, &str); 4] = [
         "package",
         "what would be published: contents, size, metadata",
     ),
+    (
+        "arm",
+        "the tests of the numeric crates for AArch64, emulated elsewhere",
+    ),
+    (
+        "asan",
+        "the tests of the crates with unsafe code under AddressSanitizer",
+    ),
 ];
 
 fn main() -> ExitCode {
@@ -47,6 +57,8 @@ fn main() -> ExitCode {
         "test" => test::test(&mut steps, &rest),
         "smoke" => smoke::smoke(&mut steps, &rest),
         "package" => package::package(&mut steps),
+        "arm" => arm::arm(&mut steps, &rest),
+        "asan" => asan::asan(&mut steps, &rest),
         _ => {
             eprintln!("usage: cargo xtask COMMAND");
             for (name, what) in COMMANDS {
