@@ -4,7 +4,7 @@ use ropewalk_gguf::Value as Meta;
 use serde_json::{Value, json};
 
 use crate::family::{ExpertKeys, Flag, Windows};
-use crate::gguf::{eps_key, smol_rotation};
+use crate::gguf::{ACTIVATION_KEY, eps_key, smol_rotation};
 use crate::rope::{long_rope_attention_factor, yarn_mscale};
 use crate::{
     Activation, Error, Experts, Family, ModelSpec, Positions, Residual, Result, RopeScaling,
@@ -50,8 +50,9 @@ impl ModelSpec {
     /// The keys are those of `convert_hf_to_gguf.py`; tokenizer, name and file type are the
     /// caller's. [`gguf_rope_tensors`](Self::gguf_rope_tensors) belong to them. Keys that
     /// llama.cpp does not read for an architecture, but this crate does, are written only where
-    /// the value is not the usual one: the scale of scores of GPT-2 and Gemma, a pattern of
-    /// windows of Gemma, everything of GPT-Neo.
+    /// the value is not the usual one: the scale of scores of GPT-2 and Gemma, whether weights of
+    /// experts sum to 1 in Qwen, windows of Mistral, which form of GELU, everything of GPT-Neo. llama.cpp refuses
+    /// layers without experts among those with, and Falcon with biases.
     ///
     /// # Errors
     /// [`Error::Inconsistent`] for what GGUF cannot say: windows in some layers only (but for
@@ -75,6 +76,9 @@ impl ModelSpec {
         keys.count("attention.key_length", self.head_dim);
         keys.count("attention.value_length", self.head_dim);
         keys.set(eps_key(self.norm), Meta::F32(self.norm_eps));
+        if self.approximates() {
+            keys.set(ACTIVATION_KEY, Meta::from(self.activation.hf_name()));
+        }
         self.window_keys(&mut keys)?;
         self.scale_keys(&mut keys);
         if let Some(experts) = &self.experts {
@@ -116,7 +120,10 @@ impl ModelSpec {
         };
         let residual_says = matches!(self.family, Family::GptNeoX | Family::Falcon);
         let checks = [
-            (self.activation == profile.activation, "its activation"),
+            (
+                self.activation == profile.activation || self.approximates(),
+                "its activation",
+            ),
             (self.gated == profile.gated, "its feed-forward layer"),
             (self.norm == profile.norm, "its norms"),
             (
@@ -167,6 +174,14 @@ impl ModelSpec {
                 &format!("an architecture `{}` has no key for {what}", profile.gguf),
             ),
         }
+    }
+
+    /// Whether the activation is the other form of GELU than the family's. llama.cpp has one
+    /// kernel for both.
+    fn approximates(&self) -> bool {
+        let gelu = |a| matches!(a, Activation::Gelu | Activation::GeluTanh);
+        let usual = self.family.profile().activation;
+        self.activation != usual && gelu(self.activation) && gelu(usual)
     }
 
     fn window_keys(&self, keys: &mut Metadata) -> Result<()> {
@@ -339,10 +354,9 @@ impl ModelSpec {
             "max_position_embeddings": self.max_positions,
             "rms_norm_eps": decimal(self.norm_eps),
             "hidden_act": match self.activation {
-                Activation::Silu => "silu",
-                Activation::Gelu => "gelu",
+                // What the configurations of the older classes say.
                 Activation::GeluTanh if self.positions == Positions::Learned => "gelu_new",
-                Activation::GeluTanh => "gelu_pytorch_tanh",
+                activation => activation.hf_name(),
             },
             "tie_word_embeddings": self.tied,
             "bos_token_id": self.bos_id,

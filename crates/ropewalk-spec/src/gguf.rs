@@ -7,8 +7,8 @@ use ropewalk_gguf::{Gguf, Metadata, Value};
 
 use crate::rope::{long_rope_attention_factor, yarn_mscale};
 use crate::{
-    Error, Experts, Family, ModelSpec, NameLayout, Norm, Positions, Residual, Result, RopeScaling,
-    RopeSpec, TensorData, TensorSource,
+    Activation, Error, Experts, Family, ModelSpec, NameLayout, Norm, Positions, Residual, Result,
+    RopeScaling, RopeSpec, TensorData, TensorSource,
 };
 
 /// Rope keys after `{arch}.rope.` that are applied or known to change nothing.
@@ -131,6 +131,13 @@ impl ModelSpec {
         }
         spec.kv_heads = keys.optional("attention.head_count_kv")?.unwrap_or(heads);
         spec.max_positions = keys.count("context_length")?;
+        if let Some(name) = meta.str(&keys.full(ACTIVATION_KEY))? {
+            spec.activation = Activation::from_name(name).ok_or_else(|| Error::InvalidKey {
+                file: FILE.to_owned(),
+                key: keys.full(ACTIVATION_KEY),
+                problem: format!("is `{name}`; supported: silu, gelu, gelu_pytorch_tanh"),
+            })?;
+        }
         let eps = eps_key(spec.norm);
         spec.norm_eps = keys.float(eps)?.ok_or_else(|| keys.missing(eps))?;
         if spec.positions == Positions::Rotary {
@@ -184,6 +191,9 @@ impl ModelSpec {
         Ok(spec)
     }
 }
+
+/// The activation, where it is not that of the architecture.
+pub(crate) const ACTIVATION_KEY: &str = "hidden_activation";
 
 /// The key of the epsilon of norms.
 pub(crate) const fn eps_key(norm: Norm) -> &'static str {
@@ -266,19 +276,22 @@ fn experts(gguf: &Gguf, keys: &Keys<'_>, spec: &ModelSpec) -> Result<Option<Expe
         return Ok(None);
     };
     let used = keys.count("expert_used_count")?;
-    let ffn = keys.optional("expert_feed_forward_length")?;
-    let profile = spec.family.profile();
-    let normalise = keys
-        .flag("expert_weights_norm")?
-        .unwrap_or(profile.normalise_experts);
-    let mut experts = Experts::new(count, used, ffn.unwrap_or(spec.ffn), normalise, spec.layers);
-    experts.shared = keys
-        .optional("expert_shared_feed_forward_length")?
-        .filter(|&n| n > 0);
+    let name = |layer: usize, part: &str| format!("blk.{layer}.{part}.weight");
+    let sparse = |&layer: &usize| gguf.tensor(&name(layer, "ffn_gate_inp")).is_some();
+    let first = (0..spec.layers).find(sparse).unwrap_or(0);
+    // Old files name no widths; the matrices have them.
+    let width = |key: &str, part: &str| {
+        let shape = gguf.tensor(&name(first, part)).map(|t| t.info.shape());
+        let rows = shape.and_then(|s| s.iter().rev().nth(1).copied());
+        Ok::<_, Error>(keys.optional(key)?.filter(|&n| n > 0).or(rows))
+    };
+    let ffn = width("expert_feed_forward_length", "ffn_gate_exps")?.unwrap_or(spec.ffn);
+    let usual = spec.family.profile().normalise_experts;
+    let normalise = keys.flag("expert_weights_norm")?.unwrap_or(usual);
+    let mut experts = Experts::new(count, used, ffn, normalise, spec.layers);
+    experts.shared = width("expert_shared_feed_forward_length", "ffn_gate_shexp")?;
     for (i, has) in experts.layers.iter_mut().enumerate() {
-        *has = gguf
-            .tensor(&format!("blk.{i}.ffn_gate_inp.weight"))
-            .is_some();
+        *has = sparse(&i);
     }
     Ok(Some(experts))
 }

@@ -148,7 +148,7 @@ impl ModelSpec {
 const WIDE_BY_FOUR: [Family; 3] = [Family::Gpt2, Family::GptNeo, Family::Falcon];
 
 /// Keys that change results in a way that nothing here does, and what they ask for.
-const REFUSED: [(&str, &str); 6] = [
+const REFUSED: [(&str, &str); 5] = [
     ("lm_head_bias", "is true; no family here has this bias"),
     (
         "alibi",
@@ -163,10 +163,6 @@ const REFUSED: [(&str, &str); 6] = [
         "is true; a scale per layer is not supported",
     ),
     ("add_cross_attention", "is true; there is no encoder here"),
-    (
-        "use_moe",
-        "is true; the experts of this class are not supported",
-    ),
 ];
 
 fn refuse(config: &Object<'_>) -> Result<()> {
@@ -298,14 +294,17 @@ fn family(config: &Object<'_>) -> Result<Family> {
 }
 
 fn activation(config: &Object<'_>, profile: &Profile) -> Result<Activation> {
-    match config.text("hidden_act")? {
+    let name = config.text("hidden_act")?;
+    match name.map(Activation::from_name) {
         None => Ok(profile.activation),
-        Some("silu" | "swish") => Ok(Activation::Silu),
-        Some("gelu") if !profile.gelu_is_tanh => Ok(Activation::Gelu),
-        Some("gelu" | "gelu_new" | "gelu_fast" | "gelu_pytorch_tanh") => Ok(Activation::GeluTanh),
-        Some(other) => Err(config.invalid(
+        Some(Some(Activation::Gelu)) if profile.gelu_is_tanh => Ok(Activation::GeluTanh),
+        Some(Some(activation)) => Ok(activation),
+        Some(None) => Err(config.invalid(
             "hidden_act",
-            &format!("is `{other}`; supported: silu, gelu, gelu_new, gelu_pytorch_tanh"),
+            &format!(
+                "is `{}`; supported: silu, gelu, gelu_new, gelu_pytorch_tanh",
+                name.unwrap_or_default()
+            ),
         )),
     }
 }

@@ -29,6 +29,16 @@
 //! # Ok::<(), ropewalk_spec::Error>(())
 //! ```
 //!
+//! Families: Llama, Mistral, Qwen 2 and 3 with and without experts, Phi-3 and 4, Gemma 1 to 3,
+//! Mixtral, StarCoder 2, SmolLM3, OLMo 2, Granite, GPT-2, GPT-NeoX, GPT-Neo and Falcon
+//! ([`Family`]). What a program brings along goes through [`Registry`].
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | `family.rs` | per family: names of keys, defaults, the block |
+//! | `names/tables.rs` | per naming scheme: names and forms of weights in both kinds of files |
+//! | `hf.rs`, `gguf.rs`, `export.rs` | configurations and metadata, read and written |
+//!
 //! | feature | adds |
 //! | --- | --- |
 //! | `testing` | module `testing`: seeded weights, and model directories and GGUF files made of them |
@@ -45,6 +55,7 @@ mod map;
 mod memory;
 mod model;
 mod names;
+mod registry;
 mod rope;
 mod safetensors_dir;
 mod source;
@@ -60,6 +71,10 @@ pub use self::model::{
     Activation, Dtype, Experts, ModelSpec, Norm, NormPlace, Positions, QkNorm, Residual,
 };
 pub use self::names::{NameLayout, Role, StoredTensor, WeightRef};
+pub use self::registry::{Architecture, Registry, Renamed};
 pub use self::rope::{RopeScaling, RopeSpec};
 pub use self::safetensors_dir::{RawTensor, SafetensorsDir};
 pub use self::source::{Coding, TensorData, TensorSource, Weight};
+
+/// What configurations are read from and written to.
+pub use serde_json;

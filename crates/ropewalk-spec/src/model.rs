@@ -14,6 +14,27 @@ pub enum Activation {
     GeluTanh,
 }
 
+impl Activation {
+    /// The activation that a configuration calls so, such as `gelu_new`.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "silu" | "swish" => Some(Self::Silu),
+            "gelu" => Some(Self::Gelu),
+            "gelu_new" | "gelu_fast" | "gelu_pytorch_tanh" => Some(Self::GeluTanh),
+            _ => None,
+        }
+    }
+
+    /// The name of version 4 and 5 of transformers.
+    pub(crate) const fn hf_name(self) -> &'static str {
+        match self {
+            Self::Silu => "silu",
+            Self::Gelu => "gelu",
+            Self::GeluTanh => "gelu_pytorch_tanh",
+        }
+    }
+}
+
 /// How features are normalised before and after the parts of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

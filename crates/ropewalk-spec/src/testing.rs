@@ -284,6 +284,50 @@ impl MemorySource {
         self.tensors.insert(name.to_owned(), (shape, ty, data));
     }
 
+    /// Writes the tensors as one safetensors file, which [`SafetensorsDir`](crate::SafetensorsDir)
+    /// opens.
+    ///
+    /// # Errors
+    /// A tensor that is not f32, f16 or bf16, or a file that cannot be written.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let fail = |e: safetensors::SafeTensorError| Error::Safetensors {
+            path: path.to_owned(),
+            problem: e.to_string(),
+        };
+        let mut views = Vec::new();
+        for (name, (shape, ty, data)) in &self.tensors {
+            let kind = match *ty {
+                TensorType::F32 => safetensors::Dtype::F32,
+                TensorType::F16 => safetensors::Dtype::F16,
+                TensorType::BF16 => safetensors::Dtype::BF16,
+                other => {
+                    return Err(Error::TensorType {
+                        name: name.clone(),
+                        found: other.name().to_owned(),
+                    });
+                }
+            };
+            let view = TensorView::new(kind, shape.clone(), data).map_err(fail)?;
+            views.push((name, view));
+        }
+        let bytes = safetensors::serialize(views, None).map_err(fail)?;
+        fs::write(path, bytes).map_err(|source| Error::Io {
+            path: path.to_owned(),
+            source,
+        })
+    }
+
+    /// Gives every tensor the name that `rename` makes of its own.
+    #[must_use]
+    pub fn renamed(self, rename: impl Fn(&str) -> String) -> Self {
+        let tensors = self.tensors.into_iter();
+        Self {
+            layout: self.layout,
+            tensors: tensors.map(|(name, t)| (rename(&name), t)).collect(),
+        }
+    }
+
     /// Takes a tensor away, to see what its absence does.
     pub fn remove(&mut self, name: &str) {
         self.tensors.remove(name);

@@ -118,7 +118,7 @@ fn local_global(
     let unusable = || config.invalid(key, "does not name `global` or `local` for each layer");
     let mut names = Vec::new();
     match config.present(key) {
-        None => names = vec!["global", "local"].repeat(12),
+        None => names = ["global", "local"].repeat(12),
         Some(list) if key == "attention_layers" => {
             let list = list.as_array().ok_or_else(unusable)?;
             names.extend(list.iter().filter_map(Value::as_str));

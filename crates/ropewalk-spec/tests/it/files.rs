@@ -54,13 +54,38 @@ fn directories_give_back_every_weight() {
     }
 }
 
+/// What metadata say about the block is what was written.
+fn same_block(a: &ModelSpec, b: &ModelSpec, name: &str) {
+    assert_eq!((a.gated, a.activation), (b.gated, b.activation), "{name}");
+    assert_eq!((a.norm, a.norm_place), (b.norm, b.norm_place), "{name}");
+    assert_eq!((a.qk_norm, a.residual), (b.qk_norm, b.residual), "{name}");
+    assert_eq!(
+        (a.positions, &a.rope_layers),
+        (b.positions, &b.rope_layers),
+        "{name}"
+    );
+    assert_eq!(a.rope_local, b.rope_local, "{name}");
+    assert_eq!(a.attention_scale, b.attention_scale, "{name}");
+    assert_eq!(a.attention_softcap, b.attention_softcap, "{name}");
+    assert_eq!(a.logit_softcap, b.logit_softcap, "{name}");
+    assert_eq!(a.embedding_scale, b.embedding_scale, "{name}");
+    assert_eq!(a.residual_scale, b.residual_scale, "{name}");
+    assert_eq!(a.logit_scale, b.logit_scale, "{name}");
+    assert_eq!(a.experts, b.experts, "{name}");
+    assert_eq!(a.rotates(3), b.rotates(3), "{name}");
+}
+
 #[test]
 fn gguf_files_give_back_every_weight() {
     let mut written = 0;
     for fixture in all() {
         let model = Seeded::new(fixture.spec(), 12);
         let Ok(bytes) = model.gguf(|_| TensorType::F32) else {
-            assert!(["llama_dynamic", "qwen2_window"].contains(&fixture.name.as_str()), "{}", fixture.name);
+            assert!(
+                ["llama_dynamic", "qwen2_window"].contains(&fixture.name.as_str()),
+                "{}",
+                fixture.name
+            );
             continue;
         };
         let file = Gguf::from_bytes(bytes).unwrap();
@@ -70,6 +95,7 @@ fn gguf_files_give_back_every_weight() {
             (model.spec.layers, model.spec.head_dim)
         );
         assert_eq!(spec.window, model.spec.window);
+        same_block(&spec, &model.spec, &fixture.name);
         assert_eq!(
             (spec.tied, spec.qkv_bias),
             (model.spec.tied, model.spec.qkv_bias)

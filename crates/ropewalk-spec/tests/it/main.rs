@@ -4,10 +4,12 @@
 mod config;
 mod describe;
 mod export;
+mod families;
 mod files;
 mod fixtures;
 mod fuzz;
 mod memory;
 mod names;
 mod reference;
+mod registry;
 mod rope;
