@@ -50,7 +50,7 @@ pub(super) fn read<'a>(
         let range = part.place.rows.start * unit..part.place.rows.end * unit;
         let slice = out.get_mut(range).ok_or_else(wrong)?;
         let data = arrange(&weight, part);
-        code(&target.name, weight.ty, &data, target, slice, threads)?;
+        code(target, part, weight.ty, &data, slice, threads)?;
     }
     Ok(out.into())
 }
@@ -82,24 +82,31 @@ fn arrange<'w>(weight: &'w Weight<'_>, part: &Part) -> Cow<'w, [u8]> {
     out.into()
 }
 
+/// How many rows of a size there are, `None` where they are not whole.
+fn whole(bytes: usize, row: usize) -> Option<usize> {
+    bytes.is_multiple_of(row).then(|| bytes / row)
+}
+
 /// Codes `data` of type `from` into `out`, several rows at once.
 fn code(
-    name: &str,
+    target: &Target,
+    part: &Part,
     from: TensorType,
     data: &[u8],
-    target: &Target,
     out: &mut [u8],
     threads: usize,
 ) -> Result<()> {
-    let columns = target.shape.last().copied().unwrap_or(1).max(1);
+    let columns = part.place.shape.last().copied().unwrap_or(1).max(1);
     let failed = |source: ropewalk_gguf::Error| Error::Convert {
-        what: format!("tensor `{name}`"),
+        what: format!("tensor `{}`", target.name),
         source: Box::new(source),
     };
     let sizes = from.row_bytes(columns).zip(target.ty.row_bytes(columns));
-    let Some((row_in, row_out)) = sizes.filter(|(i, o)| data.len() / i == out.len() / o) else {
+    let Some((row_in, row_out)) =
+        sizes.filter(|(i, o)| whole(data.len(), *i) == whole(out.len(), *o))
+    else {
         return Err(Error::Shape {
-            name: name.to_owned(),
+            name: target.name.clone(),
             found: vec![data.len()],
             wanted: vec![out.len()],
         });

@@ -253,6 +253,18 @@ pub fn convert(
         }
     };
     meta::general(&mut writer, dir, spec, options.outtype, &targets);
+    let narrow = spec
+        .window
+        .iter()
+        .flatten()
+        .any(|w| *w < spec.max_positions);
+    if narrow && spec.family.gguf_architecture() == "llama" {
+        warnings.push(
+            "llama.cpp applies no sliding window to the architecture `llama`; beyond the window \
+             it answers differently"
+                .to_owned(),
+        );
+    }
     let describe = spec.gguf_metadata()?;
     let with_vocab = options.content != Content::Weights;
     for (key, value) in describe {

@@ -8,11 +8,15 @@
 
 mod bad_input;
 mod blocks;
+mod bnb;
 mod caches;
 mod chat;
+mod convert;
 mod families;
 mod golden;
 mod laws;
+mod llama;
 mod packed;
+mod quantize;
 mod stories;
 mod tiny;
