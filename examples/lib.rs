@@ -46,16 +46,18 @@ macro_rules! out {
     ($($text:tt)*) => { $crate::write_out(format_args!($($text)*)) };
 }
 
-/// Command-line arguments: `--name value`, `--name=value` and `--switch`.
+/// Command-line arguments: `--name value`, `--name=value`, `--switch` and arguments without a name.
 pub struct Args {
     values: Vec<(String, String)>,
     switches: Vec<String>,
+    free: Vec<String>,
 }
 
 impl Args {
     /// Reads the process's arguments; `usage` is printed for `--help` and names what is allowed.
     ///
-    /// Options that take a value are written `--name VALUE` in `usage`, switches `--name` alone.
+    /// Options that take a value are written `--name VALUE` in `usage`, switches `--name` alone; words in capitals on
+    /// its first line are arguments without a name.
     pub fn parse(usage: &str) -> Result<Self> {
         let text = |(i, arg): (usize, std::ffi::OsString)| {
             arg.into_string()
@@ -69,12 +71,18 @@ impl Args {
         let mut out = Self {
             values: Vec::new(),
             switches: Vec::new(),
+            free: Vec::new(),
         };
+        let unnamed = unnamed(usage);
         let mut args = args.into_iter();
         while let Some(arg) = args.next() {
             if arg == "--help" || arg == "-h" {
                 out!("{}\n", usage.trim())?;
                 std::process::exit(0);
+            }
+            if !arg.starts_with('-') && out.free.len() < unnamed {
+                out.free.push(arg);
+                continue;
             }
             let (name, inline) = match arg.split_once('=') {
                 Some((n, v)) => (n.to_owned(), Some(v.to_owned())),
@@ -94,6 +102,11 @@ impl Args {
             }
         }
         Ok(out)
+    }
+
+    /// Returns the argument without a name at a place.
+    pub fn free(&self, at: usize) -> Option<&str> {
+        self.free.get(at).map(String::as_str)
     }
 
     /// Returns whether a switch was given.
@@ -142,6 +155,20 @@ impl Args {
     pub fn path(&self, name: &str) -> Option<PathBuf> {
         self.text(name).map(|v| Path::new(v).to_owned())
     }
+}
+
+/// Counts the arguments without a name on the first line of a usage text.
+fn unnamed(usage: &str) -> usize {
+    let line = usage.trim().lines().next().unwrap_or_default();
+    let words: Vec<&str> = line
+        .split(|c: char| c.is_whitespace() || "[](),`".contains(c))
+        .filter(|word| !word.is_empty())
+        .collect();
+    let capital = |word: &str| word.chars().all(|c| c.is_ascii_uppercase() || c == '.');
+    words
+        .windows(2)
+        .filter(|pair| capital(pair[1]) && !pair[0].starts_with("--"))
+        .count()
 }
 
 /// Looks an option up in the usage text: `Some(true)` when an upper-case word follows it.
@@ -227,5 +254,13 @@ mod tests {
             assert_eq!(read(args).err().unwrap().to_string(), error);
         }
         assert!(read(&["--n", "x"]).unwrap().get("--n", 1).is_err());
+        assert!(read(&["file"]).is_err());
+        let usage = "usage: convert [DIR OUT.GGUF] [--n N]";
+        let a = Args::read(usage, ["a", "--n", "2", "b"].map(str::to_owned)).unwrap();
+        assert_eq!(
+            (a.free(0), a.free(1), a.free(2)),
+            (Some("a"), Some("b"), None)
+        );
+        assert!(Args::read(usage, ["a", "b", "c"].map(str::to_owned)).is_err());
     }
 }
