@@ -150,6 +150,22 @@ pub enum Error {
         /// The model.
         model: String,
     },
+    /// A text has too few tokens to be evaluated.
+    #[error("the text has {found} tokens, the evaluation needs {needed}; give more text or a shorter context")]
+    ShortText {
+        /// Tokens of the text.
+        found: usize,
+        /// Tokens that are needed.
+        needed: usize,
+    },
+    /// A file of log-probabilities cannot be used.
+    #[error("{path}: {problem}")]
+    LogitsFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A part of a model could not be converted or written.
     #[error("cannot convert {what}")]
     Convert {

@@ -111,6 +111,7 @@ mod chat;
 pub mod convert;
 mod decoder;
 mod error;
+pub mod eval;
 mod generate;
 pub mod llama;
 mod load;

@@ -11,7 +11,7 @@ use ropewalk_spec::{Footprint, ModelSpec, RopeScaling, TensorSource};
 
 use ropewalk_tokens::tool_calls::ToolCallFormat;
 
-use crate::decoder::{Decoder, Profile, Scratch, Span};
+use crate::decoder::{Decoder, Profile, Scratch, Span, Watch};
 use crate::generate::refuse_empty;
 use crate::rope::length_class;
 use crate::{Cache, CacheType, Error, LoadQuantize, Result, load};
@@ -476,6 +476,11 @@ impl Model {
                 }
             }
         }
+    }
+
+    /// Sets what sees the activations of all passes from now on, and returns what did so far.
+    pub(crate) fn watch(&mut self, watch: Option<Box<Watch>>) -> Option<Box<Watch>> {
+        std::mem::replace(&mut self.executor().scratch.watch, watch)
     }
 
     fn executor(&self) -> MutexGuard<'_, Executor> {

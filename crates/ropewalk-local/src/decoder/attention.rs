@@ -7,6 +7,7 @@ use ropewalk_kernels::ops::{self, RopeStyle};
 
 use super::pass::{Pass, add_bias, recycle};
 use super::profile::Stage;
+use super::watch::{Point, watch};
 use super::{Attention, Decoder, Scratch, Span};
 use crate::Result;
 use crate::rope::length_class;
@@ -27,6 +28,7 @@ impl Decoder {
             (&weights.v, &mut s.v),
         ];
         p.project(&mut s.acts, (&mut s.clock, Stage::Qkv), parts)?;
+        watch!(s, Point::Attention, self.spec.hidden, s.acts);
         self.turn(p, weights, index, s, spans)?;
 
         let spec = &self.spec;
@@ -62,7 +64,9 @@ impl Decoder {
         s.seqs = recycle(seqs);
         s.clock.lap(Stage::Attention);
         let parts = [(&weights.o, &mut s.out)];
-        p.project(&mut s.inner, (&mut s.clock, Stage::Output), parts)
+        p.project(&mut s.inner, (&mut s.clock, Stage::Output), parts)?;
+        watch!(s, Point::AttentionOutput, q_dim, s.inner);
+        Ok(())
     }
 
     /// Adds the biases of q, k and v, normalises q and k and rotates them.

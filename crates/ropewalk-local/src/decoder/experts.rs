@@ -8,6 +8,7 @@ use ropewalk_kernels::{Acts, Job, matmul, ops};
 use super::pass::{Pass, recycle, resize};
 use super::profile::Stage;
 use super::route::Routes;
+use super::watch::{Point, Watch};
 use super::{Decoder, Mixture, Mlp};
 use crate::Result;
 
@@ -31,6 +32,29 @@ pub(super) struct Scratch {
     shared_up: Vec<f32>,
     shared_out: Vec<f32>,
     shared_scale: Vec<f32>,
+}
+
+impl Scratch {
+    /// Shows a watch what entered the router, the experts and the shared expert.
+    fn show(&self, watch: &mut Watch, rows: usize, m: &Mixture, acts: &Acts) {
+        let width = |mlp: &Mlp| mlp.up.weights.rows();
+        let hidden = m.router.cols();
+        watch.see(Point::FeedForward, (0, 1), hidden, acts.input_rows());
+        let groups = self.routes.groups.iter();
+        for (i, (group, inner)) in groups.zip(&self.inner).enumerate() {
+            let input = if rows > 1 { &self.inputs[i] } else { acts };
+            let (expert, ffn) = (
+                (group.expert, m.experts.len()),
+                width(&m.experts[group.expert]),
+            );
+            watch.see(Point::Experts, expert, hidden, input.input_rows());
+            watch.see(Point::ExpertsDown, expert, ffn, inner.input_rows());
+        }
+        if let Some(shared) = &m.shared {
+            let rows = self.shared_inner.input_rows();
+            watch.see(Point::SharedDown, (0, 1), width(&shared.mlp), rows);
+        }
+    }
 }
 
 /// An expert between its projections.
@@ -75,6 +99,9 @@ impl Decoder {
         self.first_products(p, m, acts, e)?;
         self.activate(p, m, e)?;
         last_products(p, m, e, self.spec.hidden)?;
+        if let Some(watch) = &mut s.watch {
+            e.show(watch, p.rows, m, acts);
+        }
         self.combine(p, m, e, &mut s.out)?;
         s.clock.lap(Stage::FeedForward);
         Ok(())

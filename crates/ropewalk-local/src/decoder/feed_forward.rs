@@ -4,6 +4,7 @@ use ropewalk_kernels::{Job, matmul, ops};
 
 use super::pass::{Pass, add_bias};
 use super::profile::Stage;
+use super::watch::{Point, watch};
 use super::{Decoder, Mlp, Scratch};
 use crate::Result;
 
@@ -11,6 +12,7 @@ impl Decoder {
     /// Computes the layer for the rows in `acts`; the output, without its bias, is in `out`.
     pub(super) fn dense(&self, p: &Pass<'_>, mlp: &Mlp, s: &mut Scratch) -> Result<()> {
         let ffn = mlp.up.weights.rows();
+        watch!(s, Point::FeedForward, self.spec.hidden, s.acts);
         if let Some(gate) = &mlp.gate {
             let parts = [(gate, &mut s.gate), (&mlp.up, &mut s.up)];
             p.project(&mut s.acts, (&mut s.clock, Stage::FeedForward), parts)?;
@@ -30,7 +32,9 @@ impl Decoder {
         }
         s.clock.lap(Stage::FeedForward);
         let parts = [(&mlp.down, &mut s.out)];
-        p.project(&mut s.inner, (&mut s.clock, Stage::FeedForward), parts)
+        p.project(&mut s.inner, (&mut s.clock, Stage::FeedForward), parts)?;
+        watch!(s, Point::Down, ffn, s.inner);
+        Ok(())
     }
 
     /// Writes `activation(gate) * up`, biases added, of one row.

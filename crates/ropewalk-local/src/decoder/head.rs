@@ -4,6 +4,7 @@ use ropewalk_kernels::{Job, matmul, ops};
 
 use super::pass::{Pass, resize};
 use super::profile::Stage;
+use super::watch::{Point, watch};
 use super::{Decoder, Scratch, Span};
 use crate::Result;
 
@@ -34,6 +35,7 @@ impl Decoder {
         p.each(spec.hidden, rows, |(out, x)| {
             p.norm(x, &self.output_norm, out)
         })?;
+        watch!(s, Point::Head, spec.hidden, s.acts);
         s.acts.prepare_input(p.pool, p.isa, [&self.head])?;
         s.clock.lap(Stage::Norms);
         resize(&mut s.logits, p.rows * vocab);

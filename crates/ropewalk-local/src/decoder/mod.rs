@@ -8,6 +8,7 @@ mod head;
 mod pass;
 mod profile;
 mod route;
+mod watch;
 mod weights;
 
 use ropewalk_kernels::attention::{AttentionScratch, AttentionSeq};
@@ -18,6 +19,7 @@ use crate::rope::RopeTables;
 use crate::{Cache, Error, Result};
 
 pub use profile::Profile;
+pub(crate) use watch::{Point, Watch};
 pub(crate) use weights::{
     Attention, Decoder, FeedForward, Layer, Linear, Mixture, Mlp, NormWeights, Norms, Shared,
 };
@@ -40,6 +42,8 @@ pub(crate) struct Span<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     pub(crate) clock: Clock,
+    /// Sees what enters the weights, where someone asked for it.
+    pub(crate) watch: Option<Box<Watch>>,
     /// What the projections of a part multiply, and what its last one does.
     acts: Acts,
     inner: Acts,
@@ -105,6 +109,9 @@ impl Decoder {
                 feed_forward_norms: second,
                 feed_forward,
             } = layer;
+            if let Some(watch) = &mut s.watch {
+                watch.layer = i;
+            }
             p.norm_into(&s.x, first.before.as_ref(), &mut s.acts)?;
             self.attention(&p, attention, i, s, spans)?;
             let parallel = spec.residual != Residual::Sequential;
