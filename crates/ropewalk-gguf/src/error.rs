@@ -114,6 +114,14 @@ pub enum Error {
         /// What to do.
         hint: &'static str,
     },
+    /// A tensor of a file could not be converted.
+    #[error("cannot convert tensor `{name}`")]
+    Tensor {
+        /// The tensor.
+        name: Box<str>,
+        /// Why.
+        source: Box<Error>,
+    },
     /// Importance values are unusable or do not fit the tensor they are for.
     #[error("importance of {name}: {problem}")]
     Importance {

@@ -33,6 +33,8 @@
 //! - [`Gguf`] opens one file or all parts of a split model; [`Metadata`] and [`Tensor`] are views
 //!   of it; [`Gguf::describe`] prints it.
 //! - [`dequantize`] and [`quantize`] convert between `f32` and the blocks of a [`TensorType`].
+//! - [`requantize`] makes a file of another [`FileType`] by the rules of `llama-quantize`, with an
+//!   [`ImportanceMatrix`] where there is one; [`split`] and [`merge`] change the number of files.
 //! - [`Writer`] writes version 3, one tensor at a time, and only whole files.
 //!
 //! | Type | dequantise | quantise |
@@ -63,12 +65,15 @@ mod dequant;
 mod describe;
 mod encode;
 mod error;
+mod file_type;
 mod float;
 mod gguf;
 mod header;
+mod imatrix;
 mod metadata;
 mod pack;
 mod quant;
+mod requant;
 mod split;
 mod sys;
 mod tensor;
@@ -79,9 +84,14 @@ mod writer;
 pub use atomic::AtomicFile;
 pub use dequant::{dequantize, dequantizer};
 pub use error::{Error, Result};
+pub use file_type::FileType;
 pub use gguf::Gguf;
+pub use imatrix::{Importance, ImportanceMatrix};
 pub use metadata::Metadata;
 pub use quant::{can_quantize, quantize, quantize_with, requires_importance};
+pub use requant::{
+    Progress, QuantizePlan, SplitPlan, Summary, Target, merge, requantize, split,
+};
 pub use tensor::{Tensor, TensorInfo};
 pub use tensor_type::TensorType;
 pub use value::{Array, StringArray, Text, Value, ValueType};

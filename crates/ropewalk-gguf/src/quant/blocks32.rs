@@ -1,7 +1,8 @@
 //! Encoders of the formats with blocks of 32. Layouts: `dequant/blocks32.rs`.
 
+use super::Encoder;
 use super::fit::{affine, symmetric};
-use super::k_quants::FINE;
+use super::k_quants::{FINE, finite};
 use super::lanes::{LANES, Lanes, side_by_side};
 use crate::float::f32_to_f16;
 
@@ -70,13 +71,15 @@ fn pack_fifth_bits(q: &[u8; 32], out: &mut [u8]) {
 }
 
 /// Fits the blocks of one row with importance, eight at a time, and hands each block's levels,
-/// scale and offset to `write` (`quantize_row_q*_impl`).
+/// scale and offset to `write` (`quantize_row_q*_impl`). A block whose search overflows is coded by
+/// `plain`.
 fn each_weighted<const N: usize>(
     row: &[f32],
     importance: &[f32],
     out: &mut [u8],
     fit: impl Fn(&[Lanes; 32], &[Lanes; 32]) -> ([Lanes; 32], Lanes, Lanes),
     write: impl Fn(&[u8; 32], f32, f32, &mut [u8; N]),
+    plain: Encoder,
 ) {
     let squares = row.iter().fold(0.0, |sum, &x| sum + x * x) / row.len() as f32;
     let mut w = importance.to_vec();
@@ -89,7 +92,11 @@ fn each_weighted<const N: usize>(
         let (blocks, others) = rest.split_at_mut((x.len() / 32).min(rest.len()));
         rest = others;
         for (k, block) in blocks.iter_mut().enumerate() {
-            write(&q.map(|q| q.0[k] as u8), d.0[k], m.0[k], block);
+            if finite(f32_to_f16(d.0[k])) && finite(f32_to_f16(m.0[k])) {
+                write(&q.map(|q| q.0[k] as u8), d.0[k], m.0[k], block);
+            } else {
+                plain(&x[32 * k..32 * (k + 1)], None, block);
+            }
         }
     }
 }
@@ -136,7 +143,7 @@ fn write_q5_1(q: &[u8; 32], d: f32, m: f32, block: &mut [u8; 24]) {
 
 pub(super) fn q4_0(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
     if let Some(importance) = importance {
-        return each_weighted(x, importance, out, fit_symmetric(8.0), write_q4_0);
+        return each_weighted(x, importance, out, fit_symmetric(8.0), write_q4_0, q4_0);
     }
     each(x, out, |x, block| {
         let d = peak(x) / -8.0;
@@ -147,7 +154,7 @@ pub(super) fn q4_0(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
 
 pub(super) fn q4_1(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
     if let Some(importance) = importance {
-        return each_weighted(x, importance, out, fit_affine(15.0), write_q4_1);
+        return each_weighted(x, importance, out, fit_affine(15.0), write_q4_1, q4_1);
     }
     each(x, out, |x, block| {
         let (lo, hi) = bounds(x);
@@ -159,7 +166,7 @@ pub(super) fn q4_1(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
 
 pub(super) fn q5_0(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
     if let Some(importance) = importance {
-        return each_weighted(x, importance, out, fit_symmetric(16.0), write_q5_0);
+        return each_weighted(x, importance, out, fit_symmetric(16.0), write_q5_0, q5_0);
     }
     each(x, out, |x, block| {
         let d = peak(x) / -16.0;
@@ -170,7 +177,7 @@ pub(super) fn q5_0(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
 
 pub(super) fn q5_1(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
     if let Some(importance) = importance {
-        return each_weighted(x, importance, out, fit_affine(31.0), write_q5_1);
+        return each_weighted(x, importance, out, fit_affine(31.0), write_q5_1, q5_1);
     }
     each(x, out, |x, block| {
         let (lo, hi) = bounds(x);

@@ -121,6 +121,9 @@ fn encode_affine<const G: usize, const N: usize>(
         (codes_of(&scales, kind.codes), codes_of(&mins, kind.codes))
     };
     let (d, dmin) = (f32_to_f16(d), f32_to_f16(dmin));
+    if weights.is_some() && !(finite(d) && finite(dmin)) {
+        return encode_affine::<G, N>(x, None, kind);
+    }
     let (groups, _) = x.as_chunks::<N>();
     for (g, (x, levels)) in groups.iter().zip(levels.as_chunks_mut::<N>().0).enumerate() {
         let scale = f16_to_f32(d) * f32::from(scales[g]);
@@ -137,6 +140,12 @@ fn encode_affine<const G: usize, const N: usize>(
         mins,
         levels,
     }
+}
+
+/// Reports whether a factor is a number: weights that are too far apart can overflow the sums of the
+/// search. Such a block is coded without.
+pub(super) fn finite(factor: u16) -> bool {
+    factor & 0x7c00 != 0x7c00
 }
 
 /// Rounds to a level within bounds.
