@@ -287,9 +287,12 @@ impl Inner {
     }
 
     fn describe(&self, token: &Sampled) -> Option<TokenLogprob> {
-        let piece = |id: u32| self.tokenizer.piece(id).unwrap_or_default().into_owned();
-        let top = token.top.iter().map(|&(id, logprob)| (piece(id), logprob));
-        Some(TokenLogprob::new(piece(token.id), token.logprob?).with_top(top.collect()))
+        let text = |id: u32| {
+            let bytes = self.tokenizer.decode_bytes(id).unwrap_or_default();
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        let top = token.top.iter().map(|&(id, logprob)| (text(id), logprob));
+        Some(TokenLogprob::new(text(token.id), token.logprob?).with_top(top.collect()))
     }
 }
 
