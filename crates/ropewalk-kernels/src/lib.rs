@@ -51,6 +51,8 @@
 //! | Q6_K | 6.5625 | 6.625 | superblocks of 256 |
 //! | IQ4_XS | 4.25 | 4.375 | superblocks of 256 |
 //! | F32, F16, BF16 | 32, 16, 16 | 32, 16, 16 | f32 |
+//! | NF4, FP4 ([`Matrix::pack_four_bit`]) | 4.5 | 4.5 | f32 |
+//! | int8 rows ([`Matrix::pack_int8`]) | 8 | 8.5 | blocks of 32 |
 //!
 //! The crate has no optional features; `full` is there because every crate of the workspace has it.
 

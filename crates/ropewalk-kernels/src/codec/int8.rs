@@ -99,7 +99,7 @@ pub fn dequantize(codes: &[i8], cols: usize, scales: &[f32], out: &mut [f32]) ->
 }
 
 /// Writes one row; as many values as both slices hold.
-pub(crate) fn dequantize_row(codes: &[i8], scale: f32, out: &mut [f32]) {
+fn dequantize_row(codes: &[i8], scale: f32, out: &mut [f32]) {
     for (x, &code) in out.iter_mut().zip(codes) {
         *x = f32::from(code) * scale * STEP;
     }

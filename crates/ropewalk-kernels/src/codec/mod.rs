@@ -30,6 +30,8 @@
 //! ```
 
 pub mod dynamic;
+#[cfg(target_arch = "x86_64")]
+mod few;
 pub mod four_bit;
 pub mod int8;
 mod lookup;

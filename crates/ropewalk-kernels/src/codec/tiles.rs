@@ -10,6 +10,8 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
+#[cfg(target_arch = "x86_64")]
+use super::few;
 use super::{FourBit, length, lookup};
 use crate::buffer::Buffer;
 use crate::dense::{Output, TILE};
@@ -23,7 +25,7 @@ const UNIT: usize = 8;
 /// Bytes of one unit, and of the scales of a block.
 const LINE: usize = 64;
 /// Columns decoded at once: three panels of them fit a first-level cache.
-const STEP: usize = 192;
+pub(super) const STEP: usize = 192;
 
 const _: () = assert!(STEP.is_multiple_of(UNIT) && TILE * size_of::<f32>() == LINE);
 
@@ -130,6 +132,22 @@ impl FourBitTiles {
                 }
             }
             return;
+        }
+        #[cfg(target_arch = "x86_64")]
+        if isa == Isa::Avx512Vnni && (1..=few::MAX_ROWS).contains(&m) {
+            let operands = few::Operands {
+                table: self.table,
+                data: self.data.bytes().as_ptr(),
+                tile_bytes: self.tile_bytes(),
+                block: self.block,
+                block_bytes: self.block_bytes(),
+                n: self.n,
+                k: self.k,
+                x: x.as_ptr(),
+                out,
+            };
+            // SAFETY: the tier has AVX-512F, and as the caller vouches.
+            return unsafe { operands.run(m, tiles) };
         }
         let group = micro::tile_panels(isa);
         let mut decoded = DECODED.take();
