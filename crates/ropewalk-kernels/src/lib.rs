@@ -36,6 +36,18 @@
 //! come in one order, so quantised products are equal bit for bit on all tiers. Everything else is
 //! bit-identical for any number of threads and rows on one tier.
 //!
+//! | tier | CPUs | integer products | rows at once |
+//! | --- | --- | --- | --- |
+//! | `avx512-vnni` | x86-64 with AVX-512 VNNI | `vpdpbusd`, 512 bits | 12 or 8 |
+//! | `avx-vnni` | x86-64 with AVX-VNNI | `vpdpbusd`, 256 bits | 4 |
+//! | `avx2` | x86-64 with AVX2, FMA and F16C | `vpmaddubsw` | 4 |
+//! | `neon-dotprod` | AArch64 with the dot product | `sdot` | 8 |
+//! | `neon` | every other AArch64 | `smlal` | 4 |
+//! | `scalar` | any | portable code | 1 |
+//!
+//! The tiers of AArch64 are tested under emulation (`cargo xtask arm` in the repository); their speed
+//! has not been measured.
+//!
 //! | format | bits per weight, file | packed | activations |
 //! | --- | --- | --- | --- |
 //! | Q4_0, IQ4_NL | 4.5 | 4.5 | blocks of 32 |
