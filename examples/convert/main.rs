@@ -3,6 +3,7 @@
 //! ```sh
 //! cargo run --release --example convert -- DIR OUT.gguf
 //! cargo run --release --example convert -- DIR OUT.gguf --outtype q8_0
+//! cargo run --release --example convert -- DIR OUT.gguf --outtype q4_k_m
 //! ```
 //!
 //! The file runs in llama.cpp and here. Without arguments the example writes the model that ships with the
@@ -30,7 +31,7 @@ use ropewalk_examples::{Args, TINY, out};
 
 const USAGE: &str = "\
 usage: convert [DIR OUT.GGUF] [options]
-  --outtype TYPE   auto (as stored), f32, f16, bf16, q8_0 or a block type for all matrices (auto)
+  --outtype TYPE   auto (as stored), f32, f16, bf16, q8_0, or a type of quantize such as q4_k_m (auto)
   --name NAME      general.name of the file
   --pre NAME       the pre-tokenizer, if its splitting rules are not known
   --vocab-only     the vocabulary without weights

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ropewalk_gguf::{TensorType, Writer};
+use ropewalk_gguf::{FileType, TensorType, Writer};
 use ropewalk_spec::{ModelSpec, memory};
 
 use super::OutType;
@@ -39,49 +39,22 @@ fn file_type(outtype: OutType, targets: &[Target]) -> u32 {
     let matrices = targets.iter().filter(|t| t.shape.len() > 1);
     let first = matrices.map(|t| t.ty).find(|ty| *ty != TensorType::F32);
     let ty = match outtype {
-        OutType::Auto => first.unwrap_or(TensorType::F32),
+        OutType::Auto | OutType::Quantized(_) => first.unwrap_or(TensorType::F32),
         OutType::F32 => TensorType::F32,
         OutType::F16 => TensorType::F16,
         OutType::BF16 => TensorType::BF16,
         OutType::Q8_0 => TensorType::Q8_0,
         OutType::Pure(ty) => ty,
     };
-    FILE_TYPES
-        .iter()
-        .find(|(known, _)| *known == ty)
-        .map_or(GUESSED, |(_, file_type)| *file_type)
+    let all = || FileType::ALL.iter().copied();
+    all()
+        .find(|known| known.name() == ty.name())
+        .or_else(|| all().find(|known| known.tensor_type() == ty))
+        .map_or(GUESSED, FileType::to_u32)
 }
 
 /// `LLAMA_FTYPE_GUESSED`: see the tensors.
 const GUESSED: u32 = 1024;
-
-/// Types of files that are all of one type; for K-quants the smaller mix.
-const FILE_TYPES: &[(TensorType, u32)] = &[
-    (TensorType::F32, 0),
-    (TensorType::F16, 1),
-    (TensorType::Q4_0, 2),
-    (TensorType::Q4_1, 3),
-    (TensorType::Q8_0, 7),
-    (TensorType::Q5_0, 8),
-    (TensorType::Q5_1, 9),
-    (TensorType::Q2_K, 10),
-    (TensorType::Q3_K, 11),
-    (TensorType::Q4_K, 14),
-    (TensorType::Q5_K, 16),
-    (TensorType::Q6_K, 18),
-    (TensorType::IQ2_XXS, 19),
-    (TensorType::IQ2_XS, 20),
-    (TensorType::IQ3_XXS, 23),
-    (TensorType::IQ1_S, 24),
-    (TensorType::IQ4_NL, 25),
-    (TensorType::IQ3_S, 26),
-    (TensorType::IQ2_S, 28),
-    (TensorType::IQ4_XS, 30),
-    (TensorType::IQ1_M, 31),
-    (TensorType::BF16, 32),
-    (TensorType::TQ1_0, 36),
-    (TensorType::TQ2_0, 37),
-];
 
 /// The number of parameters in two digits, such as `1.1B` or `8x7B`
 /// (`size_label` of the `gguf` package).

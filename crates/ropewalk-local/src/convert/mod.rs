@@ -26,92 +26,21 @@
 
 mod code;
 mod meta;
+mod out_type;
 mod plan;
+mod quantized;
 mod vocab;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use ropewalk_gguf::{TensorInfo, TensorType, Value, Writer, can_quantize};
+use ropewalk_gguf::{TensorInfo, TensorType, Value, Writer};
+
+pub use out_type::OutType;
 
 use crate::{Error, Result, load};
 use plan::Target;
-
-/// How matrices are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum OutType {
-    /// As the directory stores them: F32, F16 or BF16 each. Nothing is lost.
-    #[default]
-    Auto,
-    /// 32-bit floats.
-    F32,
-    /// 16-bit floats; values beyond 65,504 are an error.
-    F16,
-    /// bfloat16.
-    BF16,
-    /// 8-bit integers, one scale per 32 values; F16 where rows are no multiple of 32.
-    Q8_0,
-    /// Every matrix in a type, embeddings and head too; F16 where rows are no whole blocks of it.
-    /// Mixes such as Q4_K_M are made from an F16 or BF16 file by quantising that.
-    Pure(TensorType),
-}
-
-impl OutType {
-    /// Every type but those of [`Pure`](Self::Pure).
-    pub const ALL: [Self; 5] = [Self::Auto, Self::F32, Self::F16, Self::BF16, Self::Q8_0];
-
-    /// The name as `--outtype` of `convert_hf_to_gguf.py` spells it, such as `q8_0`; that of ggml
-    /// for [`Pure`](Self::Pure), such as `Q4_K`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::F32 => "f32",
-            Self::F16 => "f16",
-            Self::BF16 => "bf16",
-            Self::Q8_0 => "q8_0",
-            Self::Pure(ty) => ty.name(),
-        }
-    }
-
-    /// The type of a matrix whose rows have `columns` values stored as `source`.
-    const fn of(self, source: TensorType, columns: usize) -> TensorType {
-        match self {
-            Self::Auto => source,
-            Self::F32 => TensorType::F32,
-            Self::F16 => TensorType::F16,
-            Self::BF16 => TensorType::BF16,
-            Self::Q8_0 if columns.is_multiple_of(32) => TensorType::Q8_0,
-            Self::Pure(ty) if columns.is_multiple_of(ty.block_size()) => ty,
-            Self::Q8_0 | Self::Pure(_) => TensorType::F16,
-        }
-    }
-}
-
-impl std::fmt::Display for OutType {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl std::str::FromStr for OutType {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        let same = |known: &str| known.eq_ignore_ascii_case(name);
-        let types = TensorType::ALL.iter().filter(|ty| can_quantize(**ty));
-        let pure = types.copied().find(|ty| same(ty.name())).map(Self::Pure);
-        let found = Self::ALL.into_iter().find(|t| same(t.name())).or(pure);
-        found.ok_or_else(|| Error::Option {
-            name: "output type",
-            value: format!("`{name}`"),
-            allowed: "auto, f32, f16, bf16, q8_0 or a block type such as q4_k; \
-                      quantise such a file for a mix of types",
-        })
-    }
-}
 
 /// What the file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -188,12 +117,14 @@ impl ConvertOptions {
     }
 }
 
-/// Where a conversion is, before each tensor.
+/// Where a pass over the tensors is, before each of them.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct ConvertProgress<'a> {
     /// The tensor that is next, by its name in the file.
     pub name: &'a str,
+    /// Whether this is the second pass, which quantises ([`OutType::Quantized`]).
+    pub quantizing: bool,
     /// Tensors before it.
     pub index: usize,
     /// Tensors in total.
@@ -234,6 +165,30 @@ pub fn convert(
     mut progress: impl FnMut(ConvertProgress<'_>),
 ) -> Result<Summary> {
     let (dir, out) = (dir.as_ref(), out.as_ref());
+    match (options.outtype, options.content) {
+        (OutType::Quantized(file_type), Content::All | Content::Weights) => {
+            quantized::write(dir, out, file_type, options, &mut progress)
+        }
+        _ => write(dir, out, options, &mut progress),
+    }
+}
+
+/// An error of the writer, about a tensor or a file.
+fn failed(what: &str) -> impl FnOnce(ropewalk_gguf::Error) -> Error {
+    let what = what.to_owned();
+    move |e| Error::Convert {
+        what,
+        source: Box::new(e),
+    }
+}
+
+/// Converts without quantising by the rules of a mix.
+fn write(
+    dir: &Path,
+    out: &Path,
+    options: &ConvertOptions,
+    progress: &mut dyn FnMut(ConvertProgress<'_>),
+) -> Result<Summary> {
     if dir.is_file() {
         return Err(Error::Path {
             path: dir.to_owned(),
@@ -283,13 +238,6 @@ pub fn convert(
         writer.set(key.as_str(), value.clone());
     }
 
-    let failed = |what: &str| {
-        let what = what.to_owned();
-        move |e: ropewalk_gguf::Error| Error::Convert {
-            what,
-            source: Box::new(e),
-        }
-    };
     let rope = match options.content {
         Content::Vocabulary => Vec::new(),
         Content::All | Content::Weights => spec.gguf_rope_tensors(),
@@ -327,6 +275,7 @@ pub fn convert(
     for (index, target) in targets.iter().enumerate() {
         progress(ConvertProgress {
             name: &target.name,
+            quantizing: false,
             index,
             tensors: targets.len(),
             written,

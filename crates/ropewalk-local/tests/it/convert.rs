@@ -4,7 +4,7 @@ use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use ropewalk_gguf::{Gguf, TensorType};
+use ropewalk_gguf::{FileType, Gguf, QuantizePlan, TensorType, requantize};
 use ropewalk_local::convert::{Content, ConvertOptions, OutType, Summary, convert};
 use ropewalk_local::{LoadOptions, Model, gguf_tokenizer};
 use ropewalk_spec::Dtype;
@@ -156,7 +156,7 @@ fn types_are_as_asked_where_rows_allow() {
         }
         let total: usize = summary.types.iter().map(|(_, count, _)| count).sum();
         assert_eq!(total, found.len());
-        assert_eq!(outtype.name().parse::<OutType>().unwrap(), outtype);
+        assert_eq!(outtype.to_string().parse::<OutType>().unwrap(), outtype);
     }
     let wide = cases().into_iter().find(|case| case.is_wide()).unwrap();
     wide.model.write_hf(dir.path(), |_| Dtype::Bf16, 1).unwrap();
@@ -165,15 +165,59 @@ fn types_are_as_asked_where_rows_allow() {
     assert!(found.iter().any(|t| t.2 == TensorType::Q8_0), "{found:?}");
     let file = Gguf::open(&out).unwrap();
     assert_eq!(file.metadata().u32("general.file_type").unwrap(), Some(7));
-    let pure: OutType = "q4_k".parse().unwrap();
+    let pure: OutType = "pure-q4_k".parse().unwrap();
     assert_eq!(pure, OutType::Pure(TensorType::Q4_K));
+    assert_eq!(pure.to_string(), "pure-q4_k");
     run(dir.path(), &out, &weights(pure));
-    let found = types(&out);
-    assert!(found.iter().any(|t| t.2 == TensorType::Q4_K), "{found:?}");
-    let error = "q4_k_m".parse::<OutType>().unwrap_err().to_string();
+    let matrices = |file: &Path| {
+        let found = types(file).into_iter().filter(|t| t.1 > 1);
+        found.map(|(name, _, ty)| (name, ty)).collect::<Vec<_>>()
+    };
+    let found = matrices(&out);
     assert!(
-        error.contains("q8_0") && error.contains("q4_k_m"),
-        "{error}"
+        found.iter().all(|(_, ty)| *ty == TensorType::Q4_K),
+        "{found:?}"
+    );
+    let error = "q9_k".parse::<OutType>().unwrap_err().to_string();
+    assert!(error.contains("q8_0") && error.contains("q9_k"), "{error}");
+}
+
+/// The mix is that of `requantize` on the unquantised file; of the latter nothing is left.
+#[test]
+fn a_mix_is_made_in_one_go() {
+    let wide = cases().into_iter().find(|case| case.is_wide()).unwrap();
+    let dir = TempDir::new().unwrap();
+    wide.model.write_hf(dir.path(), |_| Dtype::F32, 1).unwrap();
+    let (whole, mixed, direct) = (dir.join("whole"), dir.join("mixed"), dir.join("direct"));
+    let mix: OutType = "Q4_K_M".parse().unwrap();
+    assert_eq!(mix, OutType::Quantized(FileType::Q4_K_M));
+    let named = |outtype| weights(outtype).with_name("x");
+    run(dir.path(), &whole, &named(OutType::Auto));
+    let plan = QuantizePlan::new(FileType::Q4_K_M);
+    requantize(&Gguf::open(&whole).unwrap(), &mixed, &plan, &mut |_| {}).unwrap();
+    let mut passes = [0, 0];
+    let summary = convert(dir.path(), &direct, &named(mix), |at| {
+        passes[usize::from(at.quantizing)] += 1;
+    });
+    let file = fs::read(&direct).unwrap();
+    assert!(file == fs::read(&mixed).unwrap());
+    let summary = summary.unwrap();
+    assert_eq!(summary.bytes, file.len() as u64);
+    let count: usize = summary.types.iter().map(|t| t.1).sum();
+    let rope = wide.model.spec.gguf_rope_tensors().len();
+    assert_eq!(passes, [count - rope, count]);
+    assert!(
+        summary.types.iter().any(|t| t.0 == TensorType::Q6_K),
+        "{:?}",
+        summary.types
+    );
+    let names = fs::read_dir(dir.path())
+        .unwrap()
+        .map(|f| f.unwrap().file_name());
+    assert!(
+        names
+            .into_iter()
+            .all(|name| !name.to_string_lossy().starts_with('.'))
     );
 }
 
