@@ -68,10 +68,10 @@ impl<F: Format> Kernel for Scores<F> {
             first += unsafe {
                 by_rows!(self.rows - first, L::WIDE, |R, P| self.rows::<L, R, P>(first),
                     1, true => 1, 8;
-                    2, true => 2, 8;
+                    2, true => 2, 4;
                     3, true => 3, 4;
-                    4, true => 4, 4;
-                    5, true => 5, 4;
+                    4, true => 4, 2;
+                    5, true => 5, 2;
                     6, true => 6, 2;
                     7, true => 7, 2;
                     _, true => 8, 2;
@@ -135,16 +135,21 @@ impl<F: Format> Scores<F> {
     #[inline(always)]
     unsafe fn panels<L: Lanes, const R: usize, const P: usize>(&self, first: usize, panel: usize) {
         let dim = self.dim;
-        // The first pass over the keys asks for what comes `AHEAD` of them.
+        // The first pass over the keys asks for what comes `AHEAD` of them in the order of the
+        // loops below: features of `P` panels, then the next `P` panels.
         let column = LANES * F::BYTES;
         let (fetch, per_line) = (first == 0, LINE / column);
-        let size = self.count * dim * F::BYTES;
-        let ahead: [*const u8; P] = std::array::from_fn(|p| {
-            let at = (panel + p) * dim * column + AHEAD.min(SPAN * dim * F::BYTES);
-            match at.checked_sub(size) {
-                Some(behind) => self.next.wrapping_add(behind),
-                None => self.keys.start().wrapping_add(at),
-            }
+        let steps = (AHEAD / (P * column)).min(SPAN / LANES * dim / P);
+        let (groups, later) = (steps / dim, steps % dim);
+        let panels = self.count.div_ceil(LANES);
+        let place = |panel: usize| match panel.checked_sub(panels) {
+            Some(behind) => self.next.wrapping_add(behind * dim * column),
+            None => self.keys.start().wrapping_add(panel * dim * column),
+        };
+        let near: [*const u8; P] =
+            std::array::from_fn(|p| place(panel + p + groups * P).wrapping_add(later * column));
+        let far: [*const u8; P] = std::array::from_fn(|p| {
+            place(panel + p + (groups + 1) * P).wrapping_sub((dim - later) * column)
         });
         // SAFETY: the panels are in the cache; `R` queries from `first`.
         unsafe {
@@ -159,6 +164,7 @@ impl<F: Format> Scores<F> {
                 let end = (d + Q8_BLOCK).min(dim);
                 while d < end {
                     if fetch && d.is_multiple_of(per_line) {
+                        let ahead = if d + later < dim { &near } else { &far };
                         for ahead in ahead {
                             prefetch(ahead.wrapping_add(d * column), LINE);
                         }
@@ -241,16 +247,22 @@ impl<F: Format> Values<F> {
             0
         };
         let row = dim * F::BYTES;
-        let ahead_by = AHEAD.min(SPAN * row);
+        let ahead_by = (AHEAD / row).min(SPAN);
+        let start = self.values.start().wrapping_add(d * F::BYTES);
+        let columns_after = d + C * LANES;
+        let next = if columns_after < dim {
+            self.values.start().wrapping_add(columns_after * F::BYTES)
+        } else {
+            self.next
+        };
         // SAFETY: `count` values and weights; `R` rows from `first`.
         unsafe {
             let mut acc = [[L::splat(0.0); C]; R];
             for key in 0..self.count {
                 // Past the last value comes what is read next.
-                let at = key * row + d * F::BYTES + ahead_by;
-                let ahead = match at.checked_sub(self.count * row) {
-                    Some(behind) => self.next.wrapping_add(behind),
-                    None => self.values.start().wrapping_add(at),
+                let ahead = match (key + ahead_by).checked_sub(self.count) {
+                    Some(behind) => next.wrapping_add(behind * row),
+                    None => start.wrapping_add((key + ahead_by) * row),
                 };
                 prefetch(ahead, bytes);
                 let mut values = [L::splat(0.0); C];

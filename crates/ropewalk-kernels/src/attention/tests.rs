@@ -642,3 +642,50 @@ fn refuses_what_does_not_fit() {
     assert!(!put(32, 8, 15, 256));
     assert!(!put(32, 14, 16, 255));
 }
+
+#[test]
+fn spans_before_the_window_are_not_touched_and_threads_get_equal_shares() {
+    let data = Case::new(8, 1, 16, 4096, 4096).data();
+    let units = |window: Option<usize>, kv_heads, first: usize, m: usize, threads| {
+        let shape = AttentionShape::new(8, kv_heads, 16).with_window(window);
+        let seq = Sequence {
+            q: &data.q,
+            m,
+            first_pos: first,
+            k: data.caches[0].reading(),
+            v: data.caches[1].reading(),
+            capacity: 4096,
+            out: std::ptr::null_mut(),
+        };
+        let mut units = Vec::new();
+        plan::plan(&shape, &[seq], threads, &mut units);
+        units
+    };
+    // Position 4,000 sees 3,901 to 4,000: spans 30 and 31 of 128 keys.
+    for threads in [1, 2, 4] {
+        let spans: Vec<usize> = units(Some(100), 1, 4000, 1, threads)
+            .iter()
+            .flat_map(|u| u.span..u.end)
+            .collect();
+        assert_eq!(spans, [30, 31]);
+    }
+    // Tiles of 8 queries, each with the spans of its own window.
+    for unit in units(Some(100), 1, 0, 4096, 2) {
+        let first = (unit.query + 1).saturating_sub(100) / plan::SPAN;
+        let end = (unit.query + unit.queries).div_ceil(plan::SPAN);
+        assert_eq!((unit.span, unit.end), (first, end));
+    }
+    // One key head and contexts of a few spans: no thread has more than its share of whole spans.
+    for (context, threads) in [(256, 2), (512, 2), (1024, 2), (1024, 4), (4096, 2)] {
+        for kv_heads in [1, 2] {
+            let units = units(None, kv_heads, context - 1, 1, threads);
+            let spans = kv_heads * context / plan::SPAN;
+            for thread in 0..threads {
+                // The pool cuts the units into equal ranges.
+                let range = thread * units.len() / threads..(thread + 1) * units.len() / threads;
+                let own: usize = units[range].iter().map(|u| u.end - u.span).sum();
+                assert!(own <= spans.div_ceil(threads), "{context} {threads} {own}");
+            }
+        }
+    }
+}
