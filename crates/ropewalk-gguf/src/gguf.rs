@@ -193,6 +193,13 @@ impl Gguf {
         Some(self.data_of(&self.tensors[self.by_name[at] as usize]))
     }
 
+    /// Tells the system that `data`, of a tensor or a part of one, will not be read soon, so that
+    /// its pages need not stay in memory; read again, they come from the file. Does nothing where
+    /// the file is not mapped, and for bytes from elsewhere.
+    pub fn release(&self, data: &[u8]) {
+        self.parts.iter().for_each(|part| part.release(data));
+    }
+
     /// Returns a tensor by name.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Access to whole files: a memory map where the system has one, otherwise a copy.
 
-#![expect(unsafe_code, reason = "mapping a file needs one unsafe call")]
+#![expect(unsafe_code, reason = "maps and advice about them are unsafe because others may change the file")]
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -27,6 +27,26 @@ impl Bytes {
             Ok(map) => Ok(Self::Map(map)),
             Err(_) => read(file),
         }
+    }
+
+    /// Tells the system that a part of a map will not be read soon: its pages need not stay in
+    /// memory. Bytes from elsewhere are left alone.
+    pub(crate) fn release(&self, part: &[u8]) {
+        #[cfg(unix)]
+        if let Self::Map(map) = self
+            && let Some(at) = (part.as_ptr() as usize).checked_sub(map.as_ptr() as usize)
+            && at.checked_add(part.len()).is_some_and(|end| end <= map.len())
+        {
+            // SAFETY: the map is read-only and of a file that nobody changes (see `map`), so pages
+            // that are dropped hold the same bytes when they are touched again.
+            let advised = unsafe {
+                map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, at, part.len())
+            };
+            // Advice that is not taken costs memory, no more.
+            drop(advised);
+        }
+        #[cfg(not(unix))]
+        let _ = part;
     }
 
     /// Reads the file into memory.

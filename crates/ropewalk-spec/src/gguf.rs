@@ -484,4 +484,8 @@ impl TensorSource for GgufSource {
         let tensor = self.gguf.tensor(name);
         Ok(tensor.map(|t| TensorData::new(t.info.shape(), t.info.ty, t.data)))
     }
+
+    fn release(&self, data: &[u8]) {
+        self.gguf.release(data);
+    }
 }

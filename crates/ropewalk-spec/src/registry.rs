@@ -139,6 +139,10 @@ impl TensorSource for Renamed {
     fn shape(&self, name: &str) -> Result<Option<Vec<usize>>> {
         self.stored.shape(&(self.rename)(name))
     }
+
+    fn release(&self, data: &[u8]) {
+        self.stored.release(data);
+    }
 }
 
 impl Error {

@@ -210,6 +210,10 @@ impl TensorSource for SafetensorsDir {
             .and_then(|f| f.get(entry.range.clone()));
         Ok(data.map(|data| TensorData::new(entry.shape.clone(), ty, data)))
     }
+
+    fn release(&self, data: &[u8]) {
+        self.files.iter().for_each(|file| map::release(file, data));
+    }
 }
 
 /// Whether a name in the index stays inside the directory.

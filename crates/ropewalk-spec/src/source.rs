@@ -68,6 +68,12 @@ pub trait TensorSource: Send + Sync {
     /// A type that the source cannot express as a [`TensorType`].
     fn tensor(&self, name: &str) -> Result<Option<TensorData<'_>>>;
 
+    /// Says that `data`, which [`tensor`](Self::tensor) lent, will not be read soon: a source that
+    /// maps files gives the memory of its pages back. Reading them again is allowed.
+    fn release(&self, data: &[u8]) {
+        let _ = data;
+    }
+
     /// The shape of a tensor; a source that decodes can tell it without decoding.
     ///
     /// # Errors
@@ -164,7 +170,15 @@ impl WeightRef {
     /// [`Error::MissingTensor`], [`Error::TensorShape`], or blocks that cross rows.
     pub fn read<'a>(&self, source: &'a (impl TensorSource + ?Sized)) -> Result<Weight<'a>> {
         let (name, found) = self.find(source)?;
+        let lent = match &found.data {
+            Cow::Borrowed(data) => Some(*data),
+            Cow::Owned(_) => None,
+        };
         let weight = self.cut(name, found)?;
+        if let (Some(lent), Cow::Owned(_)) = (lent, &weight.data) {
+            // The rows were copied.
+            source.release(lent);
+        }
         if !self.add_one {
             return Ok(weight);
         }

@@ -1,5 +1,6 @@
 //! The weights of one block, packed for this machine.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use ropewalk_gguf::TensorType;
@@ -178,11 +179,18 @@ impl Loader<'_> {
             });
         };
         let (isa, pool) = (self.isa, self.pool);
+        let done = || match &weight.data {
+            Cow::Borrowed(data) => self.source.release(data),
+            Cow::Owned(_) => {}
+        };
         if let Some(matrix) = quantize_on_load::pack(self.rule, role, &weight, (isa, pool))? {
+            done();
             return Ok(matrix);
         }
         if let Some(format) = packed_format(weight.ty) {
-            return Ok(Matrix::pack(isa, format, &weight.data, n, k, pool)?);
+            let matrix = Matrix::pack(isa, format, &weight.data, n, k, pool)?;
+            done();
+            return Ok(matrix);
         }
         drop(weight);
         let (held, shape, ty) = Held::read(self.source, read)?;

@@ -103,7 +103,7 @@ macro_rules! files {
     };
 }
 
-/// All models: nine of hidden size 48 (head size 8 or 20), five of hidden size 256.
+/// All models, small ones of hidden size 48 or the like and, with `_256` in their names, wide ones.
 pub(crate) fn cases() -> Vec<GoldenCase> {
     files![
         "llama2",
@@ -120,6 +120,29 @@ pub(crate) fn cases() -> Vec<GoldenCase> {
         "qwen2_256",
         "qwen3_256",
         "phi3_256",
+        "falcon",
+        "falcon_two_norms",
+        "gemma",
+        "gemma2",
+        "gemma2_256",
+        "gemma3",
+        "gpt2",
+        "gpt2_256",
+        "gpt2_untied",
+        "gptneo",
+        "gptneox",
+        "gptneox_sequential",
+        "granite",
+        "mixtral",
+        "olmo2",
+        "phi4",
+        "qwen2moe",
+        "qwen2moe_mixed",
+        "qwen3moe",
+        "qwen3moe_256",
+        "qwen3moe_mixed",
+        "smollm3",
+        "starcoder2",
     ]
     .map(|(name, text)| read(name, text))
     .into()

@@ -1,6 +1,7 @@
 //! What must hold bit for bit, for every family and instruction set.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 use ropewalk_gguf::TensorType;
 use ropewalk_kernels::Isa;
@@ -13,8 +14,9 @@ fn one_of_each() -> Vec<GoldenCase> {
     cases().into_iter().filter(GoldenCase::is_wide).collect()
 }
 
+/// Ids that every model here has.
 fn tokens(n: usize, seed: u64) -> Vec<u32> {
-    ropewalk_spec::testing::prompt(seed, n, 320)
+    ropewalk_spec::testing::prompt(seed, n, 300)
 }
 
 fn prefill(model: &Model, ids: &[u32]) -> Vec<f32> {
@@ -52,9 +54,9 @@ fn each(mut f: impl FnMut(&str, &dyn Fn(usize) -> Model)) {
 #[test]
 fn threads_prefill_and_batch_leave_every_bit() {
     // 300 positions cross the spans in which attention is summed.
-    let (long, short) = (tokens(300, 1), tokens(17, 2));
     each(|label, model| {
         let single = model(1);
+        let (long, short) = (tokens(single.context().min(300), 1), tokens(17, 2));
         let want = prefill(&single, &long[..40]);
         assert!(
             want == one_by_one(&single, &long[..40]),
@@ -79,6 +81,55 @@ fn threads_prefill_and_batch_leave_every_bit() {
             "{label}: batch is not alone"
         );
     });
+}
+
+#[test]
+fn every_family_gives_the_same_bits_however_it_is_run() {
+    for case in cases() {
+        let source = Arc::new(case.model.source());
+        let model = |threads| {
+            let options = LoadOptions::default().with_threads(NonZeroUsize::new(threads).unwrap());
+            Model::from_parts(case.model.spec.clone(), source.clone(), &options).unwrap()
+        };
+        let vocab = case.model.spec.vocab_size;
+        let ids = |n, seed| ropewalk_spec::testing::prompt(seed, n, vocab);
+        let (long, short) = (ids(60, 6), ids(9, 7));
+        let single = model(1);
+        let want = [prefill(&single, &long), prefill(&single, &short)];
+        // Long RoPE turns the first positions otherwise once a sequence has passed a length.
+        let switches = case.model.spec.rope.switch_length();
+        let same = if switches.is_some_and(|length| length < long.len()) {
+            want[0].len() - vocab
+        } else {
+            0
+        };
+        assert!(
+            want[0][same..] == one_by_one(&single, &long)[same..],
+            "{}: decode",
+            case.name
+        );
+        let three = model(3);
+        assert!(
+            want[1] == one_by_one(&three, &short),
+            "{}: threads",
+            case.name
+        );
+        let (mut a, mut b) = (three.new_cache(), three.new_cache());
+        let mut steps =
+            [Step::new(&mut a, &long), Step::new(&mut b, &short)].map(Step::with_all_logits);
+        let found = three.forward_batch(&mut steps).unwrap();
+        assert!(found == want, "{}: batch", case.name);
+        // One row each: the experts of both are multiplied in one phase.
+        let next = [ids(1, 8), ids(1, 9)];
+        let alone = [(&long, &next[0]), (&short, &next[1])].map(|(prompt, ids)| {
+            let mut cache = single.new_cache();
+            single.forward(&mut cache, prompt).unwrap();
+            single.forward(&mut cache, ids).unwrap()
+        });
+        let mut steps = [Step::new(&mut a, &next[0]), Step::new(&mut b, &next[1])];
+        let found = three.forward_batch(&mut steps).unwrap();
+        assert!(found == alone, "{}: two tokens", case.name);
+    }
 }
 
 #[test]
