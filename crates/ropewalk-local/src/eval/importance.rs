@@ -4,9 +4,8 @@ use std::ops::ControlFlow;
 
 use ropewalk_gguf::{Importance, ImportanceMatrix};
 
-use super::perplexity::Progress;
-use super::windows::EvalOptions;
-use super::{Scoring, perplexity};
+use super::perplexity::{Progress, Tally, log_probability};
+use super::windows::{EvalOptions, Scoring, Window, run_with, windows};
 use crate::decoder::{Point, Watch};
 use crate::{Model, Result};
 
@@ -21,7 +20,7 @@ use crate::{Model, Result};
 /// The model is borrowed alone, so that nothing else it runs is counted.
 ///
 /// # Errors
-/// As [`perplexity`], which is computed on the way.
+/// As [`perplexity`](super::perplexity), which is computed on the way.
 pub fn importance(
     model: &mut Model,
     ids: &[u32],
@@ -30,17 +29,14 @@ pub fn importance(
     mut report: impl FnMut(&Progress) -> ControlFlow<()>,
 ) -> Result<ImportanceMatrix> {
     let options = options.clone().with_scoring(Scoring::SecondHalf);
+    let all = windows(model, ids, &options)?;
     model.watch(Some(Box::new(Watch::default())));
-    let mut windows = 0;
-    let run = perplexity(model, ids, &options, |progress| {
-        windows = progress.done;
-        report(progress)
-    });
+    let run = pass(model, ids, &options, &all, with_output, &mut report);
     let watch = model.watch(None).unwrap_or_default();
     run?;
     let context = options.context.unwrap_or(model.context().min(512));
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    let mut out = ImportanceMatrix::new().with_chunks(count(windows), count(context));
+    let mut out = ImportanceMatrix::new().with_chunks(count(all.len()), count(context));
     for tensor in model.spec().stored_tensors() {
         let Some(point) = tensor.roles.first().and_then(|role| Point::of(*role)) else {
             continue;
@@ -55,4 +51,30 @@ pub fn importance(
         }
     }
     Ok(out)
+}
+
+/// Runs every token of the windows, through the output head too where that is watched.
+fn pass(
+    model: &Model,
+    ids: &[u32],
+    options: &EvalOptions,
+    all: &[Window],
+    with_output: bool,
+    report: &mut impl FnMut(&Progress) -> ControlFlow<()>,
+) -> Result<()> {
+    let mut tally = Tally::new(all.len());
+    for window in all {
+        let first = if with_output {
+            window.tokens.start
+        } else {
+            window.scored.start
+        };
+        let head = first..window.tokens.end;
+        run_with(model, ids, window, options.bos, head, |logits, next| {
+            tally.nll.add(-log_probability(model, logits, next));
+            Ok(())
+        })?;
+        tally.step(report)?;
+    }
+    Ok(())
 }

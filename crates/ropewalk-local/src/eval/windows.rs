@@ -15,6 +15,7 @@ pub enum Scoring {
     /// Windows begin this many tokens apart, and every token but the first of the text is scored
     /// once, in the first window that holds it: the guide "Perplexity of fixed-length models" of
     /// `transformers`. (The guide weighs the mean of each window by one token less than it has.)
+    /// Windows that do not overlap do not score their first tokens, which nothing precedes.
     Stride(usize),
 }
 
@@ -147,18 +148,31 @@ fn strided(len: usize, context: usize, stride: usize) -> Vec<Window> {
         if end == len {
             return out;
         }
-        // A row whose token lies behind this window is scored in the next one.
-        scored = end - 1;
+        // A row whose token lies behind this window is scored in the next one, if it is there.
         first += stride;
+        scored = first.max(end - 1);
     }
 }
 
-/// Runs a window and hands over the logits of each scored position and the token that follows.
+/// Runs a window as far as it is scored and hands over the logits of each scored position and the
+/// token that follows.
 pub(super) fn run(
     model: &Model,
     ids: &[u32],
     window: &Window,
     bos: Option<u32>,
+    row: impl FnMut(&[f32], u32) -> Result<()>,
+) -> Result<()> {
+    run_with(model, ids, window, bos, window.scored.clone(), row)
+}
+
+/// As [`run`], with logits computed at the positions `head`, which hold those that are scored.
+pub(super) fn run_with(
+    model: &Model,
+    ids: &[u32],
+    window: &Window,
+    bos: Option<u32>,
+    head: Range<usize>,
     mut row: impl FnMut(&[f32], u32) -> Result<()>,
 ) -> Result<()> {
     let mut tokens = ids[window.tokens.clone()].to_vec();
@@ -166,15 +180,19 @@ pub(super) fn run(
         *first = bos;
     }
     let start = window.tokens.start;
-    let (skip, end) = (window.scored.start - start, window.scored.end - start);
+    let (skip, end) = (head.start - start, head.end - start);
     let mut cache = model.new_cache();
     if skip > 0 {
         model.forward(&mut cache, &tokens[..skip])?;
     }
     for (i, piece) in tokens[skip..end].chunks(ROWS).enumerate() {
         let logits = model.forward_all(&mut cache, piece)?;
-        let next = &ids[window.scored.start + i * ROWS + 1..];
-        for (logits, &next) in logits.chunks_exact(model.spec().vocab_size).zip(next) {
+        let rows = logits.chunks_exact(model.spec().vocab_size);
+        for (at, logits) in (head.start + i * ROWS..).zip(rows) {
+            if !window.scored.contains(&at) {
+                continue;
+            }
+            let next = ids[at + 1];
             if next as usize >= logits.len() {
                 return Err(Error::TokenId {
                     id: next,
@@ -193,7 +211,7 @@ mod tests {
 
     #[test]
     fn strided_windows_score_every_token_once() {
-        for (len, context, stride) in [(10, 4, 2), (10, 4, 4), (11, 5, 1), (3, 8, 8), (2, 2, 1)] {
+        for (len, context, stride) in [(10, 4, 2), (10, 4, 3), (11, 5, 1), (3, 8, 8), (2, 2, 1)] {
             let windows = strided(len, context, stride);
             let scored: Vec<usize> = windows.iter().flat_map(|w| w.scored.clone()).collect();
             assert_eq!(scored, (0..len - 1).collect::<Vec<_>>());
@@ -204,5 +222,7 @@ mod tests {
             }
         }
         assert!(strided(0, 4, 2)[0].scored.is_empty());
+        let apart: Vec<_> = strided(10, 4, 4).into_iter().map(|w| w.scored).collect();
+        assert_eq!(apart, [0..3, 4..7, 8..9]);
     }
 }
