@@ -1,7 +1,9 @@
 //! Caches that were cut, copied, or made for another model.
 
 use ropewalk_gguf::TensorType;
-use ropewalk_local::{Error, GenerateOptions, Generation, LoadOptions, Model, generate_n};
+use ropewalk_local::{
+    CacheType, Error, GenerateOptions, Generation, LoadOptions, Model, Step, generate_n,
+};
 use ropewalk_spec::RopeScaling;
 
 use crate::families::{exact, from_gguf};
@@ -94,4 +96,61 @@ fn a_long_prompt_can_be_given_up_and_taken_up_again() {
     let mut fresh = model.new_cache();
     let whole = Generation::new(&model, &mut fresh, &prompt, &options).unwrap();
     assert_eq!(resumed, whole.map(|t| t.unwrap().id).collect::<Vec<_>>());
+}
+
+#[test]
+fn caches_of_bytes_change_logits_by_little_and_take_little_room() {
+    // Heads of 16 and of 64 features, with and without a window and norms of q and k.
+    for name in ["llama2", "llama3_256", "qwen3_256", "mistral", "gemma2"] {
+        let ids = ropewalk_spec::testing::prompt(5, 60, 300);
+        let wanted = model(name, &exact());
+        let want = wanted.forward_all(&mut wanted.new_cache(), &ids).unwrap();
+        let spread = want.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+        for (kind, bound) in [(CacheType::F16, 2e-3), (CacheType::Q8_0, 3e-2)] {
+            let model = model(name, &exact().with_cache(kind));
+            let mut cache = model.new_cache();
+            let got = model.forward_all(&mut cache, &ids).unwrap();
+            let off = want
+                .iter()
+                .zip(&got)
+                .fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
+            assert!(
+                off > 0.0 && off < bound * spread,
+                "{name} {kind:?}: {off} of {spread}"
+            );
+            let spec = model.spec();
+            let per_head = match kind {
+                CacheType::F16 => 2 * spec.head_dim,
+                _ => spec.head_dim + 2 * spec.head_dim.div_ceil(32),
+            };
+            let bytes = 2 * spec.layers * spec.kv_heads * per_head * ids.len();
+            assert_eq!(cache.bytes(), bytes, "{name} {kind:?}");
+        }
+    }
+}
+
+#[test]
+fn every_cache_gives_the_same_bits_however_it_was_filled() {
+    let ids = ropewalk_spec::testing::prompt(9, 150, 320);
+    for kind in [CacheType::F32, CacheType::F16, CacheType::Q8_0] {
+        let model = model("llama3_256", &exact().with_cache(kind));
+        let mut whole = model.new_cache();
+        let want = model.forward(&mut whole, &ids).unwrap();
+        // Token by token, after a cut in the middle of sixteen keys, and from a copy.
+        let mut one = model.new_cache();
+        model.forward(&mut one, &ids[..130]).unwrap();
+        let mut copy = one.clone();
+        one.truncate(119);
+        for id in &ids[119..149] {
+            model.forward(&mut one, &[*id]).unwrap();
+        }
+        model.forward(&mut copy, &ids[130..149]).unwrap();
+        let mut steps = [
+            Step::new(&mut one, &ids[149..]),
+            Step::new(&mut copy, &ids[149..]),
+        ];
+        for got in model.forward_batch(&mut steps).unwrap() {
+            assert_eq!(got, want, "{kind:?}");
+        }
+    }
 }

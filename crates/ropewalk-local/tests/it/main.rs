@@ -12,6 +12,7 @@ mod bnb;
 mod caches;
 mod chat;
 mod convert;
+mod eval;
 mod families;
 mod golden;
 mod laws;
