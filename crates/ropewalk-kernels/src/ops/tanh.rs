@@ -13,10 +13,10 @@ use crate::simd::Lanes;
 pub(crate) unsafe fn tanh<L: Lanes>(x: L) -> L {
     const SMALL: f32 = 0.625;
     const ODD: [f32; 4] = [
-        2.063_908_9e-2,
+        2.063_909e-2,
         -5.373_971_6e-2,
         1.333_144_2e-1,
-        -3.333_328_2e-1,
+        -3.333_328e-1,
     ];
     // SAFETY: forwarded to the caller.
     unsafe {
