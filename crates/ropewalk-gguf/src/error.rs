@@ -120,7 +120,7 @@ pub enum Error {
         /// The tensor.
         name: Box<str>,
         /// Why.
-        source: Box<Error>,
+        source: Box<Self>,
     },
     /// Importance values are unusable or do not fit the tensor they are for.
     #[error("importance of {name}: {problem}")]

@@ -1,4 +1,7 @@
 use std::fmt;
+use std::str::FromStr;
+
+use crate::{Error, Result};
 
 macro_rules! tensor_types {
     ($($variant:ident = $id:literal, $block:literal, $bytes:literal, $doc:literal;)*) => {
@@ -132,6 +135,20 @@ impl fmt::Display for TensorType {
     }
 }
 
+impl FromStr for TensorType {
+    type Err = Error;
+
+    /// Reads a name in any case.
+    fn from_str(text: &str) -> Result<Self> {
+        let same = |ty: &&Self| ty.name().eq_ignore_ascii_case(text);
+        Self::ALL.iter().find(same).copied().ok_or_else(|| {
+            let names: Vec<&str> = Self::ALL.iter().map(|ty| ty.name()).collect();
+            let problem = format!("no such tensor type; there are {}", names.join(", "));
+            Error::write(text, problem)
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,6 +158,7 @@ mod tests {
         for &ty in TensorType::ALL {
             assert_eq!(TensorType::from_u32(ty.to_u32()), Some(ty));
             assert_eq!(ty.to_string(), format!("{ty:?}"));
+            assert_eq!(ty.name().to_lowercase().parse::<TensorType>().unwrap(), ty);
         }
         for withdrawn in [4, 5, 31, 32, 33, 36, 37, 38, 43, u32::MAX] {
             assert_eq!(TensorType::from_u32(withdrawn), None);

@@ -265,6 +265,9 @@ pub(super) fn q3_k(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
                 }
             };
             let d = f32_to_f16(d);
+            if weights.is_some() && !finite(d) {
+                return q3_k(x, None, block);
+            }
             let signed = codes.map(|code| f32::from(code) - 32.0);
             round_anew(x, f16_to_f32(d), signed, 4.0, &mut levels);
             for (l, byte) in block[..32].iter_mut().enumerate() {
@@ -353,11 +356,14 @@ pub(super) fn q6_k(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
                 scales[first..first + LANES].copy_from_slice(&fit.scale.0);
             }
             let peak = peak(&scales);
+            let inverse = -128.0 / peak;
+            let d = f32_to_f16(1.0 / inverse);
+            if importance.is_some() && !(finite(d) && scales.iter().all(|x| x.is_finite())) {
+                return q6_k(x, None, block);
+            }
             if peak.abs() < 1e-15 {
                 return;
             }
-            let inverse = -128.0 / peak;
-            let d = f32_to_f16(1.0 / inverse);
             let codes = scales.map(|scale| nearest(inverse * scale).min(127) as i8);
             round_anew(x, f16_to_f32(d), codes.map(f32::from), 32.0, &mut levels);
             for (byte, out) in block[..128].iter_mut().enumerate() {

@@ -4,7 +4,7 @@ use super::plan::{QuantizePlan, Target, is_embedding, layer, matches};
 use crate::{Error, FileType as F, Gguf, Metadata, Result, TensorInfo, TensorType as T};
 
 /// Parts of the names of matrices that are small or delicate and stay as they are.
-const KEPT: [&str; 34] = [
+const KEPT: [&str; 35] = [
     "_norm.weight",
     "ffn_gate_inp.weight",
     "ffn_gate_tid2eid.weight",
@@ -39,6 +39,7 @@ const KEPT: [&str; 34] = [
     ".patch_embd",
     ".patch_merger",
     "a.rvq.codebook",
+    "mm.a.code_embd",
 ];
 
 /// What the rules ask of a model.
@@ -213,12 +214,11 @@ impl<'a> Rules<'a> {
     /// Reports whether the tensor is a matrix that may be quantised at all.
     fn may_change(&self, info: &TensorInfo) -> bool {
         let name = info.name.as_str();
-        info.dims.iter().skip(1).any(|&dim| dim > 1)
-            && name.ends_with("weight")
-            && !KEPT.iter().any(|part| name.contains(part))
-            && !name.contains("mm.a.code_embd")
-            && !matches!(name, "position_embd.weight" | "token_types.weight")
-            && !(self.plan.keep_output && name == "output.weight")
+        let kept = KEPT.iter().any(|part| name.contains(part))
+            || matches!(name, "position_embd.weight" | "token_types.weight")
+            || (self.plan.keep_output && name == "output.weight");
+        let matrix = info.dims.iter().skip(1).any(|&dim| dim > 1);
+        matrix && name.ends_with("weight") && !kept
     }
 
     /// Returns place and number of layers of an FFN tensor. Models with experts may hold them in
