@@ -96,9 +96,9 @@ pub enum HeadRule {
 ///
 /// Projections of attention, feed-forward layers and experts take the format. Embeddings stay in
 /// the file, norms, biases and routers in f32. Where a format's block does not divide the columns,
-/// the next best one does, as in llama.cpp: Q5_0, Q5_1 or Q8_0 for Q4_K, Q5_K or Q6_K, IQ4_NL
-/// for the smaller ones, Q8_0 for the formats of bitsandbytes, and at last the
-/// stored type.
+/// the next best one does, as in llama.cpp: Q5_0, Q5_1 or Q8_0 for Q4_K, Q5_K or Q6_K, Q4_0
+/// or IQ4_NL for the smaller ones; then Q8_0 for the formats of bitsandbytes, and at last the stored
+/// type.
 ///
 /// [`LoadOptions::with_quantize`]: crate::LoadOptions::with_quantize
 ///
@@ -280,7 +280,8 @@ fn fitting(format: WeightFormat, cols: usize) -> Option<WeightFormat> {
         WeightFormat::Gguf(T::Q4_K) => T::Q5_0,
         WeightFormat::Gguf(T::Q5_K) => T::Q5_1,
         WeightFormat::Gguf(T::Q6_K) => T::Q8_0,
-        WeightFormat::Gguf(ty) if ty.block_size() == 256 => T::IQ4_NL,
+        WeightFormat::Gguf(T::Q2_0 | T::Q2_K | T::Q3_K | T::TQ1_0 | T::TQ2_0) => T::Q4_0,
+        WeightFormat::Gguf(ty) if ty.block_size() > 32 => T::IQ4_NL,
         _ => T::Q8_0,
     };
     cols.is_multiple_of(next.block_size())
@@ -475,6 +476,8 @@ mod tests {
             (ty(TensorType::Q4_K), 512, Some(ty(TensorType::Q4_K))),
             (ty(TensorType::Q4_K), 96, Some(ty(TensorType::Q5_0))),
             (ty(TensorType::Q6_K), 96, Some(ty(TensorType::Q8_0))),
+            (ty(TensorType::Q3_K), 96, Some(ty(TensorType::Q4_0))),
+            (ty(TensorType::IQ4_XS), 96, Some(ty(TensorType::IQ4_NL))),
             (ty(TensorType::Q4_0), 100, None),
             (WeightFormat::Nf4, 96, Some(ty(TensorType::Q8_0))),
             (WeightFormat::Nf4, 64, Some(WeightFormat::Nf4)),

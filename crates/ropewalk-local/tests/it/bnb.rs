@@ -11,9 +11,11 @@ use serde_json::Value;
 use crate::families::exact;
 
 /// Each case, the largest difference of logits relative to the largest, and its bits per weight.
-const CASES: [(&str, f32, f64); 5] = [
+const CASES: [(&str, f32, f64); 6] = [
     ("llama_nf4_double", 2e-5, 4.5),
     ("qwen2_nf4", 2e-5, 4.5),
+    // Its codes are stored as if they were bf16.
+    ("qwen2_nf4_storage", 2e-5, 4.5),
     ("phi3_fp4_double", 2e-5, 4.5),
     // Activations are rounded to 8 bits.
     ("llama_int8", 0.05, 17.5),
