@@ -35,9 +35,9 @@
 //!
 //! | file | what it holds |
 //! | --- | --- |
-//! | `family.rs` | per family: names of keys, defaults, the block |
+//! | `family/profiles.rs` | per family: names of keys, defaults, the block |
 //! | `names/tables.rs` | per naming scheme: names and forms of weights in both kinds of files |
-//! | `hf.rs`, `gguf.rs`, `export.rs` | configurations and metadata, read and written |
+//! | `hf.rs`, `gguf.rs`, `export/` | configurations and metadata, read and written |
 //!
 //! | feature | adds |
 //! | --- | --- |

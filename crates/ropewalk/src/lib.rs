@@ -101,4 +101,7 @@ mod documents {
 
     #[doc = include_str!("../../../docs/guide/03-tools-and-agents.md")]
     struct ToolGuide;
+
+    #[doc = include_str!("../../../docs/guide/04-model-families.md")]
+    struct FamilyGuide;
 }

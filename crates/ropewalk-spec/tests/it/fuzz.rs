@@ -1,6 +1,7 @@
 //! Nothing panics on arbitrary input.
 
 use proptest::prelude::*;
+use ropewalk_gguf::{Gguf, TensorInfo, TensorType, Value as Meta, Writer};
 use ropewalk_spec::testing::TempDir;
 use ropewalk_spec::{ModelSpec, NameLayout, SafetensorsDir, TensorSource, describe, memory};
 use serde_json::{Value, json};
@@ -42,6 +43,19 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
+fn meta() -> impl Strategy<Value = Meta> {
+    prop_oneof![
+        (0_u32..70).prop_map(Meta::from),
+        any::<u32>().prop_map(Meta::from),
+        any::<i32>().prop_map(Meta::from),
+        any::<f32>().prop_map(Meta::from),
+        any::<bool>().prop_map(Meta::from),
+        prop_oneof![Just("llama"), Just("gelu"), Just("yarn"), Just("gptneo")].prop_map(Meta::from),
+        proptest::collection::vec(any::<bool>(), 0..4).prop_map(Meta::from),
+        proptest::collection::vec(any::<u32>(), 0..4).prop_map(Meta::from),
+    ]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -65,6 +79,36 @@ proptest! {
             }
             if let Ok(back) = spec.to_hf() {
                 prop_assert!(ModelSpec::from_hf(&back).is_ok(), "{}", back);
+            }
+        }
+    }
+
+    #[test]
+    fn metadata(which in any::<prop::sample::Index>(), changes in proptest::collection::vec((any::<prop::sample::Index>(), meta()), 1..4)) {
+        let spec = which.get(all()).spec();
+        let Ok(keys) = spec.gguf_metadata() else {
+            return Ok(());
+        };
+        let mut writer = Writer::new();
+        for (key, value) in &keys {
+            writer.set(key.as_str(), value.clone());
+        }
+        for (index, value) in changes {
+            writer.set(index.get(&keys).0.as_str(), value);
+        }
+        for name in ["token_embd.weight", "blk.0.ffn_gate_inp.weight", "blk.0.ffn_gate_exps.weight"] {
+            writer.tensor(TensorInfo::from_shape(name, &[2, 1], TensorType::F32).unwrap()).unwrap();
+        }
+        let mut out = writer.begin(Vec::new()).unwrap();
+        for info in writer.tensors() {
+            out.tensor_f32(&info.name, &[1.0; 2]).unwrap();
+        }
+        let file = Gguf::from_bytes(out.finish().unwrap()).unwrap();
+        if let Ok(spec) = ModelSpec::from_gguf(&file) {
+            prop_assert!(memory(&spec).parameters > 0);
+            prop_assert!(spec.stored_tensors().take(60).count() > 0);
+            for (role, layer) in spec.weights().take(60) {
+                prop_assert!(spec.weight(role, layer, NameLayout::Gguf).is_some());
             }
         }
     }
