@@ -212,9 +212,15 @@ impl PartsWriter {
     }
 
     pub(super) fn finish(self) -> Result<Vec<PathBuf>> {
-        let mut paths = Vec::with_capacity(self.parts.len());
+        let mut paths: Vec<PathBuf> = Vec::with_capacity(self.parts.len());
         for (path, out) in self.parts {
-            out.finish()?;
+            if let Err(error) = out.finish() {
+                // Parts without the others are of no use.
+                for path in &paths {
+                    drop(std::fs::remove_file(path));
+                }
+                return Err(error);
+            }
             paths.push(path);
         }
         Ok(paths)

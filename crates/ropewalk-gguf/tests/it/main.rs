@@ -9,12 +9,15 @@
 
 mod allocations;
 mod golden;
+mod imatrix;
 mod malformed;
 mod mutations;
 mod quality;
 mod quant_iq;
+mod quant_k;
 mod raw;
 mod real_files;
+mod requant;
 mod sample;
 mod splits;
 mod writing;

@@ -9,7 +9,7 @@ use ropewalk_gguf::{
 use crate::golden::Take;
 
 const QUANT_IQ: &[u8] = include_bytes!("../fixtures/quant_iq.bin");
-const COLUMNS: usize = 512;
+pub(crate) const COLUMNS: usize = 512;
 
 /// The types that are tested here.
 const TYPES: [TensorType; 15] = [
@@ -40,7 +40,7 @@ impl Generator {
 }
 
 /// Eight rows: zeros and a constant, three values, then blocks of nearly normal ones of many sizes.
-fn values() -> Vec<f32> {
+pub(crate) fn values() -> Vec<f32> {
     let mut g = Generator(7);
     let mut x = [vec![0.0; 256], vec![0.25; 256]].concat();
     x.extend((0..COLUMNS).map(|_| (g.next(3) as f32 - 1.0) * 0.5));
@@ -54,7 +54,7 @@ fn values() -> Vec<f32> {
     x
 }
 
-fn importance() -> Vec<f32> {
+pub(crate) fn importance() -> Vec<f32> {
     let mut g = Generator(11);
     let product = |g: &mut Generator| g.next(256) * g.next(256) + 1;
     (0..COLUMNS)
@@ -69,7 +69,7 @@ fn round_trip(ty: TensorType, x: &[f32], importance: Option<&[f32]>) -> Vec<f32>
     out
 }
 
-fn rmse(x: &[f32], y: &[f32]) -> f32 {
+pub(crate) fn rmse(x: &[f32], y: &[f32]) -> f32 {
     let sum: f32 = x.iter().zip(y).map(|(x, y)| (x - y).powi(2)).sum();
     (sum / x.len() as f32).sqrt()
 }
@@ -174,7 +174,7 @@ fn zeros_inside_a_block_keep_their_place() {
     }
 }
 
-fn number() -> impl Strategy<Value = f32> {
+pub(crate) fn number() -> impl Strategy<Value = f32> {
     prop_oneof![
         6 => -1.0_f32..1.0,
         1 => Just(0.0),
@@ -184,7 +184,7 @@ fn number() -> impl Strategy<Value = f32> {
     ]
 }
 
-fn weight() -> impl Strategy<Value = f32> {
+pub(crate) fn weight() -> impl Strategy<Value = f32> {
     prop_oneof![4 => 0.0_f32..10.0, 1 => Just(0.0), 1 => Just(f32::MAX), 1 => 0.0_f32..1e-30]
 }
 
