@@ -4,99 +4,117 @@
 Needs: pip install numpy gguf==0.19.0
        CMAKE_ARGS=-DGGML_NATIVE=ON pip install llama-cpp-python==0.3.36     (built from source)
        cargo build --release --manifest-path benches/peers/candle/Cargo.toml
-Run:   python benches/peers/compare.py --runs 9 --csv benches/peers/results.csv FILE.gguf...
-       without files it makes synthetic ones of 1B shape (benches/lib.rs) in Q4_K and Q8_0
+Run:   python benches/peers/make_synthetic.py FOLDER
+       python benches/peers/compare.py --csv benches/peers/results.csv FOLDER/*-Q*.gguf
+       python benches/peers/compare.py --context 3584 --candle-runs 0 --csv benches/peers/long.csv FOLDER/1b-*.gguf
+       python benches/peers/compare.py --busy 1 --candle-runs 0 --runs 3 --csv benches/peers/busy.csv FOLDER/1b-Q4_K_M.gguf
 
 Each round runs every engine once, in turn, in a process of its own; the table shows medians and
 ratios of medians. The load average is printed with each round: shared machines are noisy, so only
-ratios within one run of this script mean something.
+ratios within one run of this script mean something. `--busy N` keeps N other processes spinning
+meanwhile; `--context N` puts N tokens in the cache before prompt and answer.
 """
 
 import argparse
 import csv
 import glob
+import json
 import os
 import statistics
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+FIGURES = ["load_s", "first_s", "prefill_tps", "decode_tps", "memory_mb"]
 
 
-def ours(binary, path, prefill, decode, threads):
-    args = [binary, "--bench", "--csv", "--runs", "1", "--prefill", str(prefill), "--decode", str(decode)]
-    out = subprocess.run([*args, "--threads", str(threads), "--model", path], capture_output=True, text=True, check=True).stdout
+def run(command, **env):
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **env})
+    if done.returncode:
+        raise RuntimeError((done.stderr.strip().splitlines() or ["no message"])[-1])
+    return done.stdout
+
+
+def ours(binary, path, a):
+    command = [binary, "--bench", "--csv", "--runs", "1", "--model", path, "--threads", a.threads]
+    out = run([*map(str, command), *map(str, ["--prefill", a.prefill, "--decode", a.decode, "--context", a.context])])
     row = dict(zip(*csv.reader(out.strip().splitlines()[-2:])))
-    return float(row["load_s"]), float(row["prefill_tps"]), float(row["decode_tps"]), float(row["bandwidth_gbs"]), float(row["percent"])
+    figures = [float(row[key]) for key in ("load_s", "first_s", "prefill_tps", "decode_tps", "rss_mb")]
+    return figures + [float(row["bandwidth_gbs"]), float(row["percent"])]
 
 
-def peer(command):
-    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return tuple(map(float, out.split()[-3:]))
+def llama_cpp(path, a):
+    script = ROOT / "benches/peers/peer_llama_cpp.py"
+    out = run([sys.executable, *map(str, [script, path, a.prefill, a.decode, a.threads, a.context])])
+    return [float(x) for x in out.split()[-5:]] + ["", ""]
+
+
+def candle(binary, path, a):
+    threads = str(a.threads)
+    out = run([str(binary), path, str(a.prefill), str(a.decode)], CANDLE_NUM_THREADS=threads, RAYON_NUM_THREADS=threads)
+    return [float(x) for x in out.split()] + ["", ""]
 
 
 def bench_binary():
-    subprocess.run(["cargo", "bench", "--bench", "decode", "--no-run"], cwd=ROOT, check=True, capture_output=True)
-    found = [p for p in glob.glob(str(TARGET / "release/deps/decode-*")) if os.access(p, os.X_OK) and not p.endswith(".d")]
-    return max(found, key=os.path.getmtime)
+    out = run(["cargo", "bench", "--manifest-path", str(ROOT / "Cargo.toml"), "--bench", "decode", "--no-run", "--message-format", "json"])
+    built = [json.loads(line) for line in out.splitlines()]
+    return next(m["executable"] for m in built if m.get("executable") and m["target"]["name"] == "decode")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("files", nargs="*")
-    parser.add_argument("--runs", type=int, default=9)
-    parser.add_argument("--prefill", type=int, default=512)
-    parser.add_argument("--decode", type=int, default=64)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--csv", type=Path)
-    args = parser.parse_args()
-    binary = bench_binary()
-    if not args.files:
-        subprocess.run([binary, "--bench", "--runs", "1", "--prefill", "8", "--decode", "1"], check=True, capture_output=True)
-        args.files = sorted(glob.glob(tempfile.gettempdir() + "/ropewalk-bench-1B-*.gguf"))
-    candle = Path(os.environ.get("PEER_CANDLE", TARGET / "release/peer-candle"))
-    if not candle.exists():
-        candle = ROOT / "benches/peers/candle/target/release/peer-candle"
-    rows = []
-    for path in args.files:
-        name = Path(path).stem
-        numbers = [str(args.prefill), str(args.decode)]
-        engines = {
-            "ropewalk": lambda: ours(binary, path, args.prefill, args.decode, args.threads),
-            "llama.cpp": lambda: peer([sys.executable, str(ROOT / "benches/peers/peer_llama_cpp.py"), path, *numbers, str(args.threads)]),
-        }
-        if candle.exists():
-            env = {**os.environ, "CANDLE_NUM_THREADS": str(args.threads), "RAYON_NUM_THREADS": str(args.threads)}
-            engines["candle"] = lambda: tuple(
-                map(float, subprocess.run([str(candle), path, *numbers], capture_output=True, text=True, check=True, env=env).stdout.split())
-            )
-        for run in range(args.runs):
-            print(f"{name} round {run + 1} of {args.runs}, load {os.getloadavg()[0]:.2f}", file=sys.stderr)
-            for engine, measure in engines.items():
-                try:
-                    load, prefill, decode, *rest = measure()
-                except subprocess.CalledProcessError as e:
-                    print(f"  {engine} failed: {e.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
-                    continue
-                bandwidth, percent = rest or ("", "")
-                rows.append([name, engine, run, load, prefill, decode, bandwidth, percent, f"{os.getloadavg()[0]:.2f}"])
-    header = ["file", "engine", "run", "load_s", "prefill_tps", "decode_tps", "bandwidth_gbs", "percent_of_bandwidth", "loadavg"]
-    if args.csv:
-        with args.csv.open("w", newline="") as f:
-            csv.writer(f, lineterminator="\n").writerows([header, *rows])
-    print(f"{'file':<22}{'engine':<11}{'load s':>8}{'prefill':>9}{'decode':>8}{'prefill x':>11}{'decode x':>10}{'% of bandwidth':>16}")
+def table(rows):
+    head = ["file", "engine", "load s", "first s", "prefill/s", "decode/s", "MB", "prefill x", "decode x", "% of bandwidth"]
+    print("| " + " | ".join(head) + " |\n|" + " --- |" * len(head))
     for name in dict.fromkeys(r[0] for r in rows):
         base = None
         for engine in dict.fromkeys(r[1] for r in rows if r[0] == name):
             mine = [r for r in rows if r[0] == name and r[1] == engine]
-            mid = [statistics.median(r[i] for r in mine) for i in (3, 4, 5)]
-            share = statistics.median(r[7] for r in mine) if mine[0][7] != "" else None
-            base = base or mid
-            ratios = f"{base[1] / mid[1]:>11.2f}{base[2] / mid[2]:>10.2f}"
-            print(f"{name:<22}{engine:<11}{mid[0]:>8.2f}{mid[1]:>9.1f}{mid[2]:>8.1f}{ratios}" + (f"{share:>15.0f} %" if share else ""))
+            load, first, prefill, decode, memory = (statistics.median(r[i] for r in mine) for i in range(3, 8))
+            share = f"{statistics.median(r[9] for r in mine):.0f}" if mine[0][9] != "" else ""
+            base = base or (prefill, decode)
+            cells = [name, engine, f"{load:.2f}", f"{first:.2f}", f"{prefill:.1f}", f"{decode:.1f}", f"{memory:.0f}"]
+            print("| " + " | ".join([*cells, f"{base[0] / prefill:.2f}", f"{base[1] / decode:.2f}", share]) + " |")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("files", nargs="+")
+    parser.add_argument("--runs", type=int, default=9)
+    parser.add_argument("--candle-runs", type=int, default=9)
+    parser.add_argument("--prefill", type=int, default=512)
+    parser.add_argument("--decode", type=int, default=64)
+    parser.add_argument("--context", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--busy", type=int, default=0)
+    parser.add_argument("--csv", type=Path)
+    a = parser.parse_args()
+    binary = bench_binary()
+    peer = Path(os.environ.get("PEER_CANDLE", ROOT / "benches/peers/candle/target/release/peer-candle"))
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(a.busy)]
+    rows = []
+    try:
+        for path in a.files:
+            name = Path(path).stem
+            for round_ in range(a.runs):
+                print(f"{name} round {round_ + 1} of {a.runs}, load {os.getloadavg()[0]:.2f}", file=sys.stderr)
+                engines = {"ropewalk": lambda: ours(binary, path, a), "llama.cpp": lambda: llama_cpp(path, a)}
+                # candle's example has no way to fill the cache first.
+                if round_ < a.candle_runs and peer.exists() and not a.context:
+                    engines["candle"] = lambda: candle(peer, path, a)
+                for engine, measure in engines.items():
+                    try:
+                        rows.append([name, engine, round_, *measure(), f"{os.getloadavg()[0]:.2f}", a.context, a.busy])
+                    except RuntimeError as e:
+                        print(f"  {engine} failed: {e}", file=sys.stderr)
+    finally:
+        for process in busy:
+            process.kill()
+    if a.csv:
+        with a.csv.open("w", newline="") as f:
+            header = ["file", "engine", "run", *FIGURES, "bandwidth_gbs", "percent_of_bandwidth", "loadavg", "context", "busy"]
+            csv.writer(f, lineterminator="\n").writerows([header, *rows])
+    table(rows)
 
 
 if __name__ == "__main__":
