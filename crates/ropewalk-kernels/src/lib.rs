@@ -105,3 +105,4 @@ pub use matrix::{Matrix, Source};
 pub use pool::Pool;
 pub use quant::Format;
 pub use sgemm::{sgemm, sgemm_batched};
+pub use sys::give_memory_back;

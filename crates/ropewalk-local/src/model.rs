@@ -154,6 +154,18 @@ pub struct Model {
     threads: usize,
     stop_ids: Vec<u32>,
     executor: Mutex<Executor>,
+    /// Dropped last.
+    _memory: Memory,
+}
+
+/// Gives the memory of a model back to the system once all of it is freed.
+#[derive(Debug)]
+struct Memory;
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        ropewalk_kernels::give_memory_back();
+    }
 }
 
 #[derive(Debug)]
@@ -281,6 +293,7 @@ impl Model {
                 pool,
                 scratch: Scratch::new(options.profile),
             }),
+            _memory: Memory,
             decoder,
         })
     }

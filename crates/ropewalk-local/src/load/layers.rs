@@ -179,9 +179,10 @@ impl Loader<'_> {
             });
         };
         let (isa, pool) = (self.isa, self.pool);
-        let done = || match &weight.data {
-            Cow::Borrowed(data) => self.source.release(data),
-            Cow::Owned(_) => {}
+        let done = || {
+            if let Cow::Borrowed(data) = &weight.data {
+                self.source.release(data);
+            }
         };
         if let Some(matrix) = quantize_on_load::pack(self.rule, role, &weight, (isa, pool))? {
             done();

@@ -89,11 +89,13 @@ fn memory_is_file_and_cache_and_is_given_back() {
     let mut cache = model.new_cache();
     model.forward(&mut cache, &[1, 2, 3, 4]).unwrap();
     let running = status("VmRSS") - before;
-    let limit = file + file * 15 / 100 + cache.bytes();
+    // Code, stacks and scratch, which do not grow with the model.
+    let fixed = 8 << 20;
+    let limit = file + file * 15 / 100 + cache.bytes() + fixed;
     assert!(running < limit, "{running} bytes for a file of {file}");
     // Not less than the weights: something was measured.
     assert!(running > packed, "{running} bytes for weights of {packed}");
     drop((model, cache));
     let left = status("VmRSS").saturating_sub(before);
-    assert!(left < file / 10, "{left} bytes are left of {running}");
+    assert!(left < fixed, "{left} bytes are left of {running}");
 }
