@@ -176,6 +176,9 @@ fn divergence_is_what_plain_sums_give_and_survives_a_file() {
     close(read.ln_ratio, found.ln_ratio);
     close(read.same_top, found.same_top);
     assert_eq!(read.model.tokens, 45);
+    let itself = divergence_from(&path, &base, go).unwrap();
+    assert!(itself.kl.max.abs() < 1e-5, "{itself:?}");
+    assert!(itself.same_top == 1.0 && itself.ln_ratio.abs() < 1e-6);
 
     // A model is no distance from itself.
     let none = divergence(&base, &base, &ids, &options, go).unwrap();
