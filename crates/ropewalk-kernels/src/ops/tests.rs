@@ -187,7 +187,7 @@ fn adds_and_scales() {
             let before = x.clone();
             add_scaled(isa, &mut x, &y, -1.7).unwrap();
             for ((x, y), b) in x.iter().zip(&y).zip(before) {
-                let want = f64::from(b) - 1.7f32 as f64 * f64::from(*y);
+                let want = f64::from(b) - f64::from(1.7f32) * f64::from(*y);
                 assert!(
                     (f64::from(*x) - want).abs() < 5e-7,
                     "{isa:?} {x}, not {want}"
