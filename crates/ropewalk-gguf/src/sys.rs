@@ -1,6 +1,9 @@
 //! Access to whole files: a memory map where the system has one, otherwise a copy.
 
-#![expect(unsafe_code, reason = "maps and advice about them are unsafe because others may change the file")]
+#![expect(
+    unsafe_code,
+    reason = "maps and advice about them are unsafe because others may change the file"
+)]
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -35,7 +38,9 @@ impl Bytes {
         #[cfg(unix)]
         if let Self::Map(map) = self
             && let Some(at) = (part.as_ptr() as usize).checked_sub(map.as_ptr() as usize)
-            && at.checked_add(part.len()).is_some_and(|end| end <= map.len())
+            && at
+                .checked_add(part.len())
+                .is_some_and(|end| end <= map.len())
         {
             // SAFETY: the map is read-only and of a file that nobody changes (see `map`), so pages
             // that are dropped hold the same bytes when they are touched again.

@@ -76,7 +76,8 @@ impl SplitPlan {
 /// Cuts a model into parts `NAME-00001-of-00003.gguf` as `llama-gguf-split` does and returns their
 /// paths. `output` is the name before the numbers; an ending `.gguf` is not part of it.
 ///
-/// All metadata is in the first part. The parts appear when all are written.
+/// All metadata is in the first part. The parts appear when all are written. A model that fits in
+/// one part is written to `output` as it stands, without numbers.
 ///
 /// ```no_run
 /// use ropewalk_gguf::{Gguf, SplitPlan, merge, split};
@@ -89,7 +90,7 @@ impl SplitPlan {
 /// ```
 ///
 /// # Errors
-/// A model without tensors, more than 65,535 parts, an output that cannot be written.
+/// More than 65,535 parts, an output that is a part of the model that is read or cannot be written.
 pub fn split(
     input: &Gguf,
     output: impl AsRef<Path>,

@@ -199,7 +199,7 @@ impl<'a> Rules<'a> {
             };
         }
         let base = file_type.tensor_type();
-        if !base.is_quantized() {
+        if !base.is_quantized() && named.is_none() {
             return Ok(target(base, None));
         }
         let ty = match named {
@@ -417,7 +417,7 @@ impl<'a> Rules<'a> {
 
 /// FFN gates and inputs of the middle layers get fewer bits in one mixture.
 fn middle(file: F, base: T, at: usize, n: usize) -> T {
-    if file == F::IQ3_XS && at >= n / 8 && at < 7 * n / 8 {
+    if file == F::IQ3_XS && at >= n / 8 && at < n.saturating_mul(7) / 8 {
         T::IQ3_XXS
     } else {
         base
@@ -426,7 +426,7 @@ fn middle(file: F, base: T, at: usize, n: usize) -> T {
 
 /// The first and last eighth of the layers, and every third between.
 fn more_bits(at: usize, n: usize) -> bool {
-    at < n / 8 || at >= 7 * n / 8 || (at - n / 8) % 3 == 2
+    at < n / 8 || at >= n.saturating_mul(7) / 8 || (at - n / 8) % 3 == 2
 }
 
 fn misfit(info: &TensorInfo, ty: T) -> Error {
