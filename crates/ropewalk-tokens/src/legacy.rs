@@ -1,5 +1,6 @@
 //! Model directories without `tokenizer.json`: `tokenizer.model`, or `vocab.json` with `merges.txt`.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -14,7 +15,7 @@ use crate::sentencepiece;
 fn added_tokens(dir: &Path) -> Result<Vec<(u32, String, bool)>> {
     let config = files::json(&dir.join("tokenizer_config.json"))?;
     let id = |id: &Value| id.as_u64().and_then(|id| u32::try_from(id).ok());
-    let mut out = Vec::new();
+    let mut out: Vec<(u32, String, bool)> = Vec::new();
     for (key, token) in config["added_tokens_decoder"]
         .as_object()
         .into_iter()
@@ -24,9 +25,10 @@ fn added_tokens(dir: &Path) -> Result<Vec<(u32, String, bool)>> {
             out.push((id, text.to_owned(), token["special"] == true));
         }
     }
+    let mut seen: HashSet<u32> = out.iter().map(|(id, ..)| *id).collect();
     let listed = files::json(&dir.join("added_tokens.json"))?;
     for (text, number) in listed.as_object().into_iter().flatten() {
-        if let Some(id) = id(number).filter(|id| out.iter().all(|(known, ..)| known != id)) {
+        if let Some(id) = id(number).filter(|id| seen.insert(*id)) {
             // The list does not say which tokens are special; markup is.
             out.push((id, text.clone(), text.starts_with(['<', '['])));
         }
@@ -38,9 +40,10 @@ fn added_tokens(dir: &Path) -> Result<Vec<(u32, String, bool)>> {
 /// Reads `tokenizer.model` and what the files beside it say.
 pub(crate) fn sentencepiece(dir: &Path, file: &Path, extras: Extras) -> Result<VocabExport> {
     let mut out = sentencepiece::read(&files::read(file)?, &file.display().to_string())?;
+    let most = out.tokens.len() + (1 << 16);
     for (id, text, special) in added_tokens(dir)? {
         let at = id as usize;
-        if at > out.tokens.len() + (1 << 16) {
+        if at > most {
             let problem = format!(
                 "token `{text}` has the id {id}, far beyond the {} pieces",
                 out.tokens.len()
