@@ -58,7 +58,9 @@ impl Registry {
 
     /// Reads a model directory: what the model is, and its weights.
     ///
-    /// The two go to `Model::from_parts` of `ropewalk-local`.
+    /// The two go to `Model::from_parts` of `ropewalk-local`. Weights that bitsandbytes packed are
+    /// not decoded here; `Model::open` does that. Of a family from outside, what
+    /// `generation_config.json` says is not read.
     ///
     /// # Errors
     /// Those of [`ModelSpec::from_dir`] and [`SafetensorsDir::open`], and of the family.

@@ -32,7 +32,11 @@ pub(super) fn write(
         .export(options.pre_tokenizer.as_deref())
         .and_then(|vocab| vocab.with_rows(spec.vocab_size))
         .map_err(tokenizer_error(dir))?;
-    complete(&mut vocab, spec);
+    for id in complete(&mut vocab, spec) {
+        vocab.warnings.push(format!(
+            "token {id} ends texts too, and GGUF has keys for three such tokens"
+        ));
+    }
     warnings.append(&mut vocab.warnings);
     for (key, value) in vocab.entries() {
         if let Some(value) = value_of(value) {
@@ -42,8 +46,10 @@ pub(super) fn write(
     Ok(())
 }
 
-/// Adds the special tokens that only the model's configuration names.
-fn complete(vocab: &mut VocabExport, spec: &ModelSpec) {
+/// Adds the special tokens that only the model's configuration names. Returns the ends of texts
+/// that no key is left for.
+fn complete(vocab: &mut VocabExport, spec: &ModelSpec) -> Vec<u32> {
+    let mut lost = Vec::new();
     vocab.bos = vocab.bos.or(spec.bos_id);
     vocab.pad = vocab.pad.or(spec.pad_id);
     for &id in &spec.eos_ids {
@@ -51,10 +57,12 @@ fn complete(vocab: &mut VocabExport, spec: &ModelSpec) {
             continue;
         }
         let ends = [&mut vocab.eos, &mut vocab.eot, &mut vocab.eom];
-        if let Some(free) = ends.into_iter().find(|end| end.is_none()) {
-            *free = Some(id);
+        match ends.into_iter().find(|end| end.is_none()) {
+            Some(free) => *free = Some(id),
+            None => lost.push(id),
         }
     }
+    lost
 }
 
 /// A value as GGUF stores it; `None` for kinds of values that are not known here.
