@@ -32,9 +32,8 @@
 //!     ControlFlow::Continue(())
 //! })?;
 //! // Of 64 tokens the second half is scored, all but the first of it.
-//! assert_eq!((progress_windows(&result), result.tokens), (3, 3 * 31));
+//! assert_eq!((result.windows, result.tokens), (3, 3 * 31));
 //! println!("perplexity {:.3} ± {:.3}", result.value(), result.value_error());
-//! # fn progress_windows(r: &ropewalk_local::eval::Perplexity) -> usize { r.windows }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
