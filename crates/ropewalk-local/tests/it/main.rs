@@ -17,6 +17,7 @@ mod families;
 mod golden;
 mod laws;
 mod llama;
+mod llama_cpp;
 mod memory;
 mod packed;
 mod profile;
