@@ -175,6 +175,12 @@ impl BnbSource {
                 format!("has {} scales for {n} values", scales.len()),
             ));
         }
+        if !CHUNK.is_multiple_of(block) {
+            return Err(wrong(
+                name,
+                format!("has blocks of {block} values; those of bitsandbytes are powers of two"),
+            ));
+        }
         let mut values = vec![0.0; CHUNK.min(n)];
         let mut out = Vec::with_capacity(n * 4);
         for (i, codes) in codes.chunks(CHUNK / 2).enumerate() {

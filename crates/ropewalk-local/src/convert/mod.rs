@@ -1,9 +1,10 @@
 //! From a Hugging Face directory to a GGUF file.
 //!
 //! Every family of [`ropewalk_spec`] converts: names, row orders and metadata are those that
-//! llama.cpp expects (`convert_hf_to_gguf.py`), so that both engines run the file. Tensors are read,
-//! coded and written one after another; at any time the coded form of one tensor and one weight of
-//! the source are in memory. The file appears under its name when it is complete.
+//! llama.cpp expects (`convert_hf_to_gguf.py`), so that both engines run the file where llama.cpp has
+//! the architecture (all but GPT-Neo). Tensors are read, coded and written one after another; at any
+//! time the coded form of one tensor and one weight of the source are in memory. The file appears
+//! under its name when it is complete.
 //!
 //! ```no_run
 //! use ropewalk_local::convert::{ConvertOptions, OutType, convert};
@@ -156,8 +157,9 @@ pub struct Summary {
 ///
 /// # Errors
 /// One line that names the file, key or tensor: an unsupported architecture, a missing shard or
-/// tensor, a type other than F32, F16 and BF16, a truncated file, values that the type cannot
-/// hold, a missing tokenizer, splitting rules of an unknown family. Nothing appears under `out` then.
+/// tensor, a type other than F32, F16, BF16 and those of bitsandbytes, a truncated file, values that
+/// the type cannot hold, a missing tokenizer, splitting rules of an unknown family. Nothing appears
+/// under `out` then.
 pub fn convert(
     dir: impl AsRef<Path>,
     out: impl AsRef<Path>,

@@ -11,7 +11,8 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum OutType {
-    /// As the directory stores them: F32, F16 or BF16 each. Nothing is lost.
+    /// As the directory stores them: F32, F16 or BF16 each, and F32 for what bitsandbytes coded.
+    /// Nothing is lost.
     #[default]
     Auto,
     /// 32-bit floats.
