@@ -89,9 +89,7 @@ pub use gguf::Gguf;
 pub use imatrix::{Importance, ImportanceMatrix};
 pub use metadata::Metadata;
 pub use quant::{can_quantize, quantize, quantize_with, requires_importance};
-pub use requant::{
-    Progress, QuantizePlan, SplitPlan, Summary, Target, merge, requantize, split,
-};
+pub use requant::{Progress, QuantizePlan, SplitPlan, Summary, Target, merge, requantize, split};
 pub use tensor::{Tensor, TensorInfo};
 pub use tensor_type::TensorType;
 pub use value::{Array, StringArray, Text, Value, ValueType};

@@ -19,8 +19,7 @@ use crate::float::{f32_to_bf16, f32_to_f16};
 use crate::{Error, Result, TensorType};
 
 /// Types that [`quantize`] produces, for error messages.
-const SUPPORTED: &str =
-    "F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K to Q6_K, IQ1_S to IQ4_XS, TQ1_0, TQ2_0, \
+const SUPPORTED: &str = "F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K to Q6_K, IQ1_S to IQ4_XS, TQ1_0, TQ2_0, \
      MXFP4, NVFP4, Q1_0, Q2_0";
 
 /// Largest finite f16. Block scales and minimums are f16, so block types take values up to it.

@@ -29,7 +29,9 @@ pub(crate) fn open(path: &Path) -> Result<Mmap> {
 pub(crate) fn release(map: &Mmap, part: &[u8]) {
     #[cfg(unix)]
     if let Some(at) = (part.as_ptr() as usize).checked_sub(map.as_ptr() as usize)
-        && at.checked_add(part.len()).is_some_and(|end| end <= map.len())
+        && at
+            .checked_add(part.len())
+            .is_some_and(|end| end <= map.len())
     {
         // SAFETY: the map is read-only and of a file that nobody changes (see `open`), so pages that
         // are dropped hold the same bytes when they are touched again.
