@@ -122,6 +122,10 @@ impl ImportanceMatrix {
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let bytes = std::fs::read(path).map_err(|source| Error::io("open", path, source))?;
+        if bytes.starts_with(&crate::header::MAGIC) {
+            // By its path, which errors then name.
+            return Self::from_gguf(&Gguf::read(path)?, &shown(path))?.checked();
+        }
         Self::parse(bytes, &shown(path))
     }
 
@@ -139,10 +143,14 @@ impl ImportanceMatrix {
         } else {
             Self::from_dat(&mut Cursor::new(&bytes, path))?
         };
-        for (name, entry) in &matrix.entries {
+        matrix.checked()
+    }
+
+    fn checked(self) -> Result<Self> {
+        for (name, entry) in &self.entries {
             entry.check(name)?;
         }
-        Ok(matrix)
+        Ok(self)
     }
 
     fn from_gguf(file: &Gguf, path: &str) -> Result<Self> {
