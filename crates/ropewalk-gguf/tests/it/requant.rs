@@ -45,9 +45,8 @@ impl Model {
 
     /// Compares the types of one line with those that the plan gives.
     fn check(&self, name: &str, rest: &str) -> usize {
-        let [id, with, runs] = rest.split(' ').collect::<Vec<_>>()[..] else {
-            panic!("{rest}");
-        };
+        let (id, rest) = rest.split_once(' ').unwrap();
+        let (with, runs) = rest.split_once(' ').unwrap();
         let ty = FileType::from_u32(id.parse().unwrap()).unwrap();
         let expected: Vec<TensorType> = runs
             .split_terminator(',')
@@ -139,7 +138,7 @@ fn tensors_are_coded_with_the_importance_of_their_expert() {
         assert_eq!(seen.len(), 6);
         assert_eq!(seen[5].1, seen[5].2);
         assert_eq!(summary.without_importance, ["blk.0.attn_q.weight"]);
-        assert_eq!(summary.paths, [path.clone()]);
+        assert_eq!(summary.paths, std::slice::from_ref(&path));
         assert_eq!(summary.types.values().sum::<usize>(), 6);
 
         let file = Gguf::read(&path).unwrap();
