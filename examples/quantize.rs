@@ -36,7 +36,7 @@ usage: quantize [IN.GGUF OUT.GGUF TYPE] [options]
   --dry-run                     print the types alone";
 
 /// What the table asks the model.
-const QUESTION: &str = "What is the capital of France?";
+const QUESTION: &str = "How much is a ticket to London?";
 
 fn main() -> std::process::ExitCode {
     ropewalk_examples::run(example)
