@@ -367,7 +367,8 @@ impl ModelSpec {
     ///
     /// # Errors
     /// [`Error::Inconsistent`] for a zero or absurd width, heads that key heads do not divide,
-    /// rotated features that are odd or exceed the head, a list of windows of the wrong length.
+    /// rotated features that are odd or exceed the head, lists of the wrong length, a weight that
+    /// the names of the family do not cover.
     pub fn validate(&self) -> Result<()> {
         self.validate_in("config")
     }
@@ -440,6 +441,9 @@ impl ModelSpec {
                 self.rope_layers.len(),
                 self.layers
             ));
+        }
+        if let Some(role) = self.nameless() {
+            return fail(format!("a {} has no name for {role:?}", self.family));
         }
         if self.positions == Positions::Learned {
             return Ok(());

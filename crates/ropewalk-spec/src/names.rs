@@ -313,6 +313,13 @@ impl ModelSpec {
         })
     }
 
+    /// A weight of this model that the names of its family do not cover.
+    pub(crate) fn nameless(&self) -> Option<Role> {
+        let scheme = tables::scheme(self);
+        let mut roles = Role::GLOBAL.into_iter().chain(Role::BLOCK);
+        roles.find(|&role| self.shape(role).is_some() && scheme.entry(role).is_none())
+    }
+
     /// Every weight of the model with its layer, a tied head left out.
     pub fn weights(&self) -> impl Iterator<Item = (Role, Option<usize>)> + '_ {
         let global = Role::GLOBAL

@@ -414,6 +414,17 @@ fn a_block_that_no_key_describes_is_not_written() {
 }
 
 #[test]
+fn weights_without_a_name_are_refused() {
+    let mut spec = all().iter().find(|f| f.name == "mixtral").unwrap().spec();
+    spec.experts.as_mut().unwrap().layers[1] = false;
+    let message = spec.validate().unwrap_err().to_string();
+    assert_eq!(message, "config: a Mixtral has no name for Gate");
+    let mut spec = all().iter().find(|f| f.name == "phi3").unwrap().spec();
+    spec.qkv_bias = true;
+    assert!(spec.validate().is_err());
+}
+
+#[test]
 fn the_form_of_gelu_survives() {
     // The largest GPT-NeoX has the approximation, Pythia the function.
     let spec = read(&changed("gpt_neox", &json!({"hidden_act": "gelu_fast"})));

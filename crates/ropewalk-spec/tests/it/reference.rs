@@ -141,11 +141,11 @@ impl Decoder<'_> {
     }
 
     /// `down(act(gate(x)) * up(x))` or `down(act(up(x)))`.
-    fn mlp(&self, up: Vec<f32>, gate: Option<Vec<f32>>) -> Vec<f32> {
+    fn mlp(&self, up: &[f32], gate: Option<Vec<f32>>) -> Vec<f32> {
         match gate {
             Some(gate) => gate
                 .iter()
-                .zip(&up)
+                .zip(up)
                 .map(|(g, u)| self.activate(*g) * u)
                 .collect(),
             None => up.iter().map(|u| self.activate(*u)).collect(),
@@ -165,7 +165,7 @@ impl Decoder<'_> {
             .gated
             .then(|| self.linear(x, hidden, Role::Gate, Some(Role::GateBias), layer));
         let up = self.linear(x, hidden, Role::Up, Some(Role::UpBias), layer);
-        let mid = self.mlp(up, gate);
+        let mid = self.mlp(&up, gate);
         self.linear(&mid, self.spec.ffn, Role::Down, Some(Role::DownBias), layer)
     }
 
@@ -187,7 +187,7 @@ impl Decoder<'_> {
             };
             let gate = product(x, &matrix(Role::ExpertGate), hidden);
             let up = product(x, &matrix(Role::ExpertUp), hidden);
-            let mid = self.mlp(up, Some(gate));
+            let mid = self.mlp(&up, Some(gate));
             let y = product(&mid, &matrix(Role::ExpertDown), experts.ffn);
             let weight = weights[expert] / if experts.normalise { sum } else { 1.0 };
             out.iter_mut().zip(y).for_each(|(o, y)| *o += weight * y);
@@ -195,7 +195,7 @@ impl Decoder<'_> {
         if let Some(width) = experts.shared {
             let gate = self.linear(x, hidden, Role::SharedGate, None, layer);
             let up = self.linear(x, hidden, Role::SharedUp, None, layer);
-            let mid = self.mlp(up, Some(gate));
+            let mid = self.mlp(&up, Some(gate));
             let y = self.linear(&mid, width, Role::SharedDown, None, layer);
             let open = self.linear(x, hidden, Role::SharedRouter, None, layer)[0];
             let open = 1.0 / (1.0 + (-open).exp());
