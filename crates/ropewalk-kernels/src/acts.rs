@@ -165,13 +165,15 @@ impl Acts {
     /// activations that are written there are not copied.
     pub fn input(&mut self, m: usize, k: usize) -> &mut [f32] {
         (self.float.ready, self.supers.ready, self.smalls.ready) = (false, false, false);
-        (self.m, self.k, self.written) = (m, k, true);
+        // Only with all its rows there may the room count as written.
+        self.written = false;
         let len = m.saturating_mul(k);
         if self.float.data.len() < len {
             self.float.data.resize(len, 0.0);
         } else {
             self.float.data.truncate(len);
         }
+        (self.m, self.k, self.written) = (m, k, true);
         &mut self.float.data
     }
 
@@ -200,8 +202,10 @@ impl Acts {
         let (m, k) = (self.m, self.k);
         let wants = self.check(isa, (m, k), for_)?;
         let x = std::mem::take(&mut self.float.data);
+        // After a panic below the rows are gone.
+        self.written = false;
         self.fill(pool, isa, (m, k), &x, wants);
-        self.float.data = x;
+        (self.float.data, self.written) = (x, true);
         Ok(())
     }
 
@@ -243,7 +247,6 @@ impl Acts {
 
     /// Makes the forms of `x`; the f32 rows are there already.
     fn fill(&mut self, pool: &Pool, isa: Isa, (m, k): (usize, usize), x: &[f32], wants: Wants) {
-        self.float.ready = wants.float;
         if wants.supers {
             let words = k / SUPER * SUPER_WORDS;
             self.supers
@@ -265,6 +268,8 @@ impl Acts {
                 },
             );
         }
+        // Only now: after a panic above the rows may not be there.
+        self.float.ready = wants.float;
     }
 
     /// Returns the tier of the last [`Acts::prepare`].

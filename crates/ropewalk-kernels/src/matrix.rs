@@ -227,8 +227,9 @@ impl Matrix {
     /// Packs rows of 8-bit integers with one scale each, as [`codec::int8`](crate::codec::int8)
     /// makes them.
     ///
-    /// Sums are integer sums, exact, times `scale / 127`. Activations are quantised to 8 bits in
-    /// blocks of 32, so that an outlier coarsens its block and not its row.
+    /// Activations are quantised to 8 bits in blocks of 32, so that an outlier coarsens its block and
+    /// not its row. The integer sum of each block is exact; blocks are added in f32, times
+    /// `scale / 127`.
     ///
     /// # Shapes
     /// - `codes`: `[n, k]`, -127 to 127 each (-128 counts as -127); `scales`: `[n]`
