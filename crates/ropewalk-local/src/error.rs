@@ -105,8 +105,8 @@ pub enum Error {
         /// Those of the model.
         wanted: [usize; 3],
     },
-    /// The caller did not want the rest of the prompt to run.
-    #[error("cancelled while the prompt ran")]
+    /// The caller did not want the rest of a prompt or an evaluation to run.
+    #[error("cancelled before the end of the prompt or the text")]
     Cancelled,
     /// There is nothing to run.
     #[error("the prompt is empty; give at least one token")]

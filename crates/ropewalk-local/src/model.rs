@@ -360,7 +360,7 @@ impl Model {
     /// Returns the bytes that one decoding step reads with `tokens` in the cache.
     ///
     /// This divided by the machine's read bandwidth is the least time a token can take. Of experts
-    /// those count that a token uses.
+    /// those count that a token uses; layers with a window count as if they read all positions.
     pub fn bytes_per_step(&self, tokens: usize) -> usize {
         self.decoder.weight_bytes(false) + self.new_cache_of(0).bytes_for(tokens)
     }

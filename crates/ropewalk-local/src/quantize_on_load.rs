@@ -12,6 +12,7 @@ use ropewalk_kernels::codec::{DoubleScales, FourBit, int8};
 use ropewalk_kernels::{Isa, Matrix, Pool};
 use ropewalk_spec::{Coding, Role, Weight};
 
+use crate::decoder::Point;
 use crate::rows::for_each;
 use crate::{Error, Result, load};
 
@@ -122,7 +123,8 @@ pub struct LoadQuantize {
     pub head: HeadRule,
     /// Roles that take another format.
     pub roles: Vec<(Role, WeightFormat)>,
-    /// Whether weights that are stored in blocks may be coded again, which loses twice.
+    /// Whether weights that are stored in blocks of a GGUF type may be coded again, which loses
+    /// twice. Directories that bitsandbytes has quantised always may.
     pub requantize: bool,
 }
 
@@ -145,14 +147,15 @@ impl LoadQuantize {
         self
     }
 
-    /// Gives one role another format; the last word on a role counts.
+    /// Gives one role another format; the last word on a role counts. Loading refuses roles that are
+    /// no matrix of a product, such as embeddings and norms.
     #[must_use]
     pub fn with_role(mut self, role: Role, format: WeightFormat) -> Self {
         self.roles.push((role, format));
         self
     }
 
-    /// Allows weights that are stored in blocks to be coded again.
+    /// Allows weights that are stored in blocks of a GGUF type to be coded again.
     #[must_use]
     pub fn with_requantize(mut self, allowed: bool) -> Self {
         self.requantize = allowed;
@@ -172,6 +175,13 @@ impl LoadQuantize {
                     allowed: "a type that `ropewalk_gguf::quantize` writes without importance",
                 });
             }
+        }
+        if let Some((role, _)) = self.roles.iter().find(|(r, _)| Point::of(*r).is_none()) {
+            return Err(Error::Option {
+                name: "quantize",
+                value: format!("{role:?}"),
+                allowed: "a role of a matrix; embeddings, norms and biases stay as they are",
+            });
         }
         Ok(())
     }

@@ -39,8 +39,8 @@ fn failed(path: &Path, problem: impl std::fmt::Display) -> Error {
 /// 128,000 entries.
 ///
 /// # Errors
-/// As [`perplexity`](super::perplexity), and [`Error::LogitsFile`] when the file cannot be written. A
-/// file that is not complete is refused when it is read.
+/// As [`perplexity`](super::perplexity), and [`Error::LogitsFile`] when the file cannot be written or
+/// the model gives no numbers. A file that is not complete is refused when it is read.
 pub fn save_logits(
     path: impl AsRef<Path>,
     model: &Model,
@@ -77,6 +77,10 @@ pub fn save_logits(
     for window in &all {
         run(model, ids, window, options.bos, |logits, next| {
             let total = ops::log_sum_exp(model.isa(), logits);
+            if !total.is_finite() {
+                // The file has no way to say so, and would compare as equal.
+                return Err(failed(path, "the model gives scores that are not numbers"));
+            }
             let log = |x: f32| (x - total).max(f32::MIN);
             let top = logits.iter().fold(f32::MIN, |m, &x| m.max(log(x)));
             let low = logits.iter().fold(top, |m, &x| m.min(log(x)));

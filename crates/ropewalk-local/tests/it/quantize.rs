@@ -158,6 +158,12 @@ fn what_cannot_be_coded_is_refused() {
     let unknown = rule(WeightFormat::Gguf(TensorType::Q8_K));
     let error = open(&exact().with_quantize(unknown)).unwrap_err();
     assert!(error.to_string().contains("Q8_K"), "{error}");
+    // What is read row by row, and what is no matrix.
+    for role in [Role::Embed, Role::AttnNorm] {
+        let rule = rule(WeightFormat::Int8).with_role(role, WeightFormat::Int8);
+        let error = open(&exact().with_quantize(rule)).unwrap_err();
+        assert!(error.to_string().contains(&format!("{role:?}")), "{error}");
+    }
 }
 
 #[test]
