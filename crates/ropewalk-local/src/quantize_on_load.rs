@@ -36,7 +36,8 @@ const CHUNK: usize = 1 << 15;
 pub enum WeightFormat {
     /// A type of GGUF files that [`ropewalk_gguf::quantize`] writes.
     Gguf(TensorType),
-    /// Rows of 8-bit integers with one scale each (`load_in_8bit` of transformers).
+    /// Rows of 8-bit integers with one scale each (`load_in_8bit` of transformers). Activations are
+    /// rounded to 8 bits in blocks of 32; no columns are kept apart for outliers.
     Int8,
     /// NF4 blocks of 64 with f32 scales (`load_in_4bit`, `bnb_4bit_quant_type="nf4"`).
     Nf4,

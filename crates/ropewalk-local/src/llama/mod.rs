@@ -29,8 +29,10 @@
 //! | `chat_format` | [`LlamaOptions::with_chat_format`]: [`CHAT_FORMATS`] | [`LocalModel::with_template`] |
 //! | `verbose` | [`LlamaOptions::with_verbose`] and [`LlamaOptions::with_log`] | [`LoadOptions::with_progress`], [`Timings`] |
 //! | `logits_all` | nothing to set: log probabilities are always at hand | [`Model::forward_all`] |
-//! | `n_batch`, `n_ubatch` | passes have 512 rows; another value is reported | |
+//! | `n_batch` | passes have 512 rows; another value is reported | |
 //! | `n_gpu_layers`, `embedding` | reported as unsupported unless 0 or false | |
+//!
+//! Knobs that the table leaves out have no counterpart here.
 //!
 //! What cannot be honoured follows [`LlamaOptions::with_on_unsupported`]: a line to the log (which is
 //! the default), an error, or nothing. Parameters of the two calls are those of
