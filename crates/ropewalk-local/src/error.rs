@@ -151,7 +151,9 @@ pub enum Error {
         model: String,
     },
     /// A text has too few tokens to be evaluated.
-    #[error("the text has {found} tokens, the evaluation needs {needed}; give more text or a shorter context")]
+    #[error(
+        "the text has {found} tokens, the evaluation needs {needed}; give more text or a shorter context"
+    )]
     ShortText {
         /// Tokens of the text.
         found: usize,

@@ -12,12 +12,7 @@ use crate::simd::Lanes;
 #[inline(always)]
 pub(crate) unsafe fn tanh<L: Lanes>(x: L) -> L {
     const SMALL: f32 = 0.625;
-    const ODD: [f32; 4] = [
-        2.063_909e-2,
-        -5.373_971_6e-2,
-        1.333_144_2e-1,
-        -3.333_328e-1,
-    ];
+    const ODD: [f32; 4] = [2.063_909e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328e-1];
     // SAFETY: forwarded to the caller.
     unsafe {
         let (one, zero, size) = (L::splat(1.0), L::splat(0.0), x.abs());

@@ -495,7 +495,7 @@ impl Llama {
             reply::text_logprobs(&tokens, start, piece)
         });
         let usage = (prompt.len(), tokens.len());
-        Ok(envelope.text(&(before + &text), logprobs, reason, usage))
+        Ok(envelope.text(&(before + &text), logprobs.as_ref(), reason, usage))
     }
 
     fn envelope(&self, kind: &str, call: &Call) -> Envelope {

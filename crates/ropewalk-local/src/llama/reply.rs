@@ -14,7 +14,7 @@ pub(super) struct Envelope {
 }
 
 impl Envelope {
-    fn wrap(&self, object: &str, choice: Value) -> Value {
+    fn wrap(&self, object: &str, choice: &Value) -> Value {
         json!({
             "id": self.id,
             "object": object,
@@ -24,14 +24,14 @@ impl Envelope {
         })
     }
 
-    fn chunk(&self, delta: Value, finish: Value) -> Value {
+    fn chunk(&self, delta: &Value, finish: &Value) -> Value {
         let choice = json!({"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish});
-        self.wrap("chat.completion.chunk", choice)
+        self.wrap("chat.completion.chunk", &choice)
     }
 
     /// The first chunk of a chat.
     pub(super) fn chat_start(&self) -> Value {
-        self.chunk(json!({"role": "assistant"}), Value::Null)
+        self.chunk(&json!({"role": "assistant"}), &Value::Null)
     }
 
     /// The chunk of an event, if it has one.
@@ -48,12 +48,12 @@ impl Envelope {
             }]}),
             _ => return None,
         };
-        Some(self.chunk(delta, Value::Null))
+        Some(self.chunk(&delta, &Value::Null))
     }
 
     /// The last chunk of a chat.
     pub(super) fn chat_end(&self, response: &ChatResponse) -> Value {
-        self.chunk(json!({}), json!(response.finish_reason.as_str()))
+        self.chunk(&json!({}), &json!(response.finish_reason.as_str()))
     }
 
     /// The whole reply of a chat.
@@ -83,7 +83,7 @@ impl Envelope {
             "logprobs": logprobs,
             "finish_reason": response.finish_reason.as_str(),
         });
-        let mut out = self.wrap("chat.completion", choice);
+        let mut out = self.wrap("chat.completion", &choice);
         let prompt = response.usage.input_tokens.unwrap_or_default();
         let made = response.usage.output_tokens.unwrap_or_default();
         out["usage"] = usage(prompt, made);
@@ -93,26 +93,26 @@ impl Envelope {
     /// A chunk of a completion.
     pub(super) fn text_delta(&self, piece: &str) -> Value {
         let choice = json!({"text": piece, "index": 0, "logprobs": null, "finish_reason": null});
-        self.wrap("text_completion", choice)
+        self.wrap("text_completion", &choice)
     }
 
     /// The last chunk of a completion.
     pub(super) fn text_end(&self, reason: &str) -> Value {
         let choice = json!({"text": "", "index": 0, "logprobs": null, "finish_reason": reason});
-        self.wrap("text_completion", choice)
+        self.wrap("text_completion", &choice)
     }
 
     /// A whole completion.
     pub(super) fn text(
         &self,
         text: &str,
-        logprobs: Option<Value>,
+        logprobs: Option<&Value>,
         reason: &str,
         (prompt, made): (usize, usize),
     ) -> Value {
         let choice =
             json!({"text": text, "index": 0, "logprobs": logprobs, "finish_reason": reason});
-        let mut out = self.wrap("text_completion", choice);
+        let mut out = self.wrap("text_completion", &choice);
         out["usage"] = usage(prompt as u64, made as u64);
         out
     }

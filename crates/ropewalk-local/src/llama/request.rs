@@ -97,7 +97,7 @@ impl Call {
                 "tools" => this.chat.tools = tools(value)?,
                 "tool_choice" => this.chat.tool_choice = tool_choice(value)?,
                 "logprobs" => wanted = flag(key, value)?,
-                "top_logprobs" => top = Some(this.alternatives(key, value)?),
+                "top_logprobs" => top = Some(alternatives(key, value)?),
                 "response_format" => {
                     if value.get("type").and_then(Value::as_str) != Some("text") {
                         options.refuse(key, "the output of local models is not constrained")?;
@@ -124,7 +124,7 @@ impl Call {
                     this.prompt = prompt(key, value)?;
                 }
                 "echo" => this.echo = flag(key, value)?,
-                "logprobs" => this.logprobs = Some(this.alternatives(key, value)?),
+                "logprobs" => this.logprobs = Some(alternatives(key, value)?),
                 "suffix" => options.refuse(key, "text is only continued, not filled in")?,
                 _ => this.common(key, value, options)?,
             }
@@ -133,12 +133,6 @@ impl Call {
             return Err(invalid("prompt", "is missing"));
         }
         Ok(this)
-    }
-
-    fn alternatives(&self, key: &str, value: &Value) -> Result<usize> {
-        let n = usize::try_from(count(key, value)?).ok();
-        let n = n.filter(|n| *n <= MOST_LOGPROBS);
-        n.ok_or_else(|| invalid(key, &format!("is {value}; use 0 to {MOST_LOGPROBS}")))
     }
 
     /// Reads a parameter of both calls.
@@ -295,4 +289,11 @@ fn tool_choice(value: &Value) -> Result<ToolChoice> {
         )
     })?;
     Ok(ToolChoice::Tool(name.to_owned()))
+}
+
+/// Reads how many alternatives of each token are asked for.
+fn alternatives(key: &str, value: &Value) -> Result<usize> {
+    let n = usize::try_from(count(key, value)?).ok();
+    let n = n.filter(|n| *n <= MOST_LOGPROBS);
+    n.ok_or_else(|| invalid(key, &format!("is {value}; use 0 to {MOST_LOGPROBS}")))
 }

@@ -158,7 +158,10 @@ fn types_are_as_asked_where_rows_allow() {
         assert_eq!(total, found.len());
         assert_eq!(outtype.to_string().parse::<OutType>().unwrap(), outtype);
     }
-    let wide = cases().into_iter().find(|case| case.is_wide()).unwrap();
+    let wide = cases()
+        .into_iter()
+        .find(super::golden::GoldenCase::is_wide)
+        .unwrap();
     wide.model.write_hf(dir.path(), |_| Dtype::Bf16, 1).unwrap();
     run(dir.path(), &out, &weights(OutType::Q8_0));
     let found = types(&out);
@@ -185,7 +188,10 @@ fn types_are_as_asked_where_rows_allow() {
 /// The mix is that of `requantize` on the unquantised file; of the latter nothing is left.
 #[test]
 fn a_mix_is_made_in_one_go() {
-    let wide = cases().into_iter().find(|case| case.is_wide()).unwrap();
+    let wide = cases()
+        .into_iter()
+        .find(super::golden::GoldenCase::is_wide)
+        .unwrap();
     let dir = TempDir::new().unwrap();
     wide.model.write_hf(dir.path(), |_| Dtype::F32, 1).unwrap();
     let (whole, mixed, direct) = (dir.join("whole"), dir.join("mixed"), dir.join("direct"));
@@ -223,7 +229,10 @@ fn a_mix_is_made_in_one_go() {
 
 #[test]
 fn the_number_of_threads_changes_nothing() {
-    let wide = cases().into_iter().find(|case| case.is_wide()).unwrap();
+    let wide = cases()
+        .into_iter()
+        .find(super::golden::GoldenCase::is_wide)
+        .unwrap();
     let dir = TempDir::new().unwrap();
     wide.model.write_hf(dir.path(), |_| Dtype::F16, 1).unwrap();
     let bytes = |threads: usize| {

@@ -23,7 +23,7 @@ fn log() -> (Arc<Mutex<Vec<String>>>, impl Fn(&str) + Send + Sync) {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let write = Arc::clone(&lines);
     (lines, move |line: &str| {
-        write.lock().unwrap().push(line.to_owned())
+        write.lock().unwrap().push(line.to_owned());
     })
 }
 
@@ -50,7 +50,8 @@ fn same(found: &Value, want: &Value, place: &str) {
         (Value::Object(a), Value::Object(b)) => {
             let keys = |m: &serde_json::Map<String, Value>| m.keys().cloned().collect::<Vec<_>>();
             let (mut left, mut right) = (keys(a), keys(b));
-            (left.sort(), right.sort());
+            left.sort();
+            right.sort();
             assert_eq!(left, right, "{place}");
             a.iter()
                 .for_each(|(k, v)| same(v, &b[k], &format!("{place}.{k}")));

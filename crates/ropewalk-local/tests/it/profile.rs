@@ -10,7 +10,10 @@ use crate::golden::cases;
 
 #[test]
 fn passes_are_measured_where_it_is_asked_for() {
-    let case = cases().into_iter().find(|c| c.is_wide()).unwrap();
+    let case = cases()
+        .into_iter()
+        .find(super::golden::GoldenCase::is_wide)
+        .unwrap();
     let bytes = case.model.gguf(|_| TensorType::Q8_0).unwrap();
     let two = LoadOptions::default().with_threads(NonZeroUsize::new(2).unwrap());
     let model = from_gguf(bytes.clone(), &two);
