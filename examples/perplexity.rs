@@ -56,6 +56,16 @@ fn example() -> Result<()> {
     let chat = load_chat(args.path("--model").as_deref(), load_options.clone(), true)?;
     let model = chat.model();
 
+    let jobs = ["--logits", "--base", "--imatrix", "--save-logits"];
+    let asked: Vec<&str> = jobs
+        .into_iter()
+        .filter(|job| args.path(job).is_some())
+        .collect();
+    ensure!(
+        asked.len() < 2,
+        "{} exclude each other",
+        asked.join(" and ")
+    );
     if let Some(path) = args.path("--logits") {
         return show_divergence(&divergence_from(path, model, show)?);
     }

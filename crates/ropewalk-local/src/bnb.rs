@@ -240,12 +240,14 @@ impl TensorSource for BnbSource {
 
     /// The names of weights; those of their scales and descriptions are not among them.
     fn names(&self) -> Vec<String> {
+        // Scales and constants are called after the weight or its module, with at most three parts more.
         let is_part = |name: &str| {
             let module = name.rsplit_once('.').map_or(name, |(module, _)| module);
             let eight = ["SCB", "weight_format"].iter().any(|p| name.ends_with(p));
             eight && self.coded.contains_key(&format!("{module}.weight"))
                 || name
-                    .match_indices('.')
+                    .rmatch_indices('.')
+                    .take(3)
                     .any(|(i, _)| self.coded.contains_key(&name[..i]))
         };
         let mut names = self.dir.names();

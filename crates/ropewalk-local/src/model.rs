@@ -378,7 +378,9 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::EmptyPrompt`], [`Error::TokenId`], [`Error::Context`], or [`Error::Cache`] for one of
-    /// another model; the cache is then as before.
+    /// another model; the cache is then as before. After any other error it holds what it held, but
+    /// for a sequence that just passed the length from which long RoPE turns keys otherwise: all of
+    /// it is computed again then, and an error in between leaves it empty.
     pub fn forward(&self, cache: &mut Cache, ids: &[u32]) -> Result<Vec<f32>> {
         let mut rows = self.forward_batch(&mut [Step::new(cache, ids)])?;
         Ok(rows.pop().unwrap_or_default())

@@ -211,14 +211,17 @@ impl WeightRef {
         };
         let plain = self.permute_heads.is_none() && self.groups.is_none();
         if self.transposed {
-            return Ok(weight(Cow::Owned(
-                self.transpose(&found, all_rows, columns).ok_or_else(|| {
-                    layout(format!(
-                        "is stored transposed, which {} cannot be",
-                        found.ty
-                    ))
-                })?,
-            )));
+            let turned = self.transpose(&found, all_rows, columns).ok_or_else(|| {
+                layout(format!(
+                    "is stored transposed, which {} cannot be",
+                    found.ty
+                ))
+            })?;
+            // Blocks of codes run along the other axis now.
+            return Ok(Weight {
+                coding: None,
+                ..weight(Cow::Owned(turned))
+            });
         }
         if plain && self.rows == (0..all_rows) {
             return Ok(weight(found.data));

@@ -255,12 +255,14 @@ impl Tokenizer {
         let mut out = json::export(&vocab.to_json()?, pre)?;
         (out.bos, out.eos) = (self.bos(), self.eos());
         (out.pad, out.unk) = (self.pad(), out.unk.or(self.unk()));
+        // Where both are one token, only a text between them tells which side it stands on.
+        let (plain, framed) = (self.encode("a", false)?, self.encode("a", true)?);
         let frame = self.encode("", true)?;
-        out.add_bos = self.adds_bos();
-        out.add_eos = frame
-            .last()
-            .is_some_and(|last| Some(*last) == out.eos && frame.len() > usize::from(out.add_bos));
-        if frame.len() != usize::from(out.add_bos) + usize::from(out.add_eos) {
+        let added = framed.len().saturating_sub(plain.len());
+        out.add_bos =
+            added > 0 && plain.first() != framed.first() && framed.first() == out.bos.as_ref();
+        out.add_eos = added > usize::from(out.add_bos) && framed.last() == out.eos.as_ref();
+        if added != usize::from(out.add_bos) + usize::from(out.add_eos) {
             let names: Vec<_> = frame.iter().filter_map(|id| self.piece(*id)).collect();
             let names = names.join(" ");
             out.warnings.push(format!(

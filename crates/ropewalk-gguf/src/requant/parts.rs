@@ -247,8 +247,9 @@ fn is_source(input: &Gguf, path: &Path) -> bool {
     let Some(source) = input.path() else {
         return false;
     };
-    let parts = crate::split::SplitName::of(source).map_or(0, |split| split.count);
-    same(source)
-        || (0..parts)
-            .any(|i| crate::split::SplitName::of(source).is_some_and(|split| same(&split.part(i))))
+    // A name that is not there yet cannot be a part that is read.
+    path.exists()
+        && (same(source)
+            || crate::split::SplitName::of(source)
+                .is_some_and(|split| (0..split.count).any(|i| same(&split.part(i)))))
 }

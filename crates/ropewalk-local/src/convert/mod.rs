@@ -167,6 +167,19 @@ pub fn convert(
     mut progress: impl FnMut(ConvertProgress<'_>),
 ) -> Result<Summary> {
     let (dir, out) = (dir.as_ref(), out.as_ref());
+    let inside = |out: &Path| {
+        let folder = out.canonicalize().ok()?.parent()?.to_owned();
+        Some(dir.canonicalize().ok()? == folder)
+    };
+    let is_gguf = out
+        .extension()
+        .is_some_and(|e| e.eq_ignore_ascii_case("gguf"));
+    if !is_gguf && inside(out) == Some(true) {
+        return Err(Error::Path {
+            path: out.to_owned(),
+            reason: "is a file of the model that is read; write to another name".to_owned(),
+        });
+    }
     match (options.outtype, options.content) {
         (OutType::Quantized(file_type), Content::All | Content::Weights) => {
             quantized::write(dir, out, file_type, options, &mut progress)

@@ -211,6 +211,7 @@ pub fn divergence_from(
     let mut file = Reader::open(path.as_ref(), model.spec().vocab_size)?;
     let (ids, options) = (file.ids.clone(), file.options.clone());
     let all = windows(model, &ids, &options)?;
+    file.check_rows(all.iter().map(|w| w.scored.len()).sum())?;
     let mut comparison = Comparison::new(all.len());
     for window in &all {
         run(model, &ids, window, options.bos, |logits, next| {

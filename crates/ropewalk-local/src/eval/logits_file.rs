@@ -110,6 +110,8 @@ pub(super) struct Reader {
     file: BufReader<File>,
     pub(super) ids: Vec<u32>,
     pub(super) options: EvalOptions,
+    /// Scored positions.
+    rows: u64,
     bytes: Vec<u8>,
     row: Vec<f64>,
 }
@@ -172,9 +174,22 @@ impl Reader {
             ids: ids.collect(),
             file,
             options,
+            rows,
             bytes: vec![0; 12 + 2 * vocab],
             row: vec![0.0; vocab],
         })
+    }
+
+    /// Refuses a file whose text has another number of scored positions than it holds rows.
+    pub(super) fn check_rows(&self, scored: usize) -> Result<()> {
+        if self.rows == scored as u64 {
+            return Ok(());
+        }
+        let problem = format!(
+            "its text has {scored} scored positions, it holds {}; write it again",
+            self.rows
+        );
+        Err(failed(&self.path, problem))
     }
 
     /// Returns the log-probabilities of the next position, which the token `next` follows.

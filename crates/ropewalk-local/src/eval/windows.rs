@@ -103,6 +103,13 @@ pub(super) fn windows(model: &Model, ids: &[u32], options: &EvalOptions) -> Resu
             allowed: "at least 2 and at most the context of the model",
         });
     }
+    if options.windows == Some(0) {
+        return Err(Error::Option {
+            name: "evaluation windows",
+            value: "0".to_owned(),
+            allowed: "at least 1",
+        });
+    }
     let mut windows: Vec<Window> = match options.scoring {
         Scoring::SecondHalf => (0..ids.len() / context)
             .map(|i| i * context)
