@@ -38,7 +38,7 @@ impl ModelSpec {
     /// layers without experts among those with, and Falcon with biases.
     ///
     /// # Errors
-    /// [`Error::Inconsistent`] for what GGUF cannot say: windows in some layers only (but for
+    /// [`Error::Inconsistent`](crate::Error::Inconsistent) for what GGUF cannot say: windows in some layers only (but for
     /// Gemma 2, Gemma 3 and GPT-Neo), dynamic rope, YaRN without rounding, a block that is not
     /// that of the family.
     pub fn gguf_metadata(&self) -> Result<Vec<(String, Meta)>> {

@@ -20,7 +20,7 @@ impl ModelSpec {
     /// too.
     ///
     /// # Errors
-    /// [`Error::Inconsistent`] for rope divisors that came from a GGUF file, and for what the
+    /// [`Error::Inconsistent`](crate::Error::Inconsistent) for rope divisors that came from a GGUF file, and for what the
     /// family cannot have: windows, scales, another block.
     pub fn to_hf(&self) -> Result<Value> {
         let profile = self.family.profile();
