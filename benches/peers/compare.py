@@ -6,7 +6,7 @@ Needs: pip install numpy gguf==0.19.0
        cargo build --release --manifest-path benches/peers/candle/Cargo.toml
 Run:   python benches/peers/make_synthetic.py FOLDER
        python benches/peers/compare.py --csv benches/peers/results.csv FOLDER/*-Q*.gguf
-       python benches/peers/compare.py --context 3584 --candle-runs 0 --csv benches/peers/long.csv FOLDER/1b-*.gguf
+       python benches/peers/compare.py --context 3456 --candle-runs 0 --csv benches/peers/long.csv FOLDER/1b-*.gguf
        python benches/peers/compare.py --busy 1 --candle-runs 0 --runs 3 --csv benches/peers/busy.csv FOLDER/1b-Q4_K_M.gguf
 
 Each round runs every engine once, in turn, in a process of its own; the table shows medians and
