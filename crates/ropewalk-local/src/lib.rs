@@ -149,6 +149,7 @@
 mod bnb;
 mod cache;
 mod chat;
+pub mod constrain;
 pub mod convert;
 mod decoder;
 mod error;

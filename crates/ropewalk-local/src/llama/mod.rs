@@ -443,6 +443,7 @@ impl Llama {
             sampler: call.sampler(),
             stop_ids: None,
             logprobs: call.logprobs,
+            ..GenerateOptions::default()
         };
         let (model, tokenizer) = (self.model.model(), self.model.tokenizer());
         let mut cache = model.new_cache();

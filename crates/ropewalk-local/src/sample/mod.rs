@@ -190,6 +190,32 @@ pub struct Sampled {
     pub top: Vec<(u32, f32)>,
 }
 
+impl Sampled {
+    /// Describes a token by the logits it was chosen from, `[vocab]`, with `top` alternatives;
+    /// without log probabilities for `None`.
+    pub fn new(id: u32, logits: &[f32], top: Option<usize>) -> Self {
+        let Some(top) = top else {
+            return Self {
+                id,
+                logprob: None,
+                top: Vec::new(),
+            };
+        };
+        let norm = log_sum_exp(logits);
+        let mut best = Candidates::default();
+        if top > 0 {
+            best.fill(logits);
+            best.keep_best(top);
+        }
+        let log = |x: f32| (f64::from(x) - norm) as f32;
+        Self {
+            id,
+            logprob: logits.get(id as usize).map(|&x| log(x)),
+            top: best.items().iter().map(|c| (c.id, log(c.logit))).collect(),
+        }
+    }
+}
+
 /// A chain of stages and the random numbers of one request.
 #[derive(Debug)]
 pub struct Sampler {
@@ -274,37 +300,21 @@ impl Sampler {
         logits: &[f32],
         top: Option<usize>,
     ) -> Result<Sampled> {
+        Ok(Sampled::new(self.choose(history, logits)?, logits, top))
+    }
+
+    /// Chooses the id of the next token from a row of logits, `[vocab]`.
+    ///
+    /// # Errors
+    /// As [`sample`](Self::sample).
+    pub fn choose(&mut self, history: &[u32], logits: &[f32]) -> Result<u32> {
         let id = if self.greedy && self.stages.is_empty() {
             argmax(logits)
         } else {
             self.draw(history, logits)
         };
-        let id = id.ok_or(Error::NoCandidates {
+        id.ok_or(Error::NoCandidates {
             vocab: logits.len(),
-        })?;
-        let Some(top) = top else {
-            return Ok(Sampled {
-                id,
-                logprob: None,
-                top: Vec::new(),
-            });
-        };
-        let norm = log_sum_exp(logits);
-        let mut best = Candidates::default();
-        if top > 0 {
-            best.fill(logits);
-            best.keep_best(top);
-        }
-        Ok(Sampled {
-            id,
-            logprob: logits
-                .get(id as usize)
-                .map(|&x| (f64::from(x) - norm) as f32),
-            top: best
-                .items()
-                .iter()
-                .map(|c| (c.id, (f64::from(c.logit) - norm) as f32))
-                .collect(),
         })
     }
 

@@ -1,9 +1,14 @@
 //! Ids in, ids out: the generation loop, without tokenizer or async runtime.
 
+mod sequence;
+
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::sample::{Sampled, Sampler, SamplerOptions};
+use crate::constrain::Constrain;
+use crate::sample::{Sampled, SamplerOptions};
 use crate::{Cache, Error, Model, Result, Step};
+pub(crate) use sequence::Sequence;
 
 /// What to generate.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +22,8 @@ pub struct GenerateOptions {
     pub stop_ids: Option<Vec<u32>>,
     /// Report log probabilities, with this many alternatives.
     pub logprobs: Option<usize>,
+    /// What the tokens must spell; `None` means anything.
+    pub constraint: Option<Arc<dyn Constrain>>,
 }
 
 impl GenerateOptions {
@@ -42,6 +49,13 @@ impl GenerateOptions {
         self
     }
 
+    /// Sets what the tokens must spell.
+    #[must_use]
+    pub fn with_constraint(mut self, constraint: Arc<dyn Constrain>) -> Self {
+        self.constraint = Some(constraint);
+        self
+    }
+
     /// Reports log probabilities, with `top` alternatives for each token.
     #[must_use]
     pub fn with_logprobs(mut self, top: usize) -> Self {
@@ -59,6 +73,8 @@ pub enum Finish {
         /// That id.
         u32,
     ),
+    /// The constraint is met and allows nothing more.
+    Complete,
     /// The limit of [`GenerateOptions::max_tokens`] was reached.
     MaxTokens,
     /// The context is full.
@@ -124,12 +140,8 @@ const PROMPT_PART: usize = 512;
 pub struct Generation<'m> {
     model: &'m Model,
     cache: &'m mut Cache,
-    sampler: Sampler,
-    options: GenerateOptions,
-    history: Vec<u32>,
+    sequence: Sequence,
     logits: Vec<f32>,
-    last: Option<u32>,
-    finish: Option<Finish>,
     failed: bool,
     timings: Timings,
 }
@@ -161,8 +173,7 @@ impl<'m> Generation<'m> {
         options: &GenerateOptions,
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<Self> {
-        let sampler = Sampler::new(&options.sampler)?.after_prompt(prompt.len());
-        refuse_empty(prompt)?;
+        let sequence = Sequence::new(model, prompt, options)?;
         let start = Instant::now();
         // The last token always runs again: its logits are not stored.
         let cached = cache
@@ -188,12 +199,8 @@ impl<'m> Generation<'m> {
         Ok(Self {
             model,
             cache,
-            sampler,
-            options: options.clone(),
-            history: prompt.to_vec(),
+            sequence,
             logits,
-            last: None,
-            finish: None,
             failed: false,
             timings,
         })
@@ -201,7 +208,7 @@ impl<'m> Generation<'m> {
 
     /// Returns why generation ended; `None` while it runs.
     pub fn finish(&self) -> Option<Finish> {
-        self.finish
+        self.sequence.finish()
     }
 
     /// Returns the times so far.
@@ -215,41 +222,24 @@ impl<'m> Generation<'m> {
     }
 
     fn step(&mut self) -> Result<Option<Sampled>> {
-        if self
-            .options
-            .max_tokens
-            .is_some_and(|n| self.timings.generated_tokens >= n)
-        {
-            self.finish = Some(Finish::MaxTokens);
+        if let Some(token) = self.sequence.take() {
+            self.timings.generated_tokens += 1;
+            return Ok(Some(token));
+        }
+        if self.sequence.is_done(self.cache) {
             return Ok(None);
         }
-        if let Some(last) = self.last.take() {
-            if self.cache.len() == self.cache.capacity() {
-                self.finish = Some(Finish::Context);
-                return Ok(None);
-            }
+        let pending = self.sequence.pending(self.cache);
+        if !pending.is_empty() {
             let start = Instant::now();
-            self.logits = self.model.forward(self.cache, &[last])?;
+            self.logits = self.model.forward(self.cache, pending)?;
             self.timings.decode += start.elapsed();
             self.timings.decode_steps += 1;
         }
-        let token = self
-            .sampler
-            .sample(&self.history, &self.logits, self.options.logprobs)?;
-        if self
-            .options
-            .stop_ids
-            .as_deref()
-            .unwrap_or(self.model.stop_ids())
-            .contains(&token.id)
-        {
-            self.finish = Some(Finish::Stop(token.id));
-            return Ok(None);
-        }
-        self.timings.generated_tokens += 1;
-        self.history.push(token.id);
-        self.last = Some(token.id);
-        Ok(Some(token))
+        self.sequence.choose(&self.logits)?;
+        let token = self.sequence.take();
+        self.timings.generated_tokens += usize::from(token.is_some());
+        Ok(token)
     }
 }
 
@@ -257,7 +247,7 @@ impl Iterator for Generation<'_> {
     type Item = Result<Sampled>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.finish.is_some() || self.failed {
+        if self.failed {
             return None;
         }
         let token = self.step().transpose();
@@ -300,77 +290,39 @@ pub fn generate_n(
     let logits = model.forward(&mut first, prompt)?;
     let mut running = Vec::with_capacity(n);
     for i in 0..n as u64 {
-        let mut sampler = options.sampler.clone();
-        sampler.seed = sampler.seed.wrapping_add(i);
-        running.push(Running {
-            cache: first.clone(),
-            sampler: Sampler::new(&sampler)?.after_prompt(prompt.len()),
-            history: prompt.to_vec(),
-            tokens: Vec::new(),
-            finish: None,
-        });
+        let mut options = options.clone();
+        options.sampler.seed = options.sampler.seed.wrapping_add(i);
+        let mut sequence = Sequence::new(model, prompt, &options)?;
+        if !sequence.is_done(&first) {
+            sequence.choose(&logits)?;
+        }
+        running.push((first.clone(), sequence));
     }
     drop(first);
-    let stop_ids = options.stop_ids.as_deref().unwrap_or(model.stop_ids());
-    let mut logits: Vec<Vec<f32>> = vec![logits; n];
     loop {
-        let active = running.iter_mut().filter(|r| r.finish.is_none());
-        for (r, row) in active.zip(&logits) {
-            r.choose(row, stop_ids, options)?;
-        }
-        let mut active: Vec<&mut Running> =
-            running.iter_mut().filter(|r| r.finish.is_none()).collect();
+        let mut active: Vec<_> = running
+            .iter_mut()
+            .filter_map(|(cache, sequence)| (!sequence.is_done(cache)).then_some((cache, sequence)))
+            .collect();
         if active.is_empty() {
             break;
         }
-        let last: Vec<[u32; 1]> = active
-            .iter()
-            .map(|r| [r.history.last().copied().unwrap_or_default()])
-            .collect();
+        let pending: Vec<Vec<u32>> = active.iter().map(|(c, s)| s.pending(c).to_vec()).collect();
         let mut steps: Vec<Step<'_>> = active
             .iter_mut()
-            .zip(&last)
-            .map(|(r, id)| Step::new(&mut r.cache, id))
+            .zip(&pending)
+            .map(|((cache, _), ids)| Step::new(cache, ids))
             .collect();
-        logits = model.forward_batch(&mut steps)?;
+        let logits = model.forward_batch(&mut steps)?;
+        for ((_, sequence), row) in active.into_iter().zip(&logits) {
+            sequence.choose(row)?;
+        }
     }
-    let done = |r: Running| Output {
-        tokens: r.tokens,
-        finish: r.finish.unwrap_or(Finish::MaxTokens),
+    let done = |(_, mut sequence): (Cache, Sequence)| Output {
+        tokens: std::iter::from_fn(|| sequence.take()).collect(),
+        finish: sequence.finish().unwrap_or(Finish::MaxTokens),
     };
     Ok(running.into_iter().map(done).collect())
-}
-
-struct Running {
-    cache: Cache,
-    sampler: Sampler,
-    history: Vec<u32>,
-    tokens: Vec<Sampled>,
-    finish: Option<Finish>,
-}
-
-impl Running {
-    fn choose(&mut self, logits: &[f32], stop: &[u32], options: &GenerateOptions) -> Result<()> {
-        if options.max_tokens.is_some_and(|n| self.tokens.len() >= n) {
-            self.finish = Some(Finish::MaxTokens);
-            return Ok(());
-        }
-        let token = self
-            .sampler
-            .sample(&self.history, logits, options.logprobs)?;
-        if stop.contains(&token.id) {
-            self.finish = Some(Finish::Stop(token.id));
-            return Ok(());
-        }
-        self.history.push(token.id);
-        self.tokens.push(token);
-        if options.max_tokens.is_some_and(|n| self.tokens.len() >= n) {
-            self.finish = Some(Finish::MaxTokens);
-        } else if self.cache.len() == self.cache.capacity() {
-            self.finish = Some(Finish::Context);
-        }
-        Ok(())
-    }
 }
 
 // A prompt that is empty is refused by `Model::forward`; this keeps the variant in one place.
