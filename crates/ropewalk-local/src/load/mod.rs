@@ -12,7 +12,7 @@ use ropewalk_kernels::{Isa, Pool, ops};
 use ropewalk_spec::{Activation, GgufSource, ModelSpec, Role, SafetensorsDir, TensorSource};
 
 use crate::decoder::Decoder;
-use crate::model::LoadProgress;
+use crate::LoadProgress;
 use crate::quantize_on_load::LoadQuantize;
 use crate::{Error, Result, bnb};
 

@@ -1,0 +1,108 @@
+//! How a model is loaded and run.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use ropewalk_kernels::Isa;
+use ropewalk_tokens::tool_calls::ToolCallFormat;
+
+use crate::{CacheType, LoadQuantize};
+
+/// Reports how many of how many parts are loaded: the layers, and the output head as the last.
+pub type LoadProgress = Arc<dyn Fn(usize, usize) + Send + Sync>;
+
+/// How to load and run a model.
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub struct LoadOptions {
+    /// Threads that compute; `None` means as many as the process may use.
+    pub threads: Option<NonZeroUsize>,
+    /// Tokens that one sequence may hold; `None` means what the model was made for, at most 4,096.
+    pub context: Option<usize>,
+    /// How keys and values are stored.
+    pub cache: CacheType,
+    /// Instruction set; `None` means the best of this machine.
+    pub isa: Option<Isa>,
+    /// Called after each layer and after the output head.
+    pub progress: Option<LoadProgress>,
+    /// How the model writes tool calls; `None` means as its chat template does, or in any known format if the template
+    /// does not show one. Only chats use it.
+    pub tool_calls: Option<ToolCallFormat>,
+    /// How weights are coded while they are loaded; `None` means as they are stored.
+    pub quantize: Option<LoadQuantize>,
+    /// Whether passes measure where their time goes, for [`Model::take_profile`](crate::Model::take_profile).
+    pub profile: bool,
+}
+
+impl std::fmt::Debug for LoadOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LoadOptions")
+            .field("threads", &self.threads)
+            .field("context", &self.context)
+            .field("cache", &self.cache)
+            .field("isa", &self.isa)
+            .field("tool_calls", &self.tool_calls)
+            .field("quantize", &self.quantize)
+            .field("profile", &self.profile)
+            .finish_non_exhaustive()
+    }
+}
+
+impl LoadOptions {
+    /// Sets the number of threads.
+    #[must_use]
+    pub fn with_threads(mut self, threads: NonZeroUsize) -> Self {
+        self.threads = Some(threads);
+        self
+    }
+
+    /// Sets how many tokens one sequence may hold.
+    #[must_use]
+    pub fn with_context(mut self, tokens: usize) -> Self {
+        self.context = Some(tokens);
+        self
+    }
+
+    /// Sets how keys and values are stored.
+    #[must_use]
+    pub fn with_cache(mut self, kind: CacheType) -> Self {
+        self.cache = kind;
+        self
+    }
+
+    /// Sets the instruction set.
+    #[must_use]
+    pub fn with_isa(mut self, isa: Isa) -> Self {
+        self.isa = Some(isa);
+        self
+    }
+
+    /// Sets how the model writes tool calls.
+    #[must_use]
+    pub fn with_tool_calls(mut self, format: ToolCallFormat) -> Self {
+        self.tool_calls = Some(format);
+        self
+    }
+
+    /// Codes weights while they are loaded, one after another: a directory or a file in F32, F16 or
+    /// BF16 takes no more memory than the result and one weight.
+    #[must_use]
+    pub fn with_quantize(mut self, rule: LoadQuantize) -> Self {
+        self.quantize = Some(rule);
+        self
+    }
+
+    /// Measures where the time of passes goes; [`Model::take_profile`](crate::Model::take_profile) tells.
+    #[must_use]
+    pub fn with_profile(mut self, on: bool) -> Self {
+        self.profile = on;
+        self
+    }
+
+    /// Reports progress while loading.
+    #[must_use]
+    pub fn with_progress(mut self, f: impl Fn(usize, usize) + Send + Sync + 'static) -> Self {
+        self.progress = Some(Arc::new(f));
+        self
+    }
+}
