@@ -3,6 +3,7 @@
 use ropewalk_kernels::attention::{CAPACITY_STEP, KvMut, KvRef, Q8_BLOCK};
 use ropewalk_spec::ModelSpec;
 
+use crate::adapter::{ActiveAdapter, AdapterKey};
 use crate::{Error, Result};
 
 /// How keys and values are stored.
@@ -115,6 +116,8 @@ pub struct Cache {
     bytes_per_token: usize,
     /// Which frequencies the stored keys were turned with; see [`crate::rope::length_class`].
     pub(crate) rope_class: usize,
+    /// What the stored keys were computed with; it means nothing while there are none.
+    pub(crate) adapters: AdapterKey,
 }
 
 impl Clone for Cache {
@@ -138,6 +141,7 @@ impl Cache {
         Self {
             layers: self.layers.iter().map(layer).collect(),
             tokens,
+            adapters: self.adapters.clone(),
             ..*self
         }
     }
@@ -176,6 +180,7 @@ impl Cache {
             head_dim: spec.head_dim,
             bytes_per_token: 2 * kind.bytes(spec.head_dim) * spec.kv_heads * spec.layers,
             rope_class: 0,
+            adapters: AdapterKey::default(),
         }
     }
 
@@ -213,6 +218,12 @@ impl Cache {
     /// Returns the positions that each head has room for, whole sixteens.
     pub(crate) fn stride(&self) -> usize {
         self.capacity.next_multiple_of(CAPACITY_STEP)
+    }
+
+    /// Returns whether a sequence with these adapters may go on from what is stored: it was computed
+    /// with the same ones, in the same order and at the same scales, or nothing is stored.
+    pub fn is_of(&self, adapters: &[ActiveAdapter]) -> bool {
+        self.is_empty() || self.adapters == AdapterKey::of(adapters)
     }
 
     /// Returns the bytes that the stored tokens take.

@@ -105,6 +105,14 @@ pub enum Error {
         /// Those of the model.
         wanted: [usize; 3],
     },
+    /// A sequence goes on with other adapters than its keys were computed with.
+    #[error(
+        "the cache holds {tokens} tokens that were computed with other adapters; use a new cache, or clear it"
+    )]
+    CacheAdapters {
+        /// Tokens of the cache.
+        tokens: usize,
+    },
     /// The caller did not want the rest of a prompt or an evaluation to run.
     #[error("cancelled before the end of the prompt or the text")]
     Cancelled,

@@ -146,6 +146,7 @@
 //! | --- | --- |
 //! | `full` | every portable feature (at present there is none beyond the default) |
 
+pub mod adapter;
 mod bnb;
 mod cache;
 mod chat;
@@ -166,6 +167,7 @@ pub mod sample;
 mod stop;
 mod vocab;
 
+pub use adapter::{ActiveAdapter, Adapter};
 pub use cache::{Cache, CacheType};
 pub use chat::{LocalModel, PROVIDER, Reply};
 pub use decoder::Profile;

@@ -9,6 +9,7 @@ use ropewalk_gguf::Gguf;
 use ropewalk_kernels::{Isa, Pool};
 use ropewalk_spec::{Footprint, ModelSpec, RopeScaling, TensorSource};
 
+use crate::adapter::{ActiveAdapter, AdapterKey};
 use crate::decoder::{Decoder, Profile, Scratch, Span, Watch};
 use crate::generate::refuse_empty;
 use crate::rope::length_class;
@@ -20,6 +21,7 @@ pub struct Step<'a> {
     pub(crate) cache: &'a mut Cache,
     pub(crate) ids: &'a [u32],
     pub(crate) all: bool,
+    pub(crate) adapters: &'a [ActiveAdapter],
 }
 
 impl<'a> Step<'a> {
@@ -29,7 +31,15 @@ impl<'a> Step<'a> {
             cache,
             ids,
             all: false,
+            adapters: &[],
         }
+    }
+
+    /// Runs the ids with adapters, whose parts are added up in order.
+    #[must_use]
+    pub fn with_adapters(mut self, adapters: &'a [ActiveAdapter]) -> Self {
+        self.adapters = adapters;
+        self
     }
 
     /// Asks for the logits after every id.
@@ -308,6 +318,12 @@ impl Model {
             if let Some(&id) = step.ids.iter().find(|&&id| id as usize >= vocab) {
                 return Err(Error::TokenId { id, vocab });
             }
+            ActiveAdapter::check(step.adapters)?;
+            if !step.cache.is_of(step.adapters) {
+                return Err(Error::CacheAdapters {
+                    tokens: step.cache.len(),
+                });
+            }
             let wanted = step.cache.len() + step.ids.len();
             if wanted > step.cache.capacity() {
                 return Err(Error::Context {
@@ -337,6 +353,7 @@ impl Model {
             && matches!(rope.scaling, RopeScaling::LongRope { .. })
             && step.cache.rope_class != class;
         step.cache.rope_class = class;
+        step.cache.adapters = AdapterKey::of(step.adapters);
         let ids = if again {
             let ids = [step.cache.tokens(), step.ids].concat();
             step.cache.clear();

@@ -19,6 +19,7 @@ use ropewalk_tokens::reasoning::ReasoningTags;
 use ropewalk_tokens::template::{ChatTemplate, DateTime, TemplateSupport};
 use ropewalk_tokens::tool_calls::ToolCallFormat;
 
+use crate::adapter::ActiveAdapter;
 use crate::sample::SamplerOptions;
 use crate::{Cache, LoadOptions, Model, Timings, load, vocab};
 
@@ -58,6 +59,7 @@ struct Inner {
     template: Option<Arc<Template>>,
     name: String,
     sampler: SamplerOptions,
+    adapters: Vec<ActiveAdapter>,
     tool_calls: Option<ToolCallFormat>,
     now: Option<DateTime>,
     idle: Arc<Mutex<Vec<Cache>>>,
@@ -172,6 +174,7 @@ impl LocalModel {
                 template,
                 name,
                 sampler: SamplerOptions::default(),
+                adapters: Vec::new(),
                 tool_calls: options.tool_calls,
                 now: None,
                 idle: Arc::default(),
@@ -187,6 +190,7 @@ impl LocalModel {
             template: old.template.clone(),
             name: old.name.clone(),
             sampler: old.sampler.clone(),
+            adapters: old.adapters.clone(),
             tool_calls: old.tool_calls,
             now: old.now,
             idle: Arc::clone(&old.idle),
@@ -200,6 +204,23 @@ impl LocalModel {
     #[must_use]
     pub fn with_sampler(self, sampler: SamplerOptions) -> Self {
         self.with(|inner| inner.sampler = sampler)
+    }
+
+    /// Sets the adapters of every request; their parts are added up in order, none means the model as
+    /// it is. The result shares weights with `self`, which keeps its own adapters.
+    ///
+    /// ```no_run
+    /// use ropewalk_local::{Adapter, LocalModel};
+    ///
+    /// let model = LocalModel::open("model.gguf")?;
+    /// let pirate = Adapter::open(model.model(), "lora-pirate")?;
+    /// let pirate = model.clone().with_adapters([pirate.into()]);
+    /// # Ok::<(), ropewalk_local::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_adapters(self, adapters: impl Into<Vec<ActiveAdapter>>) -> Self {
+        let adapters = adapters.into();
+        self.with(|inner| inner.adapters = adapters)
     }
 
     /// Sets the name that responses carry.
@@ -299,6 +320,7 @@ impl Inner {
         let best = idle
             .iter()
             .enumerate()
+            .filter(|(_, c)| c.is_of(&self.adapters))
             .map(|(i, c)| (c.common_prefix(ids), i))
             .filter(|&(shared, _)| shared > 0)
             .max();

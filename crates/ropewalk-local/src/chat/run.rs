@@ -138,6 +138,7 @@ impl Inner {
             sampler,
             stop_ids: None,
             logprobs: logprobs.map(usize::from),
+            adapters: self.adapters.clone(),
             ..GenerateOptions::default()
         };
         // A bad value is found before the prompt has run.

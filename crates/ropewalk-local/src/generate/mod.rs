@@ -5,6 +5,7 @@ mod sequence;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::adapter::ActiveAdapter;
 use crate::constrain::Constrain;
 use crate::sample::{Sampled, SamplerOptions};
 use crate::{Cache, Error, Model, Result, Step};
@@ -24,6 +25,8 @@ pub struct GenerateOptions {
     pub logprobs: Option<usize>,
     /// What the tokens must spell; `None` means anything.
     pub constraint: Option<Arc<dyn Constrain>>,
+    /// Adapters beside the model, their parts added up in order; none means the model as it is.
+    pub adapters: Vec<ActiveAdapter>,
 }
 
 impl GenerateOptions {
@@ -53,6 +56,13 @@ impl GenerateOptions {
     #[must_use]
     pub fn with_constraint(mut self, constraint: Arc<dyn Constrain>) -> Self {
         self.constraint = Some(constraint);
+        self
+    }
+
+    /// Runs the model with adapters.
+    #[must_use]
+    pub fn with_adapters(mut self, adapters: impl Into<Vec<ActiveAdapter>>) -> Self {
+        self.adapters = adapters.into();
         self
     }
 
@@ -176,20 +186,23 @@ impl<'m> Generation<'m> {
         let sequence = Sequence::new(model, prompt, options)?;
         let start = Instant::now();
         // The last token always runs again: its logits are not stored.
-        let cached = cache
-            .common_prefix(prompt)
-            .min(prompt.len().saturating_sub(1));
+        let cached = if cache.is_of(sequence.adapters()) {
+            cache.common_prefix(prompt)
+        } else {
+            0
+        };
+        let cached = cached.min(prompt.len().saturating_sub(1));
         cache.truncate(cached);
         let mut rest = &prompt[cached..];
         while rest.len() > PROMPT_PART {
             let (part, more) = rest.split_at(PROMPT_PART);
-            model.forward(cache, part)?;
+            forward(model, cache, part, &sequence)?;
             rest = more;
             if !go_on() {
                 return Err(Error::Cancelled);
             }
         }
-        let logits = model.forward(cache, rest)?;
+        let logits = forward(model, cache, rest, &sequence)?;
         let timings = Timings {
             prompt_tokens: prompt.len(),
             cached_tokens: cached,
@@ -232,7 +245,7 @@ impl<'m> Generation<'m> {
         let pending = self.sequence.pending(self.cache);
         if !pending.is_empty() {
             let start = Instant::now();
-            self.logits = self.model.forward(self.cache, pending)?;
+            self.logits = forward(self.model, self.cache, pending, &self.sequence)?;
             self.timings.decode += start.elapsed();
             self.timings.decode_steps += 1;
         }
@@ -241,6 +254,12 @@ impl<'m> Generation<'m> {
         self.timings.generated_tokens += usize::from(token.is_some());
         Ok(token)
     }
+}
+
+/// Runs ids of a sequence with its adapters.
+fn forward(model: &Model, cache: &mut Cache, ids: &[u32], of: &Sequence) -> Result<Vec<f32>> {
+    let step = Step::new(cache, ids).with_adapters(of.adapters());
+    Ok(model.forward_batch(&mut [step])?.pop().unwrap_or_default())
 }
 
 impl Iterator for Generation<'_> {
@@ -287,7 +306,8 @@ pub fn generate_n(
     n: usize,
 ) -> Result<Vec<Output>> {
     let mut first = model.new_cache();
-    let logits = model.forward(&mut first, prompt)?;
+    let mut step = [Step::new(&mut first, prompt).with_adapters(&options.adapters)];
+    let logits = model.forward_batch(&mut step)?.pop().unwrap_or_default();
     let mut running = Vec::with_capacity(n);
     for i in 0..n as u64 {
         let mut options = options.clone();
@@ -311,7 +331,7 @@ pub fn generate_n(
         let mut steps: Vec<Step<'_>> = active
             .iter_mut()
             .zip(&pending)
-            .map(|((cache, _), ids)| Step::new(cache, ids))
+            .map(|((cache, s), ids)| Step::new(cache, ids).with_adapters(s.adapters()))
             .collect();
         let logits = model.forward_batch(&mut steps)?;
         for ((_, sequence), row) in active.into_iter().zip(&logits) {

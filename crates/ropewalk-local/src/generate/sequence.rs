@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::{Finish, GenerateOptions, refuse_empty};
+use crate::adapter::ActiveAdapter;
 use crate::constrain::{TokenConstraint, TokenMask};
 use crate::sample::{Sampled, Sampler};
 use crate::{Cache, Model, Result};
@@ -21,6 +22,7 @@ pub(crate) struct Sequence {
     constraint: Option<Box<dyn TokenConstraint>>,
     mask: TokenMask,
     masked: Vec<f32>,
+    adapters: Vec<ActiveAdapter>,
     stop_ids: Vec<u32>,
     logprobs: Option<usize>,
     /// Tokens that may still come.
@@ -41,6 +43,7 @@ impl Sequence {
             constraint: constraint.map(|c| c.start()).transpose()?,
             mask: TokenMask::new(model.spec().vocab_size),
             masked: Vec::new(),
+            adapters: options.adapters.clone(),
             stop_ids: stop_ids.unwrap_or(model.stop_ids()).to_vec(),
             logprobs: options.logprobs,
             left: options.max_tokens.unwrap_or(usize::MAX),
@@ -69,6 +72,11 @@ impl Sequence {
     /// Returns the ids whose keys `cache` does not hold yet.
     pub(crate) fn pending(&self, cache: &Cache) -> &[u32] {
         self.ids.get(cache.len()..).unwrap_or_default()
+    }
+
+    /// Returns the adapters that its steps run with.
+    pub(crate) fn adapters(&self) -> &[ActiveAdapter] {
+        &self.adapters
     }
 
     /// Takes the next token that was chosen.
