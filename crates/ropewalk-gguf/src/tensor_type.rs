@@ -102,6 +102,27 @@ impl TensorType {
         self as u32
     }
 
+    /// Returns what stands in for a type of large blocks where a row is not whole blocks
+    /// (`tensor_type_fallback` in llama.cpp's `llama-quant.cpp`), or `None` for all others.
+    #[must_use]
+    pub const fn fallback(self) -> Option<Self> {
+        Some(match self {
+            Self::IQ1_S
+            | Self::IQ1_M
+            | Self::IQ2_XXS
+            | Self::IQ2_XS
+            | Self::IQ2_S
+            | Self::IQ3_XXS
+            | Self::IQ3_S
+            | Self::IQ4_XS => Self::IQ4_NL,
+            Self::Q2_0 | Self::Q2_K | Self::Q3_K | Self::TQ1_0 | Self::TQ2_0 => Self::Q4_0,
+            Self::Q4_K => Self::Q5_0,
+            Self::Q5_K => Self::Q5_1,
+            Self::Q6_K => Self::Q8_0,
+            _ => return None,
+        })
+    }
+
     /// Returns the bytes of a row of `cols` values, or `None` when `cols` is not a multiple of the
     /// block size or the count overflows.
     #[must_use]

@@ -275,28 +275,19 @@ fn higher(format: WeightFormat) -> Option<WeightFormat> {
     }))
 }
 
-/// Returns the format for rows of `cols` values, or none where no block divides them
-/// (`tensor_type_fallback` in llama.cpp's `llama-quant.cpp`).
+/// Returns the format for rows of `cols` values, or none where no block divides them.
 fn fitting(format: WeightFormat, cols: usize) -> Option<WeightFormat> {
-    use TensorType as T;
-    let block = match format {
-        WeightFormat::Gguf(ty) => ty.block_size(),
-        WeightFormat::Int8 => 32,
-        WeightFormat::Nf4 | WeightFormat::Nf4Double | WeightFormat::Fp4 => BLOCK,
+    let (block, smaller) = match format {
+        WeightFormat::Gguf(ty) => (ty.block_size(), ty.fallback()),
+        WeightFormat::Int8 => (32, None),
+        WeightFormat::Nf4 | WeightFormat::Nf4Double | WeightFormat::Fp4 => (BLOCK, None),
     };
     if cols.is_multiple_of(block) {
         return Some(format);
     }
-    let next = match format {
-        WeightFormat::Gguf(T::Q4_K) => T::Q5_0,
-        WeightFormat::Gguf(T::Q5_K) => T::Q5_1,
-        WeightFormat::Gguf(T::Q6_K) => T::Q8_0,
-        WeightFormat::Gguf(T::Q2_0 | T::Q2_K | T::Q3_K | T::TQ1_0 | T::TQ2_0) => T::Q4_0,
-        WeightFormat::Gguf(ty) if ty.block_size() > 32 => T::IQ4_NL,
-        _ => T::Q8_0,
-    };
-    cols.is_multiple_of(next.block_size())
-        .then_some(WeightFormat::Gguf(next))
+    let smaller = smaller.unwrap_or(TensorType::Q8_0);
+    cols.is_multiple_of(smaller.block_size())
+        .then_some(WeightFormat::Gguf(smaller))
 }
 
 /// Stored rows.

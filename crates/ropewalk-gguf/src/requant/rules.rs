@@ -442,21 +442,10 @@ fn fitting(info: &TensorInfo, ty: T) -> Result<T> {
     if ty.row_bytes(info.cols()).is_some() {
         return Ok(ty);
     }
-    let smaller = match ty {
-        T::IQ1_S
-        | T::IQ1_M
-        | T::IQ2_XXS
-        | T::IQ2_XS
-        | T::IQ2_S
-        | T::IQ3_XXS
-        | T::IQ3_S
-        | T::IQ4_XS => T::IQ4_NL,
-        T::Q2_0 | T::Q2_K | T::Q3_K | T::TQ1_0 | T::TQ2_0 => T::Q4_0,
-        T::Q4_K => T::Q5_0,
-        T::Q5_K => T::Q5_1,
-        T::Q6_K => T::Q8_0,
-        _ if ty.block_size() <= 32 => ty,
-        _ => return Err(misfit(info, ty)),
+    let smaller = match ty.fallback() {
+        Some(smaller) => smaller,
+        None if ty.block_size() <= 32 => ty,
+        None => return Err(misfit(info, ty)),
     };
     Ok(match smaller.row_bytes(info.cols()) {
         Some(_) => smaller,

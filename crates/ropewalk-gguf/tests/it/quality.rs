@@ -45,7 +45,6 @@ fn errors_stay_within_the_limits_of_llama_cpp() {
         (TensorType::Q2_K, 0.0075),
     ] {
         let error = squared_error(&x, &round_trip(ty, &x)).sqrt() / x.len() as f64;
-        println!("{ty:5} {error:.6} (limit {limit})");
         assert!(error <= limit, "{ty}: {error}");
     }
 }
@@ -64,7 +63,6 @@ fn errors_on_normal_weights() {
         (TensorType::Q2_K, 0.3060),
     ] {
         let error = (squared_error(&x, &round_trip(ty, &x)) / x.len() as f64).sqrt();
-        println!("{ty:5} {error:.5} (limit {limit})");
         assert!(error <= limit, "{ty}: {error}");
     }
 }

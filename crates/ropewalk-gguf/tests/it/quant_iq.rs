@@ -133,7 +133,6 @@ fn more_bits_and_importance_lower_the_error() {
         TensorType::IQ4_NL,
     ];
     let errors = ascending.map(|ty| rmse(x, &round_trip(ty, x, Some(&ones))));
-    println!("{errors:?}");
     assert!(errors.is_sorted_by(|a, b| a > b), "{errors:?}");
 
     // Where only some columns matter, importance makes these better.

@@ -28,7 +28,6 @@ fn values_of(ty: TensorType, blocks: &[u8], n: usize) -> Vec<f32> {
     y
 }
 
-/// Prints, per type: bytes that are equal, and the root mean square errors of both encoders.
 #[test]
 fn bytes_equal_those_of_llama_cpp() {
     let (x, w) = (values(), importance());
@@ -41,12 +40,6 @@ fn bytes_equal_those_of_llama_cpp() {
         let theirs = take.bytes(n_bytes);
         let ours = quantize_with(ty, &x, COLUMNS, weighted.then_some(&w[..])).unwrap();
         let equal = ours.iter().zip(theirs).filter(|(a, b)| a == b).count();
-        println!(
-            "{ty:5} importance {weighted:5} equal {:6.2} % rmse {:.6} / {:.6}",
-            100.0 * equal as f64 / n_bytes as f64,
-            rmse(&x, &values_of(ty, &ours, x.len())),
-            rmse(&x, &values_of(ty, theirs, x.len())),
-        );
         assert_eq!((ours.len(), equal), (n_bytes, n_bytes), "{ty} {weighted}");
         cases += 1;
     }
@@ -63,7 +56,6 @@ fn a_fine_search_is_even_importance() {
             rmse(x, &values_of(ty, &blocks, x.len()))
         };
         let (fine, plain) = (error(Some(&ones)), error(None));
-        println!("{ty:5} rmse fine {fine:.6} plain {plain:.6}");
         // Weights that grow with the value suit Q5_K better here.
         let limit = if ty == TensorType::Q5_K { 1.02 } else { 1.0 };
         assert!(fine < limit * plain, "{ty}: {fine} {plain}");
