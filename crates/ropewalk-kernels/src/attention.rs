@@ -1,6 +1,7 @@
 //! Causal attention with grouped key and value heads over a cache in place.
 //!
-//! Keys are cut into spans of 128 at fixed positions. For each query a span gives its largest
+//! A cache is one stretch of memory or pages of some hundred positions, each anywhere. Keys are cut
+//! into spans of 128 at fixed positions, and a span never crosses a page, so pages change no bit. For each query a span gives its largest
 //! score, the sum of exponentials and the weighted values; spans are merged in order with a running
 //! maximum (Milakov and Gimelshein 2018; Dao et al. 2022, FlashAttention). The arithmetic of a
 //! query depends on the tier, the query and the cache alone: decode, prefill, any batch and any
@@ -93,18 +94,22 @@ impl AttentionShape {
 /// What capacities are multiples of: positions whose keys lie together.
 pub const CAPACITY_STEP: usize = crate::micro::PANEL;
 
+/// What the lengths of pages are multiples of where a sequence has several: the positions that
+/// attention takes together.
+pub const PAGE_STEP: usize = plan::SPAN;
+
 /// Features of a head that share a factor in [`KvRef::Q8_0`], as in `block_q8_0` of GGML; the last
 /// block of a head may be shorter.
 pub const Q8_BLOCK: usize = 32;
 
-/// A cache of keys or values in one of the formats.
+/// Keys or values of some positions, in one of the formats.
 ///
 /// | elements | of keys | of values |
 /// | --- | --- | --- |
-/// | features | `[kv_heads, capacity / 16, head_dim, 16]` | `[kv_heads, capacity, head_dim]` |
-/// | factors ([`KvRef::Q8_0`]) | `[kv_heads, capacity / 16, blocks, 16]` | `[kv_heads, capacity, blocks]` |
+/// | features | `[kv_heads, positions / 16, head_dim, 16]` | `[kv_heads, positions, head_dim]` |
+/// | factors ([`KvRef::Q8_0`]) | `[kv_heads, positions / 16, blocks, 16]` | `[kv_heads, positions, blocks]` |
 ///
-/// where `capacity` is a multiple of [`CAPACITY_STEP`] and `blocks` is `head_dim / 32` rounded up.
+/// where `positions` is a multiple of [`CAPACITY_STEP`] and `blocks` is `head_dim / 32` rounded up.
 /// Sixteen keys lie feature by feature, so that a vector holds one feature of each and scores need
 /// no transposition; [`store_keys`] and [`store_values`] write both layouts.
 #[derive(Clone, Copy, Debug)]
@@ -136,6 +141,32 @@ impl KvRef<'_> {
             }
         }
     }
+
+    /// Returns whether there are so many values, and factors where there are any.
+    fn holds(&self, values: usize, factors: usize) -> bool {
+        match self {
+            Self::F32(x) => x.len() >= values,
+            Self::F16(x) => x.len() >= values,
+            Self::Q8_0 { values: x, scales } => x.len() >= values && scales.len() >= factors,
+        }
+    }
+}
+
+/// Keys and values of a stretch of positions of one sequence.
+#[derive(Clone, Copy, Debug)]
+pub struct KvPage<'a> {
+    /// The keys.
+    pub k: KvRef<'a>,
+    /// The values.
+    pub v: KvRef<'a>,
+}
+
+impl<'a> KvPage<'a> {
+    /// Returns a page of these keys and values.
+    #[must_use]
+    pub fn new(k: KvRef<'a>, v: KvRef<'a>) -> Self {
+        Self { k, v }
+    }
 }
 
 /// One sequence of an attention call.
@@ -145,12 +176,12 @@ pub struct AttentionSeq<'a> {
     pub q: &'a [f32],
     /// Position of the first query; query `i` sees the positions up to `first_pos + i`.
     pub first_pos: usize,
-    /// Keys, filled up to the last query's position.
-    pub k: KvRef<'a>,
-    /// Values, filled likewise.
-    pub v: KvRef<'a>,
-    /// Positions the cache has room for, a multiple of [`CAPACITY_STEP`].
-    pub capacity: usize,
+    /// Keys and values, page `i` for the positions from `i * page_len`, filled up to the last
+    /// query's position. Pages without a position that a query sees may be anything of that size.
+    pub pages: &'a [KvPage<'a>],
+    /// Positions of each page: a multiple of [`PAGE_STEP`], or of [`CAPACITY_STEP`] where there is
+    /// only one page.
+    pub page_len: usize,
     /// Output `[m, q_heads * head_dim]`.
     pub out: &'a mut [f32],
 }
@@ -158,6 +189,7 @@ pub struct AttentionSeq<'a> {
 /// Memory that attention reuses from call to call.
 #[derive(Debug, Default)]
 pub struct AttentionScratch {
+    seqs: Vec<Sequence<'static>>,
     units: Vec<Unit>,
     partials: Vec<f32>,
     /// Units of each split tile that are not finished.
@@ -173,24 +205,26 @@ impl AttentionScratch {
 }
 
 /// A sequence as the tasks see it: checked extents, raw output.
+#[derive(Debug)]
 pub(crate) struct Sequence<'a> {
     q: &'a [f32],
     m: usize,
     first_pos: usize,
-    k: KvRef<'a>,
-    v: KvRef<'a>,
-    capacity: usize,
+    pages: &'a [KvPage<'a>],
+    page_len: usize,
     out: *mut f32,
 }
 
 // SAFETY: tasks write disjoint rows and heads of `out`.
 unsafe impl Sync for Sequence<'_> {}
+// SAFETY: as above; between calls the scratch memory holds no sequence.
+unsafe impl Send for Sequence<'_> {}
 
-/// Computes attention for the queries of one sequence.
+/// Computes attention for the queries of one sequence, whose cache is one page.
 ///
 /// # Shapes
 /// - `q`, `out`: `[m, q_heads * head_dim]`; query `i` has position `first_pos + i`
-/// - `k`, `v`: as [`KvRef`] says, filled up to the last query's position
+/// - `k`, `v`: as [`KvRef`] says for `capacity` positions, filled up to the last query's position
 ///
 /// # Errors
 /// As [`attention_batch`].
@@ -210,9 +244,8 @@ pub fn attention(
     let mut seqs = [AttentionSeq {
         q,
         first_pos,
-        k,
-        v,
-        capacity,
+        pages: &[KvPage::new(k, v)],
+        page_len: capacity,
         out,
     }];
     attention_batch(pool, isa, shape, &mut seqs, scratch)
@@ -225,8 +258,9 @@ pub fn attention(
 /// on its row, not even NaNs and infinities.
 ///
 /// # Errors
-/// [`Error::Length`] when heads do not divide, a slice does not fit its shape, the capacity is no
-/// multiple of [`CAPACITY_STEP`] or a query lies beyond the cache; nothing is written then.
+/// [`Error::Length`] when heads do not divide, a slice does not fit its shape, the length of pages
+/// is no multiple as [`AttentionSeq::page_len`] says or a query lies beyond the last page; nothing
+/// is written then.
 ///
 /// ```
 /// use std::num::NonZeroUsize;
@@ -256,21 +290,21 @@ pub fn attention_batch(
 ) -> Result<(), Error> {
     let isa = isa.usable();
     let width = check_shape(shape)?;
-    let seqs: Vec<Sequence<'_>> = seqs
-        .iter_mut()
-        .map(|seq| check_sequence(shape, width, seq))
-        .collect::<Result<_, Error>>()?;
+    let mut checked: Vec<Sequence<'_>> = recycle(std::mem::take(&mut scratch.seqs));
+    for seq in seqs.iter_mut() {
+        checked.push(check_sequence(shape, width, seq)?);
+    }
+    let seqs = checked;
     let AttentionScratch {
+        seqs: kept,
         units,
         partials,
         pending,
     } = scratch;
-    let split = plan::plan(shape, &seqs, pool.threads().get(), units);
-    if partials.len() < split.partials {
-        partials.resize(split.partials, 0.0);
+    let floats = plan::plan(shape, &seqs, pool.threads().get(), units, pending);
+    if partials.len() < floats {
+        partials.resize(floats, 0.0);
     }
-    pending.clear();
-    pending.extend(split.pending.into_iter().map(AtomicUsize::new));
     let (units, pending, partials) = (&*units, &*pending, Shared(partials.as_mut_ptr()));
     pool.run(units.len(), &|i| {
         let unit = &units[i];
@@ -290,7 +324,15 @@ pub fn attention_batch(
             }
         }
     });
+    *kept = recycle(seqs);
     Ok(())
+}
+
+/// Returns an empty vector over the same memory, for what differs in lifetimes alone: the standard
+/// library collects in place what has the same size and alignment.
+fn recycle<'a>(mut seqs: Vec<Sequence<'_>>) -> Vec<Sequence<'a>> {
+    seqs.clear();
+    seqs.into_iter().filter_map(|_| None).collect()
 }
 
 /// Returns the width of a query row.
@@ -350,27 +392,41 @@ fn check_sequence<'a>(
     let m = seq.q.len() / width;
     same("attention queries", m * width, seq.q.len())?;
     same("attention output", seq.q.len(), seq.out.len())?;
-    let end = seq.first_pos.saturating_add(m);
-    if end > seq.capacity || !seq.capacity.is_multiple_of(CAPACITY_STEP) {
-        let needed = end.max(seq.capacity);
+    let (pages, page_len) = (seq.pages, seq.page_len);
+    let step = if pages.len() == 1 {
+        CAPACITY_STEP
+    } else {
+        PAGE_STEP
+    };
+    if !page_len.is_multiple_of(step) || page_len == 0 {
+        let needed = page_len.max(1).checked_next_multiple_of(step);
         return Err(Error::Length {
-            what: "attention cache",
-            needed: needed
-                .checked_next_multiple_of(CAPACITY_STEP)
-                .unwrap_or(needed),
-            found: seq.capacity,
+            what: "attention page",
+            needed: needed.unwrap_or(step),
+            found: page_len,
         });
     }
-    let needed = shape.kv_heads.saturating_mul(seq.capacity);
-    for (what, found) in [
-        ("attention keys", seq.k.positions(shape.head_dim)),
-        ("attention values", seq.v.positions(shape.head_dim)),
-    ] {
-        if found < needed {
+    let end = seq.first_pos.saturating_add(m);
+    let capacity = pages.len().saturating_mul(page_len);
+    if end > capacity {
+        return Err(Error::Length {
+            what: "attention cache",
+            needed: end,
+            found: capacity,
+        });
+    }
+    let positions = shape.kv_heads.saturating_mul(page_len);
+    let values = positions.saturating_mul(shape.head_dim);
+    let factors = positions.saturating_mul(shape.head_dim.div_ceil(Q8_BLOCK));
+    for (what, found) in pages
+        .iter()
+        .flat_map(|p| [("attention keys", &p.k), ("attention values", &p.v)])
+    {
+        if !found.holds(values, factors) {
             return Err(Error::Length {
                 what,
-                needed,
-                found,
+                needed: positions,
+                found: found.positions(shape.head_dim),
             });
         }
     }
@@ -378,9 +434,8 @@ fn check_sequence<'a>(
         q: seq.q,
         m,
         first_pos: seq.first_pos,
-        k: seq.k,
-        v: seq.v,
-        capacity: seq.capacity,
+        pages,
+        page_len,
         out: seq.out.as_mut_ptr(),
     })
 }

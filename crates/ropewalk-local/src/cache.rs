@@ -1,9 +1,25 @@
-//! The keys and values of the tokens seen so far.
+//! The keys and values of the tokens seen so far, in pages that sequences share.
 
-use ropewalk_kernels::attention::{CAPACITY_STEP, KvMut, KvRef, Q8_BLOCK};
+mod index;
+mod lines;
+mod page;
+mod pool;
+mod prefix;
+mod room;
+
+use std::sync::Arc;
+
+use ropewalk_kernels::Isa;
+use ropewalk_kernels::attention::{AttentionShape, KvPage, Q8_BLOCK, store_keys, store_values};
 use ropewalk_spec::ModelSpec;
 
 use crate::adapter::{ActiveAdapter, AdapterKey};
+use page::Page;
+pub(crate) use page::{PAGE, Shape};
+pub use pool::CachePool;
+pub use prefix::PrefixCache;
+pub(crate) use room::{Wanted, make_room};
+
 use crate::{Error, Result};
 
 /// How keys and values are stored.
@@ -31,89 +47,19 @@ impl CacheType {
     }
 }
 
-/// Keys or values of one layer, as [`KvRef`] lays them out.
-#[derive(Debug, Clone)]
-pub(crate) enum Store {
-    F32(Vec<f32>),
-    /// IEEE half-precision bits.
-    F16(Vec<u16>),
-    Q8_0 {
-        values: Vec<i8>,
-        scales: Vec<u16>,
-    },
-}
-
-impl Store {
-    // Zeroed pages are given by the system when first touched, so a long context costs memory
-    // only as far as it is used.
-    fn new(kind: CacheType, positions: usize, head_dim: usize) -> Self {
-        let len = positions * head_dim;
-        match kind {
-            CacheType::F32 => Self::F32(vec![0.0; len]),
-            CacheType::F16 => Self::F16(vec![0; len]),
-            CacheType::Q8_0 => Self::Q8_0 {
-                values: vec![0; len],
-                scales: vec![0; positions * head_dim.div_ceil(Q8_BLOCK)],
-            },
-        }
-    }
-
-    /// Lends the values to attention.
-    pub(crate) fn reading(&self) -> KvRef<'_> {
-        match self {
-            Self::F32(x) => KvRef::F32(x),
-            Self::F16(x) => KvRef::F16(x),
-            Self::Q8_0 { values, scales } => KvRef::Q8_0 { values, scales },
-        }
-    }
-
-    /// Lends the values to what stores new ones.
-    pub(crate) fn writing(&mut self) -> KvMut<'_> {
-        match self {
-            Self::F32(x) => KvMut::F32(x),
-            Self::F16(x) => KvMut::F16(x),
-            Self::Q8_0 { values, scales } => KvMut::Q8_0 { values, scales },
-        }
-    }
-
-    /// Copies the first `used` of every `stride` positions into fresh pages.
-    fn copy_used(&self, head_dim: usize, stride: usize, used: usize) -> Self {
-        fn copy<T: Copy + Default>(from: &[T], each: usize, stride: usize, used: usize) -> Vec<T> {
-            let mut to = vec![T::default(); from.len()];
-            let heads = to
-                .chunks_exact_mut(stride * each)
-                .zip(from.chunks_exact(stride * each));
-            heads.for_each(|(to, from)| to[..used * each].copy_from_slice(&from[..used * each]));
-            to
-        }
-        match self {
-            Self::F32(x) => Self::F32(copy(x, head_dim, stride, used)),
-            Self::F16(x) => Self::F16(copy(x, head_dim, stride, used)),
-            Self::Q8_0 { values, scales } => Self::Q8_0 {
-                values: copy(values, head_dim, stride, used),
-                scales: copy(scales, head_dim.div_ceil(Q8_BLOCK), stride, used),
-            },
-        }
-    }
-}
-
-#[derive(Debug)]
-pub(crate) struct LayerCache {
-    pub(crate) k: Store,
-    pub(crate) v: Store,
-}
-
 /// The state of one sequence: its tokens, and keys and values for each layer.
 ///
-/// Tokens are appended in place by [`Model::forward`](crate::Model::forward).
+/// Tokens are appended by [`Model::forward`](crate::Model::forward). The memory is pages of 128
+/// tokens from a [`CachePool`]; [`Model::new_cache`](crate::Model::new_cache) makes a pool without a
+/// limit for each cache and its clones. Clones share pages until one of them writes.
 #[derive(Debug)]
 pub struct Cache {
-    pub(crate) layers: Vec<LayerCache>,
-    pub(crate) tokens: Vec<u32>,
+    pool: Arc<CachePool>,
+    /// Page `i` holds the positions from `i * PAGE`; no page lies behind the last token, but for
+    /// those that a running pass will fill.
+    pages: Vec<Arc<Page>>,
+    tokens: Vec<u32>,
     capacity: usize,
-    kv_heads: usize,
-    head_dim: usize,
-    bytes_per_token: usize,
     /// Which frequencies the stored keys were turned with; see [`crate::rope::length_class`].
     pub(crate) rope_class: usize,
     /// What the stored keys were computed with; it means nothing while there are none.
@@ -121,44 +67,41 @@ pub struct Cache {
 }
 
 impl Clone for Cache {
-    /// Copies what is stored, not the room that is still free.
+    /// As [`Cache::fork`] with all tokens.
     fn clone(&self) -> Self {
         self.fork(self.len())
     }
 }
 
 impl Cache {
-    /// Returns a cache with the first `len` tokens of this one.
-    pub(crate) fn fork(&self, len: usize) -> Self {
+    /// Returns a cache with the first `len` tokens of this one, or all where it has fewer.
+    ///
+    /// Both share the pages; whichever first writes into the last one, where that is not full,
+    /// takes a copy of it from the pool.
+    #[must_use]
+    pub fn fork(&self, len: usize) -> Self {
         let tokens = self.tokens[..len.min(self.len())].to_vec();
-        // Keys lie together in sixteens.
-        let used = tokens.len().next_multiple_of(CAPACITY_STEP);
-        let copy = |store: &Store| store.copy_used(self.head_dim, self.stride(), used);
-        let layer = |l: &LayerCache| LayerCache {
-            k: copy(&l.k),
-            v: copy(&l.v),
-        };
         Self {
-            layers: self.layers.iter().map(layer).collect(),
+            pool: Arc::clone(&self.pool),
+            pages: self.pages[..tokens.len().div_ceil(PAGE)].to_vec(),
             tokens,
+            capacity: self.capacity,
+            rope_class: self.rope_class,
             adapters: self.adapters.clone(),
-            ..*self
         }
     }
 
     /// Refuses a cache that this machine has no memory for.
-    pub(crate) fn check_size(spec: &ModelSpec, kind: CacheType, tokens: usize) -> Result<()> {
-        let bytes = tokens
-            .checked_next_multiple_of(CAPACITY_STEP)
-            .and_then(|n| {
-                n.checked_mul(spec.kv_heads)?
-                    .checked_mul(kind.bytes(spec.head_dim))
-            });
+    pub(crate) fn check_size(shape: &Shape, tokens: usize) -> Result<()> {
+        let bytes = tokens.checked_next_multiple_of(PAGE).and_then(|n| {
+            n.checked_mul(shape.kv_heads)?
+                .checked_mul(shape.kind.bytes(shape.head_dim))
+        });
         let whole = bytes
-            .and_then(|bytes| bytes.checked_mul(2)?.checked_mul(spec.layers))
+            .and_then(|bytes| bytes.checked_mul(2)?.checked_mul(shape.layers))
             .filter(|&whole| whole <= isize::MAX.cast_unsigned());
-        // The pages of a tensor come when they are used, so that all of them together may be
-        // larger than the memory; asking for one is what would end the process.
+        // Pages come when they are used, so that all of them together may be larger than the memory;
+        // a context of which one layer does not fit is a mistake.
         let room = bytes.is_some_and(|n| Vec::<u8>::new().try_reserve_exact(n).is_ok());
         match whole {
             Some(_) if room => Ok(()),
@@ -166,27 +109,10 @@ impl Cache {
         }
     }
 
-    pub(crate) fn new(spec: &ModelSpec, kind: CacheType, capacity: usize) -> Self {
-        let positions = spec.kv_heads * capacity.next_multiple_of(CAPACITY_STEP);
-        let layer = || LayerCache {
-            k: Store::new(kind, positions, spec.head_dim),
-            v: Store::new(kind, positions, spec.head_dim),
-        };
-        Self {
-            layers: (0..spec.layers).map(|_| layer()).collect(),
-            tokens: Vec::new(),
-            capacity,
-            kv_heads: spec.kv_heads,
-            head_dim: spec.head_dim,
-            bytes_per_token: 2 * kind.bytes(spec.head_dim) * spec.kv_heads * spec.layers,
-            rope_class: 0,
-            adapters: AdapterKey::default(),
-        }
-    }
-
     /// Refuses a cache that was made for a model of another shape.
     pub(crate) fn check(&self, spec: &ModelSpec) -> Result<()> {
-        let found = [self.layers.len(), self.kv_heads, self.head_dim];
+        let shape = self.pool.shape();
+        let found = [shape.layers, shape.kv_heads, shape.head_dim];
         let wanted = [spec.layers, spec.kv_heads, spec.head_dim];
         if found == wanted {
             Ok(())
@@ -215,9 +141,14 @@ impl Cache {
         self.capacity
     }
 
-    /// Returns the positions that each head has room for, whole sixteens.
-    pub(crate) fn stride(&self) -> usize {
-        self.capacity.next_multiple_of(CAPACITY_STEP)
+    /// Returns the pool that the pages come from.
+    pub fn pool(&self) -> &Arc<CachePool> {
+        &self.pool
+    }
+
+    /// Returns how many pages this cache holds, its own and shared ones.
+    pub fn pages(&self) -> usize {
+        self.pages.len()
     }
 
     /// Returns whether a sequence with these adapters may go on from what is stored: it was computed
@@ -228,21 +159,18 @@ impl Cache {
 
     /// Returns the bytes that the stored tokens take.
     pub fn bytes(&self) -> usize {
-        self.bytes_for(self.len())
+        self.pool.shape().bytes_per_token() * self.len()
     }
 
-    pub(crate) fn bytes_for(&self, tokens: usize) -> usize {
-        self.bytes_per_token * tokens
-    }
-
-    /// Forgets all but the first `len` tokens.
+    /// Forgets all but the first `len` tokens and gives back the pages of the others.
     pub fn truncate(&mut self, len: usize) {
         self.tokens.truncate(len);
+        self.pages.truncate(self.tokens.len().div_ceil(PAGE));
     }
 
-    /// Forgets all tokens.
+    /// Forgets all tokens and gives back their pages.
     pub fn clear(&mut self) {
-        self.tokens.clear();
+        self.truncate(0);
     }
 
     /// Returns how many tokens at the beginning of `ids` are stored already.
@@ -252,6 +180,55 @@ impl Cache {
             .zip(ids)
             .take_while(|(a, b)| a == b)
             .count()
+    }
+
+    /// Forgets all tokens but keeps the pages for a pass that computes them again.
+    pub(crate) fn restart(&mut self) {
+        self.tokens.clear();
+    }
+
+    /// Appends the tokens of a pass that has filled their pages.
+    pub(crate) fn append(&mut self, ids: &[u32]) {
+        self.tokens.extend_from_slice(ids);
+    }
+
+    /// Writes keys and values of a layer, `[n, kv_heads * head_dim]`, behind the stored tokens; the
+    /// pages were given by [`make_room`].
+    pub(crate) fn store(
+        &mut self,
+        layer: usize,
+        isa: Isa,
+        shape: &AttentionShape,
+        mut keys: &[f32],
+        mut values: &[f32],
+    ) -> Result<()> {
+        let width = shape.kv_heads * shape.head_dim;
+        let mut at = self.len();
+        while !keys.is_empty() {
+            let (page, within) = (at / PAGE, at % PAGE);
+            let n = ((PAGE - within) * width).min(keys.len());
+            let full = Error::CacheFull {
+                needed: 1,
+                free: 0,
+                limit: self.pages.len(),
+            };
+            let page = self.pages.get_mut(page).and_then(Arc::get_mut);
+            let (k, v) = page.ok_or(full)?.writing(layer);
+            let (now, later) = keys.split_at(n);
+            store_keys(isa, shape, now, within, PAGE, k)?;
+            keys = later;
+            let (now, later) = values.split_at(n);
+            store_values(isa, shape, now, within, PAGE, v)?;
+            values = later;
+            at += n / width;
+        }
+        Ok(())
+    }
+
+    /// Returns keys and values of a layer up to position `end`, page by page.
+    pub(crate) fn reading(&self, layer: usize, end: usize) -> impl Iterator<Item = KvPage<'_>> {
+        let pages = self.pages.iter().take(end.div_ceil(PAGE));
+        pages.map(move |page| page.reading(layer))
     }
 }
 
@@ -272,10 +249,10 @@ mod tests {
         std::fs::write(dir.join("config.json"), config).unwrap();
         let spec = ModelSpec::from_dir(dir.path()).unwrap();
         for kind in [CacheType::F32, CacheType::F16, CacheType::Q8_0] {
-            Cache::check_size(&spec, kind, 128).unwrap();
+            Cache::check_size(&Shape::new(&spec, kind), 128).unwrap();
             // More than an address space holds, and more than a number of bytes can be.
             for tokens in [1 << 50, usize::MAX / 2] {
-                let e = Cache::check_size(&spec, kind, tokens).unwrap_err();
+                let e = Cache::check_size(&Shape::new(&spec, kind), tokens).unwrap_err();
                 assert!(matches!(e, Error::CacheSize { .. }), "{e}");
                 let start = format!("a context of {tokens} tokens needs ");
                 assert!(e.to_string().starts_with(&start), "{e}");

@@ -105,6 +105,18 @@ pub enum Error {
         /// Those of the model.
         wanted: [usize; 3],
     },
+    /// A pool of caches has too few pages left; no cache has changed.
+    #[error(
+        "the cache pool has {free} of its {limit} pages left and {needed} are needed; end or shorten a sequence, or make the pool larger"
+    )]
+    CacheFull {
+        /// Pages of 128 tokens that were needed.
+        needed: usize,
+        /// Pages that were left.
+        free: usize,
+        /// Pages of the pool.
+        limit: usize,
+    },
     /// A sequence goes on with other adapters than its keys were computed with.
     #[error(
         "the cache holds {tokens} tokens that were computed with other adapters; use a new cache, or clear it"

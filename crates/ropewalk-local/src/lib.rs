@@ -168,7 +168,7 @@ mod stop;
 mod vocab;
 
 pub use adapter::{ActiveAdapter, Adapter};
-pub use cache::{Cache, CacheType};
+pub use cache::{Cache, CachePool, CacheType, PrefixCache};
 pub use chat::{LocalModel, PROVIDER, Reply};
 pub use decoder::Profile;
 pub use error::{Error, Result};

@@ -10,6 +10,7 @@ use ropewalk_kernels::{Isa, Pool};
 use ropewalk_spec::{Footprint, ModelSpec, RopeScaling, TensorSource};
 
 use crate::adapter::{ActiveAdapter, AdapterKey};
+use crate::cache::{CachePool, PAGE, Shape, Wanted, make_room};
 use crate::decoder::{Decoder, Profile, Scratch, Span, Watch};
 use crate::generate::refuse_empty;
 use crate::rope::length_class;
@@ -186,7 +187,7 @@ impl Model {
                 limit: files.spec.max_positions,
             });
         }
-        Cache::check_size(&files.spec, options.cache, context)?;
+        Cache::check_size(&Shape::new(&files.spec, options.cache), context)?;
         let pool = Pool::new(threads);
         let rule = options.quantize.as_ref();
         rule.map_or(Ok(()), LoadQuantize::check)?;
@@ -271,22 +272,54 @@ impl Model {
     /// This divided by the machine's read bandwidth is the least time a token can take. Of experts
     /// those count that a token uses; layers with a window count as if they read all positions.
     pub fn bytes_per_step(&self, tokens: usize) -> usize {
-        self.decoder.weight_bytes(false) + self.new_cache_of(0).bytes_for(tokens)
+        self.decoder.weight_bytes(false) + self.cache_shape().bytes_per_token() * tokens
     }
 
-    /// Returns an empty cache for one sequence.
+    /// Returns an empty cache for one sequence, with a pool of its own that has no limit.
     pub fn new_cache(&self) -> Cache {
-        self.new_cache_of(self.context)
+        self.pool_of(None).new_cache()
     }
 
-    fn new_cache_of(&self, capacity: usize) -> Cache {
-        Cache::new(self.spec(), self.cache, capacity)
+    /// Returns a pool of pages for the caches of many sequences, with room for `tokens` tokens in
+    /// all, whole pages of 128. It takes memory only as pages are used.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for no token at all, [`Error::CacheSize`] where this machine has not that
+    /// much memory.
+    pub fn new_pool(&self, tokens: usize) -> Result<Arc<CachePool>> {
+        if tokens == 0 {
+            return Err(Error::Option {
+                name: "tokens of the cache pool",
+                value: tokens.to_string(),
+                allowed: "1 or more",
+            });
+        }
+        let shape = self.cache_shape();
+        let pages = tokens.div_ceil(PAGE);
+        let bytes = pages
+            .checked_mul(PAGE)
+            .and_then(|n| n.checked_mul(shape.bytes_per_token()));
+        let room = bytes.is_some_and(|n| Vec::<u8>::new().try_reserve_exact(n).is_ok());
+        if !room {
+            return Err(Error::CacheSize { tokens, bytes });
+        }
+        Ok(self.pool_of(Some(pages)))
+    }
+
+    fn pool_of(&self, pages: Option<usize>) -> Arc<CachePool> {
+        let rope = self.spec().rope.clone();
+        CachePool::new(self.cache_shape(), rope, self.context, pages)
+    }
+
+    fn cache_shape(&self) -> Shape {
+        Shape::new(self.spec(), self.cache)
     }
 
     /// Appends `ids` to a sequence and returns the logits after the last one, `[vocab]`.
     ///
     /// # Errors
-    /// [`Error::EmptyPrompt`], [`Error::TokenId`], [`Error::Context`], or [`Error::Cache`] for one of
+    /// [`Error::EmptyPrompt`], [`Error::TokenId`], [`Error::Context`], [`Error::CacheFull`] where the
+    /// pool of the cache has no page left, [`Error::CacheAdapters`], or [`Error::Cache`] for one of
     /// another model; the cache is then as before. After any other error it holds what it held, but
     /// for a sequence that just passed the length from which long RoPE turns keys otherwise: all of
     /// it is computed again then, and an error in between leaves it empty.
@@ -332,6 +365,7 @@ impl Model {
                 });
             }
         }
+        make_room(steps, |step| self.wanted(step))?;
         let mut runs: Vec<Run<'_>> = steps.iter_mut().map(|s| self.start(s)).collect();
         let result = self.finish(&mut runs);
         if result.is_err() {
@@ -342,21 +376,39 @@ impl Model {
         result
     }
 
+    /// Returns whether other RoPE frequencies hold for the sequence of a step than its keys were turned
+    /// with, and those that hold.
+    fn turns_again(&self, step: &Step<'_>) -> (bool, usize) {
+        let rope = &self.spec().rope;
+        let class = length_class(rope, step.cache.len() + step.ids.len());
+        let again = !step.cache.is_empty()
+            && matches!(rope.scaling, RopeScaling::LongRope { .. })
+            && step.cache.rope_class != class;
+        (again, class)
+    }
+
+    /// Returns the positions that a step writes.
+    fn wanted<'a>(&self, step: &'a mut Step<'_>) -> Wanted<'a> {
+        let (again, _) = self.turns_again(step);
+        let len = step.cache.len();
+        Wanted {
+            from: if again { 0 } else { len },
+            end: len + step.ids.len(),
+            cache: step.cache,
+        }
+    }
+
     /// Says what a step has to run: its ids, or everything again when other RoPE frequencies hold for
     /// the sequence than its keys were turned with (it grew past a length, or was cut below it).
     fn start<'a>(&self, step: &'a mut Step<'_>) -> Run<'a> {
         let before = step.cache.len();
         let total = before + step.ids.len();
-        let rope = &self.spec().rope;
-        let class = length_class(rope, total);
-        let again = !step.cache.is_empty()
-            && matches!(rope.scaling, RopeScaling::LongRope { .. })
-            && step.cache.rope_class != class;
+        let (again, class) = self.turns_again(step);
         step.cache.rope_class = class;
         step.cache.adapters = AdapterKey::of(step.adapters);
         let ids = if again {
             let ids = [step.cache.tokens(), step.ids].concat();
-            step.cache.clear();
+            step.cache.restart();
             Cow::Owned(ids)
         } else {
             Cow::Borrowed(step.ids)

@@ -1,4 +1,6 @@
 //! Cuts an attention call into units of work. No cut changes a result.
+use std::sync::atomic::AtomicUsize;
+
 use super::{AttentionShape, Sequence};
 
 /// Keys of one span; spans begin at multiples of it.
@@ -36,15 +38,6 @@ pub(super) struct Split {
     pub(super) end: usize,
 }
 
-/// What split tiles need.
-#[derive(Debug, Default)]
-pub(super) struct Splits {
-    /// Floats of partial results.
-    pub(super) partials: usize,
-    /// Units of each split tile.
-    pub(super) pending: Vec<usize>,
-}
-
 /// Returns the first position a query at `pos` sees.
 pub(super) fn window_start(shape: &AttentionShape, pos: usize) -> usize {
     shape
@@ -58,17 +51,20 @@ pub(super) fn partial_len(rows: usize, head_dim: usize) -> usize {
     rows * (head_dim + 2)
 }
 
-/// Lists the units of a call, biggest tiles of each sequence last.
+/// Lists the units of a call, biggest tiles of each sequence last, and for each tile that is split
+/// how many units it has; returns the floats that partial results take.
 pub(super) fn plan(
     shape: &AttentionShape,
     seqs: &[Sequence<'_>],
     threads: usize,
     units: &mut Vec<Unit>,
-) -> Splits {
+    pending: &mut Vec<AtomicUsize>,
+) -> usize {
     let group = shape.q_heads / shape.kv_heads;
     let per_tile = (ROWS / group).max(1);
-    let mut splits = Splits::default();
+    let mut partials = 0;
     units.clear();
+    pending.clear();
     let tiles: usize = seqs
         .iter()
         .map(|s| s.m.div_ceil(per_tile) * shape.kv_heads)
@@ -99,18 +95,17 @@ pub(super) fn plan(
                     units.push(whole);
                     continue;
                 }
-                let (pending, first) = (splits.pending.len(), splits.partials);
+                let (counter, first) = (pending.len(), partials);
                 let each = partial_len(queries * group, shape.head_dim);
-                splits.pending.push(pieces);
-                splits.partials += (end - span) * each;
+                pending.push(AtomicUsize::new(pieces));
+                partials += (end - span) * each;
                 for piece in 0..pieces {
                     let from = (end - span) * piece / pieces;
                     let to = (end - span) * (piece + 1) / pieces;
-                    let partials = first + from * each;
                     let split = Some(Split {
-                        partials,
+                        partials: first + from * each,
                         first,
-                        pending,
+                        pending: counter,
                         span,
                         end,
                     });
@@ -124,5 +119,5 @@ pub(super) fn plan(
             }
         }
     }
-    splits
+    partials
 }

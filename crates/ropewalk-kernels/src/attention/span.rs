@@ -6,7 +6,7 @@ use super::format::with_format;
 use super::plan::{SPAN, Unit, partial_len, window_start};
 use super::rows::{Finite, Join, Weights};
 use super::widen::{WidenHalves, WidenKeys, WidenValues};
-use super::{AttentionShape, KvRef, Q8_BLOCK, Sequence};
+use super::{AttentionShape, KvPage, KvRef, Q8_BLOCK, Sequence};
 use crate::Isa;
 use crate::micro::{self, PANEL, Tile};
 use crate::scratch::Scratch;
@@ -30,6 +30,24 @@ pub(super) struct Work<'a> {
     pub(super) group: usize,
     /// Queries times heads: row `r` is query `r / group`, head `r % group` of the group.
     pub(super) rows: usize,
+}
+
+/// Where keys and values of one head begin.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    page: &'a KvPage<'a>,
+    /// Position inside the page, counted over all heads.
+    at: usize,
+}
+
+impl Place<'_> {
+    /// Returns the place `positions` further.
+    fn after(self, positions: usize) -> Self {
+        Self {
+            at: self.at + positions,
+            ..self
+        }
+    }
 }
 
 /// Scratch of a unit.
@@ -234,12 +252,12 @@ impl<'a> Work<'a> {
 
     /// Computes the partial results of one span, with weights of zero where a row sees no key.
     unsafe fn span_together(&self, room: Room, span: usize, count: usize, partial: Partial) {
-        let (dim, at) = (self.shape.head_dim, self.start(span));
+        let (dim, at) = (self.shape.head_dim, self.place(span));
         let few = self.rows <= few::MAX_ROWS;
         // SAFETY: `count` positions of the cache from `at`, checked by the caller; scratch as sized.
         unsafe {
             if few {
-                self.few_scores(room, at, count);
+                self.few_scores(room, at, self.next(span), count);
             } else {
                 let b = self.keys(room, at, count);
                 micro::block(
@@ -272,7 +290,7 @@ impl<'a> Work<'a> {
                 },
             );
             if few {
-                return self.few_values(room, at, count, partial);
+                return self.few_values(room, at, self.next(span), count, partial);
             }
             let (b, b_step) = self.values(room, at, count);
             micro::block(
@@ -296,9 +314,24 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Returns the first position of this head's span, counted over all heads.
-    fn start(&self, span: usize) -> usize {
-        self.unit.kv_head * self.seq.capacity + span * SPAN
+    /// Returns where a span of this head begins.
+    fn place(&self, span: usize) -> Place<'a> {
+        let page_len = self.seq.page_len;
+        let pos = span * SPAN;
+        Place {
+            page: &self.seq.pages[pos / page_len],
+            at: self.unit.kv_head * page_len + pos % page_len,
+        }
+    }
+
+    /// Returns what is probably read after a span: the next one, or another head's first.
+    fn next(&self, span: usize) -> Place<'a> {
+        let capacity = self.seq.pages.len() * self.seq.page_len;
+        if (span + 1) * SPAN < capacity {
+            return self.place(span + 1);
+        }
+        let first = self.unit.split.map_or(self.unit.span, |s| s.span);
+        self.place(first).after(self.seq.page_len)
     }
 
     /// Computes the weighted values of a span again, query by query, with zeros in place of the
@@ -311,12 +344,8 @@ impl<'a> Work<'a> {
             unsafe {
                 room.values.write_bytes(0, count * step);
                 if low < high {
-                    self.copy_values(
-                        room,
-                        self.start(span) + low,
-                        high - low,
-                        room.values.add(low * step),
-                    );
+                    let from = self.place(span).after(low);
+                    self.copy_values(room, from, high - low, room.values.add(low * step));
                 }
                 micro::block(
                     self.isa,
@@ -341,20 +370,20 @@ impl<'a> Work<'a> {
     }
 
     /// Computes the scores of few rows.
-    unsafe fn few_scores(&self, room: Room, at: usize, count: usize) {
+    unsafe fn few_scores(&self, room: Room, at: Place<'_>, after: Place<'_>, count: usize) {
         let dim = self.shape.head_dim;
         if let (KvRef::Q8_0 { scales: k, .. }, KvRef::Q8_0 { scales: v, .. }) =
-            (self.seq.k, self.seq.v)
+            (after.page.k, at.page.v)
         {
             // The factors of this span's values and the next one's keys.
             let blocks = dim.div_ceil(Q8_BLOCK);
-            for (scales, at) in [(v, at), (k, at + SPAN)] {
+            for (scales, at) in [(v, at.at), (k, after.at)] {
                 let start = scales.as_ptr().wrapping_add(at * blocks);
                 prefetch(start.cast(), SPAN * blocks * size_of::<u16>());
             }
         }
-        let next = self.seq.v.address(at, dim);
-        with_format!(self.seq.k, at, dim, room.factors, |keys| {
+        let next = at.page.v.address(at.at, dim);
+        with_format!(at.page.k, at.at, dim, room.factors, |keys| {
             let scores = few::Scores {
                 keys,
                 next,
@@ -371,12 +400,19 @@ impl<'a> Work<'a> {
     }
 
     /// Computes the weighted values of few rows.
-    unsafe fn few_values(&self, room: Room, at: usize, count: usize, partial: Partial) {
+    unsafe fn few_values(
+        &self,
+        room: Room,
+        at: Place<'_>,
+        after: Place<'_>,
+        count: usize,
+        partial: Partial,
+    ) {
         let dim = self.shape.head_dim;
         // SAFETY: forwarded to the caller.
         unsafe { self.widen_factors(room, at, count) };
-        let next = self.seq.k.address(at + SPAN, dim);
-        with_format!(self.seq.v, at, dim, room.factors, |values| {
+        let next = after.page.k.address(after.at, dim);
+        with_format!(at.page.v, at.at, dim, room.factors, |values| {
             let values = few::Values {
                 values,
                 next,
@@ -392,19 +428,19 @@ impl<'a> Work<'a> {
     }
 
     /// Returns the panels of `count` keys in f32.
-    unsafe fn keys(&self, room: Room, at: usize, count: usize) -> *const f32 {
+    unsafe fn keys(&self, room: Room, at: Place<'_>, count: usize) -> *const f32 {
         let dim = self.shape.head_dim;
         // The values follow after the scores.
         for i in (0..count).step_by(PANEL) {
             let (from, to) = (
-                self.seq.v.address(at + i, dim),
-                self.seq.v.address(at + i + PANEL, dim),
+                at.page.v.address(at.at + i, dim),
+                at.page.v.address(at.at + i + PANEL, dim),
             );
             prefetch(from, to as usize - from as usize);
         }
-        with_format!(self.seq.k, at, dim, room.factors, |keys| {
-            if let KvRef::F32(x) = self.seq.k {
-                return x.as_ptr().wrapping_add(at * dim);
+        with_format!(at.page.k, at.at, dim, room.factors, |keys| {
+            if let KvRef::F32(x) = at.page.k {
+                return x.as_ptr().wrapping_add(at.at * dim);
             }
             let widen = WidenKeys {
                 keys,
@@ -419,10 +455,10 @@ impl<'a> Work<'a> {
     }
 
     /// Returns `count` rows of values in f32 and their distance, whole panels wide.
-    unsafe fn values(&self, room: Room, at: usize, count: usize) -> (*const f32, usize) {
+    unsafe fn values(&self, room: Room, at: Place<'_>, count: usize) -> (*const f32, usize) {
         let (dim, step) = (self.shape.head_dim, self.padded());
-        match self.seq.v {
-            KvRef::F32(v) if dim == step => (v.as_ptr().wrapping_add(at * dim), dim),
+        match at.page.v {
+            KvRef::F32(v) if dim == step => (v.as_ptr().wrapping_add(at.at * dim), dim),
             _ => {
                 // SAFETY: these values are inside the cache, the copy inside the scratch.
                 unsafe { self.copy_values(room, at, count, room.values) };
@@ -432,11 +468,11 @@ impl<'a> Work<'a> {
     }
 
     /// Writes `count` rows of values in f32, whole panels apart.
-    unsafe fn copy_values(&self, room: Room, at: usize, count: usize, dst: *mut f32) {
+    unsafe fn copy_values(&self, room: Room, at: Place<'_>, count: usize, dst: *mut f32) {
         let (dim, step) = (self.shape.head_dim, self.padded());
         // SAFETY: forwarded to the caller.
         unsafe { self.widen_factors(room, at, count) };
-        with_format!(self.seq.v, at, dim, room.factors, |values| {
+        with_format!(at.page.v, at.at, dim, room.factors, |values| {
             let widen = WidenValues {
                 values,
                 dst,
@@ -450,11 +486,11 @@ impl<'a> Work<'a> {
     }
 
     /// Widens the factors of `count` values, where values have factors.
-    unsafe fn widen_factors(&self, room: Room, at: usize, count: usize) {
-        if let KvRef::Q8_0 { scales, .. } = self.seq.v {
+    unsafe fn widen_factors(&self, room: Room, at: Place<'_>, count: usize) {
+        if let KvRef::Q8_0 { scales, .. } = at.page.v {
             let blocks = self.shape.head_dim.div_ceil(Q8_BLOCK);
             let widen = WidenHalves {
-                src: scales.as_ptr().wrapping_add(at * blocks),
+                src: scales.as_ptr().wrapping_add(at.at * blocks),
                 dst: room.factors,
                 len: count * blocks,
             };

@@ -193,6 +193,46 @@ impl Case {
         out
     }
 
+    /// Runs queries `from..to` with the cache in pages, in reverse order in memory.
+    fn run_paged(
+        &self,
+        data: &Data,
+        isa: Isa,
+        (threads, page_len): (usize, usize),
+        from: usize,
+        to: usize,
+    ) -> Vec<f32> {
+        let width = self.shape.kv_heads * self.shape.head_dim;
+        let [k, v] = data
+            .rows
+            .each_ref()
+            .map(|rows| rows.chunks(page_len * width).rev().collect::<Vec<&[f32]>>());
+        let new = |format| Cache::new(&self.shape, page_len, format);
+        let mut caches: Vec<[Cache; 2]> = k.iter().map(|_| self.formats.map(new)).collect();
+        for (cache, (k, v)) in caches.iter_mut().zip(k.iter().zip(&v)) {
+            let [kc, vc] = cache;
+            store_keys(isa, &self.shape, k, 0, page_len, kc.writing()).unwrap();
+            store_values(isa, &self.shape, v, 0, page_len, vc.writing()).unwrap();
+        }
+        let pages: Vec<KvPage<'_>> = caches
+            .iter()
+            .rev()
+            .map(|[k, v]| KvPage::new(k.reading(), v.reading()))
+            .collect();
+        let mut out = vec![f32::NAN; (to - from) * self.width()];
+        let mut seqs = [AttentionSeq {
+            q: &data.q[from * self.width()..to * self.width()],
+            first_pos: self.len - self.m + from,
+            pages: &pages,
+            page_len,
+            out: &mut out,
+        }];
+        let pool = Pool::new(NonZeroUsize::new(threads).unwrap());
+        let mut scratch = AttentionScratch::new();
+        attention_batch(&pool, isa, &self.shape, &mut seqs, &mut scratch).unwrap();
+        out
+    }
+
     fn reference(&self, data: &Data) -> Vec<f64> {
         let AttentionShape {
             q_heads,
@@ -271,6 +311,19 @@ fn check(case: &Case) {
                 &case.run(&data, isa, 2, i, i + 1),
                 i,
                 "decode on two threads",
+            );
+        }
+        for (threads, page_len) in [(1, PAGE_STEP), (3, PAGE_STEP), (2, 2 * PAGE_STEP)] {
+            same(
+                &case.run_paged(&data, isa, (threads, page_len), 0, case.m),
+                0,
+                "a cache in pages",
+            );
+            let last = case.m - 1;
+            same(
+                &case.run_paged(&data, isa, (threads, page_len), last, case.m),
+                last,
+                "decode from pages",
             );
         }
         let (from, to) = (case.m / 3, case.m - case.m / 4);
@@ -451,16 +504,20 @@ fn a_batch_equals_its_sequences() {
                 .iter()
                 .map(|c| vec![f32::NAN; c.m * c.width()])
                 .collect();
+            let pages: Vec<[KvPage<'_>; 1]> = data
+                .iter()
+                .map(|d| [KvPage::new(d.caches[0].reading(), d.caches[1].reading())])
+                .collect();
             let mut seqs: Vec<AttentionSeq<'_>> = cases
                 .iter()
                 .zip(&data)
                 .zip(&mut outs)
-                .map(|((case, data), out)| AttentionSeq {
+                .zip(&pages)
+                .map(|(((case, data), out), pages)| AttentionSeq {
                     q: &data.q,
                     first_pos: case.len - case.m,
-                    k: data.caches[0].reading(),
-                    v: data.caches[1].reading(),
-                    capacity: data.capacity,
+                    pages,
+                    page_len: data.capacity,
                     out,
                 })
                 .collect();
@@ -625,6 +682,28 @@ fn refuses_what_does_not_fit() {
         };
         assert!(go(&shape, 0, 0, whole, 0).is_err(), "{shape:?}");
     }
+    // Several pages: whole spans long, all of them large enough, enough of them.
+    let (page, short) = ([0.0; 128 * 16], [0.0; 127 * 16]);
+    let [page, short] = [&page[..], &short[..]].map(|x| KvPage::new(KvRef::F32(x), KvRef::F32(x)));
+    let paged = |pages: &[KvPage<'_>], page_len: usize, first_pos: usize| {
+        let (q, mut out) = ([0.0; 32], [0.0; 32]);
+        let mut seqs = [AttentionSeq {
+            q: &q,
+            first_pos,
+            pages,
+            page_len,
+            out: &mut out,
+        }];
+        let mut scratch = AttentionScratch::new();
+        attention_batch(&pool, Isa::best(), &case.shape, &mut seqs, &mut scratch)
+    };
+    assert!(paged(&[page, page], 128, 255).is_ok());
+    assert!(paged(&[page, page], 128, 256).is_err());
+    assert!(paged(&[page, page], 64, 3).is_err());
+    assert!(paged(&[page, page], 0, 0).is_err());
+    assert!(paged(&[page], 112, 111).is_ok());
+    assert!(paged(&[page, short], 128, 3).is_err());
+    assert!(paged(&[], 128, 0).is_err());
     let mut cache = [0.0; 256];
     let mut put = |rows, first, capacity, len| {
         let (rows, isa) = (vec![0.0; rows], Isa::best());
@@ -646,19 +725,22 @@ fn refuses_what_does_not_fit() {
 #[test]
 fn spans_before_the_window_are_not_touched_and_threads_get_equal_shares() {
     let data = Case::new(8, 1, 16, 4096, 4096).data();
+    let pages = [KvPage::new(
+        data.caches[0].reading(),
+        data.caches[1].reading(),
+    )];
     let units = |window: Option<usize>, kv_heads, first: usize, m: usize, threads| {
         let shape = AttentionShape::new(8, kv_heads, 16).with_window(window);
         let seq = Sequence {
             q: &data.q,
             m,
             first_pos: first,
-            k: data.caches[0].reading(),
-            v: data.caches[1].reading(),
-            capacity: 4096,
+            pages: &pages,
+            page_len: 4096,
             out: std::ptr::null_mut(),
         };
         let mut units = Vec::new();
-        plan::plan(&shape, &[seq], threads, &mut units);
+        plan::plan(&shape, &[seq], threads, &mut units, &mut Vec::new());
         units
     };
     // Position 4,000 sees 3,901 to 4,000: spans 30 and 31 of 128 keys.

@@ -1,8 +1,6 @@
 //! Attention: projections, rotation, cache, scores.
 
-use ropewalk_kernels::attention::{
-    AttentionSeq, AttentionShape, attention_batch, store_keys, store_values,
-};
+use ropewalk_kernels::attention::{AttentionSeq, AttentionShape, KvPage, attention_batch};
 use ropewalk_kernels::ops::{self, RopeStyle};
 
 use super::pass::{Pass, add_bias, recycle};
@@ -10,6 +8,7 @@ use super::profile::Stage;
 use super::watch::{Point, watch};
 use super::{Attention, Decoder, Scratch, Span};
 use crate::Result;
+use crate::cache::PAGE;
 use crate::rope::length_class;
 
 impl Decoder {
@@ -39,29 +38,35 @@ impl Decoder {
         if let Some(scale) = spec.attention_scale {
             shape = shape.with_scale(scale);
         }
-        let mut seqs = recycle(std::mem::take(&mut s.seqs));
         let (mut q, mut k, mut v) = (&s.q[..], &s.k[..], &s.v[..]);
-        let mut mixed = s.inner.input(p.rows, q_dim);
         for span in spans.iter_mut() {
-            let n = span.ids.len();
-            let (first, capacity) = (span.cache.len(), span.cache.stride());
-            let store = &mut span.cache.layers[index];
-            let (keys, values) = (take(&mut k, n * kv_dim), take(&mut v, n * kv_dim));
-            store_keys(p.isa, &shape, keys, first, capacity, store.k.writing())?;
-            store_values(p.isa, &shape, values, first, capacity, store.v.writing())?;
-            let (out, rest) = mixed.split_at_mut(n * q_dim);
-            mixed = rest;
+            let n = span.ids.len() * kv_dim;
+            let (keys, values) = (take(&mut k, n), take(&mut v, n));
+            span.cache.store(index, p.isa, &shape, keys, values)?;
+        }
+        let mut pages: Vec<KvPage<'_>> = recycle(std::mem::take(&mut s.pages));
+        let ends = spans.iter().map(|span| span.cache.len() + span.ids.len());
+        for (span, end) in spans.iter().zip(ends) {
+            pages.extend(span.cache.reading(index, end));
+        }
+        let mut seqs = recycle(std::mem::take(&mut s.seqs));
+        let mut mixed = s.inner.input(p.rows, q_dim);
+        let mut rest = &pages[..];
+        for span in spans.iter() {
+            let (n, first_pos) = (span.ids.len(), span.cache.len());
+            let (out, later) = mixed.split_at_mut(n * q_dim);
+            mixed = later;
             seqs.push(AttentionSeq {
                 q: take(&mut q, n * q_dim),
-                first_pos: first,
-                k: store.k.reading(),
-                v: store.v.reading(),
-                capacity,
+                first_pos,
+                pages: take(&mut rest, (first_pos + n).div_ceil(PAGE)),
+                page_len: PAGE,
                 out,
             });
         }
         attention_batch(p.pool, p.isa, &shape, &mut seqs, &mut s.attention)?;
         s.seqs = recycle(seqs);
+        s.pages = recycle(pages);
         s.clock.lap(Stage::Attention);
         let parts = [(&weights.o, &mut s.out)];
         p.project(&mut s.inner, (&mut s.clock, Stage::Output), parts)?;

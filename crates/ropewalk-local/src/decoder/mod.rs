@@ -11,7 +11,7 @@ mod route;
 mod watch;
 mod weights;
 
-use ropewalk_kernels::attention::{AttentionScratch, AttentionSeq};
+use ropewalk_kernels::attention::{AttentionScratch, AttentionSeq, KvPage};
 use ropewalk_kernels::{Acts, Isa, Pool, ops};
 use ropewalk_spec::Residual;
 
@@ -51,6 +51,7 @@ pub(crate) struct Scratch {
     rope: [RopeTables; 2],
     attention: AttentionScratch,
     seqs: Vec<AttentionSeq<'static>>,
+    pages: Vec<KvPage<'static>>,
     /// The residual stream, `[rows, hidden]`.
     x: Vec<f32>,
     q: Vec<f32>,
@@ -139,7 +140,7 @@ impl Decoder {
         }
         let out = self.logits(&p, s, spans)?;
         for span in spans.iter_mut() {
-            span.cache.tokens.extend_from_slice(span.ids);
+            span.cache.append(span.ids);
         }
         s.clock.stop(pool, p.rows);
         Ok(out)
