@@ -117,6 +117,14 @@ pub enum Error {
         /// Pages of the pool.
         limit: usize,
     },
+    /// An adapter cannot run beside this model, or not with the others.
+    #[error("the adapter `{name}` {problem}")]
+    Adapter {
+        /// The adapter.
+        name: String,
+        /// Why not, and what to do.
+        problem: String,
+    },
     /// A sequence goes on with other adapters than its keys were computed with.
     #[error(
         "the cache holds {tokens} tokens that were computed with other adapters; use a new cache, or clear it"

@@ -167,7 +167,7 @@ pub mod sample;
 mod stop;
 mod vocab;
 
-pub use adapter::{ActiveAdapter, Adapter};
+pub use adapter::{ActiveAdapter, Adapter, AdapterSource};
 pub use cache::{Cache, CachePool, CacheType, PrefixCache};
 pub use chat::{LocalModel, PROVIDER, Reply};
 pub use decoder::Profile;

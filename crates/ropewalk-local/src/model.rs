@@ -94,6 +94,7 @@ struct Run<'a> {
     total: usize,
     /// The first position whose logits are asked for.
     first_logits: usize,
+    adapters: &'a [ActiveAdapter],
 }
 
 /// Rows that one pass takes at most; longer prompts run in several passes.
@@ -191,7 +192,7 @@ impl Model {
         let pool = Pool::new(threads);
         let rule = options.quantize.as_ref();
         rule.map_or(Ok(()), LoadQuantize::check)?;
-        let decoder = load::decoder(files, isa, &pool, options.progress.as_ref(), rule)?;
+        let decoder = load::decoder(files, isa, &pool, options)?;
         Ok(Self {
             path: path.to_owned(),
             context,
@@ -236,6 +237,10 @@ impl Model {
     /// Returns the ids that end a generation unless others are given.
     pub fn stop_ids(&self) -> &[u32] {
         &self.stop_ids
+    }
+
+    pub(crate) fn decoder(&self) -> &Decoder {
+        &self.decoder
     }
 
     pub(crate) fn add_stop_ids(&mut self, ids: impl IntoIterator<Item = u32>) {
@@ -351,7 +356,7 @@ impl Model {
             if let Some(&id) = step.ids.iter().find(|&&id| id as usize >= vocab) {
                 return Err(Error::TokenId { id, vocab });
             }
-            ActiveAdapter::check(step.adapters)?;
+            ActiveAdapter::check(step.adapters, self)?;
             if !step.cache.is_of(step.adapters) {
                 return Err(Error::CacheAdapters {
                     tokens: step.cache.len(),
@@ -420,6 +425,7 @@ impl Model {
             ids,
             total,
             first_logits,
+            adapters: step.adapters,
         }
     }
 
@@ -445,6 +451,7 @@ impl Model {
                     ids: &run.ids[done..done + take],
                     total: run.total,
                     skip_logits: run.first_logits.saturating_sub(at).min(take),
+                    adapters: run.adapters,
                 });
             }
             if spans.is_empty() {

@@ -3,10 +3,11 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use ropewalk_gguf::TensorType;
 use ropewalk_kernels::Isa;
 use ropewalk_tokens::tool_calls::ToolCallFormat;
 
-use crate::{CacheType, LoadQuantize};
+use crate::{AdapterSource, CacheType, LoadQuantize};
 
 /// Reports how many of how many parts are loaded: the layers, and the output head as the last.
 pub type LoadProgress = Arc<dyn Fn(usize, usize) + Send + Sync>;
@@ -30,6 +31,10 @@ pub struct LoadOptions {
     pub tool_calls: Option<ToolCallFormat>,
     /// How weights are coded while they are loaded; `None` means as they are stored.
     pub quantize: Option<LoadQuantize>,
+    /// Adapters that become part of the weights, and their scales.
+    pub merged: Vec<(AdapterSource, f32)>,
+    /// The type of weights that adapters were merged into; `None` means as they are stored.
+    pub merged_type: Option<TensorType>,
     /// Whether passes measure where their time goes, for [`Model::take_profile`](crate::Model::take_profile).
     pub profile: bool,
 }
@@ -43,6 +48,8 @@ impl std::fmt::Debug for LoadOptions {
             .field("isa", &self.isa)
             .field("tool_calls", &self.tool_calls)
             .field("quantize", &self.quantize)
+            .field("merged", &self.merged)
+            .field("merged_type", &self.merged_type)
             .field("profile", &self.profile)
             .finish_non_exhaustive()
     }
@@ -89,6 +96,24 @@ impl LoadOptions {
     #[must_use]
     pub fn with_quantize(mut self, rule: LoadQuantize) -> Self {
         self.quantize = Some(rule);
+        self
+    }
+
+    /// Merges an adapter into the weights while they are loaded, after those that were given before:
+    /// `W + scale * B A` in f32, one weight after another. A weight that is stored in another type is
+    /// decoded before and coded in the same type after, which rounds once more;
+    /// [`with_merged_type`](Self::with_merged_type) or [`with_quantize`](Self::with_quantize) give
+    /// another type.
+    #[must_use]
+    pub fn with_merged(mut self, adapter: impl Into<AdapterSource>, scale: f32) -> Self {
+        self.merged.push((adapter.into(), scale));
+        self
+    }
+
+    /// Keeps weights that an adapter was merged into as F32, F16 or BF16, whatever they are stored as.
+    #[must_use]
+    pub fn with_merged_type(mut self, ty: TensorType) -> Self {
+        self.merged_type = Some(ty);
         self
     }
 

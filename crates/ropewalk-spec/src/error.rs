@@ -118,6 +118,14 @@ pub enum Error {
         /// What does not fit.
         problem: String,
     },
+    /// An adapter does not fit the base model, or needs what is not applied.
+    #[error("{file}: the adapter cannot be used: {problem}")]
+    Adapter {
+        /// The adapter.
+        file: String,
+        /// All that is wrong.
+        problem: String,
+    },
     /// A safetensors file or its index is damaged.
     #[error("{}: {problem}", path.display())]
     Safetensors {

@@ -45,6 +45,7 @@
 //! | `full` | all of the above |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod adapter;
 mod describe;
 mod error;
 mod export;

@@ -97,6 +97,26 @@ pub struct Weight<'a> {
     pub coding: Option<Coding>,
 }
 
+impl<'a> Weight<'a> {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(shape: Vec<usize>, ty: TensorType, data: impl Into<Cow<'a, [u8]>>) -> Self {
+        Self {
+            shape,
+            ty,
+            data: data.into(),
+            coding: None,
+        }
+    }
+
+    /// Says what the values were coded as.
+    #[must_use]
+    pub fn with_coding(mut self, coding: Coding) -> Self {
+        self.coding = Some(coding);
+        self
+    }
+}
+
 impl Weight<'_> {
     /// The values in f32, whatever they are stored as.
     ///

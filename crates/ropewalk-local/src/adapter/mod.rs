@@ -3,10 +3,24 @@
 //! An [`Adapter`] is loaded once against a [`Model`](crate::Model) and handed along with requests:
 //! `y = W x + scale * B (A x)` for the rows of those who ask for it, one forward pass for all.
 
+mod batch;
+mod merge;
+mod ready;
+
 use std::hash::{Hash, Hasher};
+use std::path::Path;
 use std::sync::Arc;
 
-use crate::{Error, Result};
+use ropewalk_kernels::Isa;
+use ropewalk_spec::adapter::LoraAdapter;
+
+use crate::{Error, Model, Result};
+
+pub(crate) use batch::{Batch, Buffers};
+pub use merge::AdapterSource;
+pub(crate) use merge::Merge;
+use ready::Ready;
+pub(crate) use ready::Site;
 
 /// What tells adapters apart; it is never given out twice.
 #[derive(Debug, Clone)]
@@ -51,6 +65,24 @@ impl AdapterKey {
 ///
 /// Cloning is cheap; clones are the same adapter. The memory is freed when the last clone goes:
 /// requests that still run keep theirs.
+///
+/// ```no_run
+/// use ropewalk_local::{ActiveAdapter, Adapter, LoadOptions, Model, Step};
+///
+/// let model = Model::open("model.gguf", &LoadOptions::default())?;
+/// let french = Adapter::open(&model, "lora-french")?; // a PEFT directory
+/// let brief = Adapter::open(&model, "brief.gguf")?; // of convert_lora_to_gguf.py
+///
+/// // One forward pass: the first sequence with both, the second with the model as it is.
+/// let both = [ActiveAdapter::new(french), ActiveAdapter::new(brief).with_scale(0.5)];
+/// let (mut a, mut b) = (model.new_cache(), model.new_cache());
+/// let logits = model.forward_batch(&mut [
+///     Step::new(&mut a, &[1, 403, 407]).with_adapters(&both),
+///     Step::new(&mut b, &[1, 403, 407]),
+/// ])?;
+/// assert_ne!(logits[0], logits[1]);
+/// # Ok::<(), ropewalk_local::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Adapter {
     inner: Arc<Inner>,
@@ -60,17 +92,96 @@ pub struct Adapter {
 struct Inner {
     id: AdapterId,
     name: String,
+    rank: usize,
+    parameters: usize,
+    base: Base,
+    ready: Ready,
+}
+
+/// What a model must have in common with the one an adapter was loaded against.
+#[derive(Debug, PartialEq)]
+struct Base {
+    sizes: [usize; 7],
+    isa: Isa,
+}
+
+impl Base {
+    fn of(model: &Model) -> Self {
+        let spec = model.spec();
+        Self {
+            sizes: [
+                spec.layers,
+                spec.hidden,
+                spec.q_dim(),
+                spec.kv_dim(),
+                spec.ffn,
+                spec.vocab_size,
+                usize::from(spec.gated),
+            ],
+            isa: model.isa(),
+        }
+    }
 }
 
 impl Adapter {
-    /// Returns the name it was loaded under.
+    /// Loads a PEFT directory or a GGUF file of `convert_lora_to_gguf.py` for a model.
+    ///
+    /// The model may be in use meanwhile. Matrices stay in the type of the file, F32, F16 or BF16.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] with all that is missing, left over or of another shape than the model;
+    /// [`Error::Adapter`] for what can only be merged: DoRA and trained norms.
+    pub fn open(model: &Model, path: impl AsRef<Path>) -> Result<Self> {
+        Self::new(model, &LoraAdapter::open(path, model.spec())?)
+    }
+
+    /// Loads an adapter that was read already, such as one that was just trained.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn new(model: &Model, adapter: &LoraAdapter) -> Result<Self> {
+        Ok(Self {
+            inner: Arc::new(Inner {
+                id: AdapterId::new(),
+                name: adapter.name.clone(),
+                rank: adapter.rank(),
+                parameters: adapter.parameters(),
+                base: Base::of(model),
+                ready: Ready::new(model, adapter)?,
+            }),
+        })
+    }
+
+    /// Returns the name of the directory or file.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.inner.name
     }
 
+    /// Returns the largest rank.
+    #[must_use]
+    pub fn rank(&self) -> usize {
+        self.inner.rank
+    }
+
+    /// Returns the number of parameters.
+    #[must_use]
+    pub fn parameters(&self) -> usize {
+        self.inner.parameters
+    }
+
+    /// Returns the bytes that it takes in memory.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.ready().bytes()
+    }
+
     pub(crate) fn id(&self) -> AdapterId {
         self.inner.id.clone()
+    }
+
+    fn ready(&self) -> &Ready {
+        &self.inner.ready
     }
 }
 
@@ -81,7 +192,8 @@ pub struct ActiveAdapter {
     /// The adapter.
     pub adapter: Adapter,
     /// What its part of every product is multiplied with, besides the scale of its own file; 1 is
-    /// as it was trained, 0 is off.
+    /// as it was trained, 0 is off. Weights that were trained as a whole (`modules_to_save`) and
+    /// biases are taken as they are at every scale but 0.
     pub scale: f32,
 }
 
@@ -102,16 +214,33 @@ impl ActiveAdapter {
         self
     }
 
-    /// Refuses scales that are no numbers.
-    pub(crate) fn check(list: &[Self]) -> Result<()> {
-        match list.iter().find(|a| !a.scale.is_finite()) {
-            None => Ok(()),
-            Some(bad) => Err(Error::Option {
-                name: "adapter scale",
-                value: bad.scale.to_string(),
-                allowed: "a finite number",
-            }),
+    /// Refuses a list that a model cannot run with.
+    pub(crate) fn check(list: &[Self], model: &Model) -> Result<()> {
+        let mut whole: Vec<(Site, &str)> = Vec::new();
+        for ActiveAdapter { adapter, scale } in list {
+            if !scale.is_finite() {
+                return Err(Error::Option {
+                    name: "adapter scale",
+                    value: scale.to_string(),
+                    allowed: "a finite number",
+                });
+            }
+            let fail = |problem: String| Error::Adapter {
+                name: adapter.name().to_owned(),
+                problem,
+            };
+            if adapter.inner.base != Base::of(model) {
+                return Err(fail("was loaded for a model of another shape".to_owned()));
+            }
+            for site in adapter.ready().whole_sites() {
+                if let Some((_, other)) = whole.iter().find(|(s, _)| *s == site) {
+                    let problem = format!("replaces the same whole weight as `{other}`");
+                    return Err(fail(problem));
+                }
+                whole.push((site, adapter.name()));
+            }
         }
+        Ok(())
     }
 }
 

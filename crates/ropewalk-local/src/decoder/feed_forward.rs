@@ -1,6 +1,6 @@
 //! The feed-forward layer.
 
-use ropewalk_kernels::{Job, matmul, ops};
+use ropewalk_kernels::ops;
 
 use super::pass::{Pass, add_bias};
 use super::profile::Stage;
@@ -22,10 +22,9 @@ impl Decoder {
                 self.gated(p, mlp, gate, up, out)
             })?;
         } else {
-            s.acts.prepare_input(p.pool, p.isa, mlp.inputs())?;
-            s.clock.lap(Stage::Norms);
             let out = s.inner.input(p.rows, ffn);
-            matmul(p.pool, &s.acts, &mut [Job::new(&mlp.up.weights, out)])?;
+            let parts = [(&mlp.up.weights, mlp.up.site, &mut *out)];
+            p.multiply(&mut s.acts, (&mut s.clock, Stage::FeedForward), parts)?;
             p.each(ffn, out.chunks_exact_mut(ffn), |row| {
                 self.plain(p, mlp, row)
             })?;

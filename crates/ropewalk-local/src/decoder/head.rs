@@ -1,12 +1,13 @@
 //! From the residual stream to logits.
 
-use ropewalk_kernels::{Job, matmul, ops};
+use ropewalk_kernels::ops;
 
 use super::pass::{Pass, resize};
 use super::profile::Stage;
 use super::watch::{Point, watch};
 use super::{Decoder, Scratch, Span};
 use crate::Result;
+use crate::adapter::Site;
 
 impl Decoder {
     /// Computes the logits that the spans ask for, `[rows, vocab]` each.
@@ -18,16 +19,20 @@ impl Decoder {
     ) -> Result<Vec<Vec<f32>>> {
         let (spec, vocab) = (&self.spec, self.spec.vocab_size);
         let wanted = |span: &Span<'_>| span.ids.len() - span.skip_logits;
-        let p = Pass {
-            rows: spans.iter().map(wanted).sum(),
-            ..*p
-        };
-        if p.rows == 0 {
+        let rows = spans.iter().map(wanted).sum();
+        if rows == 0 {
             return Ok(vec![Vec::new(); spans.len()]);
         }
         let asked = spans
             .iter()
             .flat_map(|span| (0..span.ids.len()).map(|i| i >= span.skip_logits));
+        let adapters = p.adapters.map(|batch| batch.select(asked.clone()));
+        let outer = p;
+        let p = Pass {
+            rows,
+            adapters: adapters.as_ref(),
+            ..*outer
+        };
         let stream = s.x.chunks_exact(spec.hidden).zip(asked);
         let chosen = stream.filter(|(_, asked)| *asked).map(|(x, _)| x);
         let out = s.acts.input(p.rows, spec.hidden);
@@ -36,10 +41,9 @@ impl Decoder {
             p.norm(x, &self.output_norm, out)
         })?;
         watch!(s, Point::Head, spec.hidden, s.acts);
-        s.acts.prepare_input(p.pool, p.isa, [&self.head])?;
-        s.clock.lap(Stage::Norms);
         resize(&mut s.logits, p.rows * vocab);
-        matmul(p.pool, &s.acts, &mut [Job::new(&self.head, &mut s.logits)])?;
+        let parts = [(&self.head, Site::Head, s.logits.as_mut_slice())];
+        p.multiply(&mut s.acts, (&mut s.clock, Stage::Head), parts)?;
         let (scale, cap) = (spec.logit_scale, spec.logit_softcap);
         let scaled = (scale - 1.0).abs() > f32::EPSILON;
         if scaled || cap.is_some() {
@@ -64,6 +68,9 @@ impl Decoder {
             });
             split.collect()
         };
+        if let (Some(batch), Some(own)) = (outer.adapters, adapters) {
+            batch.restore(own.into_buffers());
+        }
         s.clock.lap(Stage::Head);
         Ok(out)
     }

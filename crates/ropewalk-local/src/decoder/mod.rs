@@ -15,6 +15,7 @@ use ropewalk_kernels::attention::{AttentionScratch, AttentionSeq, KvPage};
 use ropewalk_kernels::{Acts, Isa, Pool, ops};
 use ropewalk_spec::Residual;
 
+use crate::adapter::{ActiveAdapter, Batch, Buffers};
 use crate::rope::RopeTables;
 use crate::{Cache, Error, Result};
 
@@ -24,7 +25,7 @@ pub(crate) use weights::{
     Attention, Decoder, FeedForward, Layer, Linear, Mixture, Mlp, NormWeights, Norms, Shared,
 };
 
-use pass::{Pass, resize};
+pub(crate) use pass::{Pass, resize};
 use profile::{Clock, Stage};
 
 /// A run of new tokens of one sequence.
@@ -36,6 +37,7 @@ pub(crate) struct Span<'a> {
     pub(crate) total: usize,
     /// Rows at the beginning whose logits nobody wants.
     pub(crate) skip_logits: usize,
+    pub(crate) adapters: &'a [ActiveAdapter],
 }
 
 /// Buffers that every pass uses again.
@@ -65,6 +67,7 @@ pub(crate) struct Scratch {
     beside: Vec<f32>,
     experts: experts::Scratch,
     logits: Vec<f32>,
+    adapters: Buffers,
 }
 
 impl Scratch {
@@ -89,11 +92,14 @@ impl Decoder {
         spans: &mut [Span<'_>],
     ) -> Result<Vec<Vec<f32>>> {
         let spec = &self.spec;
+        let lists = spans.iter().map(|span| (span.ids.len(), span.adapters));
+        let adapters = Batch::new(lists, &mut s.adapters);
         let p = Pass {
             pool,
             isa,
             spec,
             rows: spans.iter().map(|s| s.ids.len()).sum(),
+            adapters: adapters.as_ref(),
         };
         s.clock.start(pool);
         self.embed(&p, s, spans)?;
@@ -143,6 +149,9 @@ impl Decoder {
             span.cache.append(span.ids);
         }
         s.clock.stop(pool, p.rows);
+        if let Some(batch) = adapters {
+            s.adapters = batch.into_buffers();
+        }
         Ok(out)
     }
 
@@ -162,12 +171,16 @@ impl Decoder {
         let room = s.acts.input(p.rows, hidden);
         let rows = s.x.chunks_exact_mut(hidden);
         let rows = rows.zip(room.chunks_exact_mut(hidden)).zip(tokens);
-        p.each(hidden, rows, |((row, room), (id, position))| {
+        let rows = rows.enumerate();
+        p.each(hidden, rows, |(index, ((row, room), (id, position)))| {
             let outside = || Error::TokenId {
                 id,
                 vocab: self.spec.vocab_size,
             };
             self.embedding.row(id as usize, row).ok_or_else(outside)?;
+            if let Some(batch) = p.adapters {
+                batch.embed(p, index, id, row)?;
+            }
             if (scale - 1.0).abs() > f32::EPSILON {
                 ops::scale(p.isa, row, scale);
             }

@@ -1,28 +1,31 @@
 //! What the steps of a pass share: rows over threads, norms, projections, the residual stream.
 
-use ropewalk_kernels::{Acts, Isa, Job, Pool, matmul, ops};
+use ropewalk_kernels::{Acts, Isa, Job, Matrix, Pool, matmul, ops};
 use ropewalk_spec::{ModelSpec, Norm};
 
 use super::profile::{Clock, Stage};
 use super::{Linear, NormWeights};
 use crate::Result;
+use crate::adapter::{Batch, Site};
 use crate::rows::for_each;
 
 /// Values below which sharing rows among threads costs more than working through them.
 const ALONE: usize = 1 << 14;
 
 /// What the rows of a pass have in common.
-pub(super) struct Pass<'a> {
-    pub(super) pool: &'a Pool,
-    pub(super) isa: Isa,
+pub(crate) struct Pass<'a> {
+    pub(crate) pool: &'a Pool,
+    pub(crate) isa: Isa,
     pub(super) spec: &'a ModelSpec,
-    pub(super) rows: usize,
+    pub(crate) rows: usize,
+    /// The rows that run with adapters, if any do.
+    pub(super) adapters: Option<&'a Batch<'a>>,
 }
 
 impl Pass<'_> {
     /// Runs `f` on every item, on all threads when there are several rows and they have at least
     /// some thousand values together.
-    pub(super) fn each<T: Send, E: Send + Into<crate::Error>>(
+    pub(crate) fn each<T: Send, E: Send + Into<crate::Error>>(
         &self,
         values_per_row: usize,
         mut items: impl Iterator<Item = T>,
@@ -106,14 +109,33 @@ impl Pass<'_> {
         (clock, stage): (&mut Clock, Stage),
         mut parts: [(&Linear, &mut Vec<f32>); N],
     ) -> Result<()> {
-        let matrices = parts.iter().map(|(l, _)| &l.weights);
-        acts.prepare_input(self.pool, self.isa, matrices)?;
-        clock.lap(Stage::Norms);
-        let mut jobs = parts.each_mut().map(|(linear, out)| {
+        let parts = parts.each_mut().map(|(linear, out)| {
             resize(out, self.rows * linear.weights.rows());
-            Job::new(&linear.weights, out)
+            (&linear.weights, linear.site, out.as_mut_slice())
         });
-        matmul(self.pool, acts, &mut jobs)?;
+        self.multiply(acts, (clock, stage), parts)
+    }
+
+    /// Multiplies the rows in `acts` by several matrices, `[rows, out]` each, and adds what adapters
+    /// change.
+    pub(super) fn multiply<const N: usize>(
+        &self,
+        acts: &mut Acts,
+        (clock, stage): (&mut Clock, Stage),
+        mut parts: [(&Matrix, Site, &mut [f32]); N],
+    ) -> Result<()> {
+        let changes = |b: &&Batch<'_>| b.changes(parts.iter().map(|(_, site, _)| *site));
+        if let Some(batch) = self.adapters.filter(changes) {
+            batch.multiply(self, acts, &mut parts)?;
+        } else {
+            let matrices = parts.iter().map(|(weights, ..)| *weights);
+            acts.prepare_input(self.pool, self.isa, matrices)?;
+            clock.lap(Stage::Norms);
+            let mut jobs = parts
+                .each_mut()
+                .map(|(weights, _, out)| Job::new(weights, out));
+            matmul(self.pool, acts, &mut jobs)?;
+        }
         clock.lap(stage);
         Ok(())
     }
@@ -129,7 +151,7 @@ pub(super) fn add_bias(
 }
 
 /// Sets the length without clearing what every pass overwrites.
-pub(super) fn resize(v: &mut Vec<f32>, len: usize) {
+pub(crate) fn resize(v: &mut Vec<f32>, len: usize) {
     if v.len() < len {
         v.resize(len, 0.0);
     } else {

@@ -3,6 +3,7 @@
 use ropewalk_kernels::{Matrix, ops};
 use ropewalk_spec::ModelSpec;
 
+use crate::adapter::Site;
 use crate::load::Table;
 
 /// A weight matrix and its bias.
@@ -10,6 +11,8 @@ use crate::load::Table;
 pub(crate) struct Linear {
     pub(crate) weights: Matrix,
     pub(crate) bias: Option<Vec<f32>>,
+    /// How adapters find it.
+    pub(crate) site: Site,
 }
 
 impl Linear {

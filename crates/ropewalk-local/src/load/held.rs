@@ -33,6 +33,13 @@ unsafe impl Send for Held {}
 unsafe impl Sync for Held {}
 
 impl Held {
+    /// Keeps bytes that nobody else has.
+    pub(crate) fn own(bytes: Vec<u8>) -> Self {
+        Self {
+            bytes: Bytes::Own(bytes),
+        }
+    }
+
     /// Reads a weight and keeps its bytes, which are copied only where the source had to put them
     /// together. Also returns shape and type.
     pub(crate) fn read(

@@ -10,6 +10,7 @@ use ropewalk_spec::{ModelSpec, Residual, Role, TensorSource, Weight};
 use super::held::Held;
 use super::missing;
 use super::table::row_reader;
+use crate::adapter::{Merge, Site};
 use crate::decoder::{
     Attention, FeedForward, Layer, Linear, Mixture, Mlp, NormWeights, Norms, Shared,
 };
@@ -20,6 +21,7 @@ pub(super) struct Loader<'a> {
     pub(super) spec: &'a ModelSpec,
     pub(super) source: &'a Arc<dyn TensorSource>,
     pub(super) rule: Option<&'a LoadQuantize>,
+    pub(super) merge: &'a Merge,
     pub(super) isa: Isa,
     pub(super) pool: &'a Pool,
 }
@@ -81,13 +83,14 @@ impl Loader<'_> {
         let shape = self.spec.experts.as_ref();
         let shape = shape.ok_or_else(|| missing(Role::Router))?;
         let expert = |role: Role, expert: usize| -> Result<Linear> {
-            let weights = self.pack(role, |source| {
+            let weights = self.pack(role, None, |source| {
                 let weight = self.spec.read_expert(source, role, layer, expert)?;
                 weight.ok_or_else(|| missing(role))
             })?;
             Ok(Linear {
                 weights,
                 bias: None,
+                site: Site::None,
             })
         };
         let one = |i: usize| -> Result<Mlp> {
@@ -102,6 +105,7 @@ impl Loader<'_> {
             Ok(Linear {
                 weights: self.matrix(role, at)?,
                 bias: None,
+                site: Site::None,
             })
         };
         let shared = || -> Result<Shared> {
@@ -128,6 +132,7 @@ impl Loader<'_> {
         Ok(Linear {
             weights: self.matrix(weight, at)?,
             bias: self.vector(bias, at)?,
+            site: Site::of(weight, at),
         })
     }
 
@@ -153,11 +158,12 @@ impl Loader<'_> {
     /// Reads a vector that the specification may leave out.
     fn vector(&self, role: Role, at: Option<usize>) -> Result<Option<Vec<f32>>> {
         let weight = self.spec.read(&**self.source, role, at)?;
-        weight.map(|w| Ok(w.to_f32()?)).transpose()
+        let vector = weight.map(|w| w.to_f32()).transpose()?;
+        self.merge.vector(role, at, vector)
     }
 
     pub(super) fn matrix(&self, role: Role, at: Option<usize>) -> Result<Matrix> {
-        self.pack(role, |source| {
+        self.pack(role, at, |source| {
             let weight = self.spec.read(source, role, at)?;
             weight.ok_or_else(|| missing(role))
         })
@@ -168,9 +174,19 @@ impl Loader<'_> {
     fn pack(
         &self,
         role: Role,
+        at: Option<usize>,
         read: impl for<'s> Fn(&'s dyn TensorSource) -> Result<Weight<'s>>,
     ) -> Result<Matrix> {
         let weight = read(&**self.source)?;
+        let lent = match &weight.data {
+            Cow::Borrowed(data) => Some(*data),
+            Cow::Owned(_) => None,
+        };
+        let merged = self.merge.touches(role, at);
+        let coded = self.rule.is_some();
+        let weight = self
+            .merge
+            .matrix((role, at), weight, coded, (self.isa, self.pool))?;
         let [n, k] = weight.shape[..] else {
             return Err(Error::Shape {
                 name: format!("{role:?}"),
@@ -180,7 +196,7 @@ impl Loader<'_> {
         };
         let (isa, pool) = (self.isa, self.pool);
         let done = || {
-            if let Cow::Borrowed(data) = &weight.data {
+            if let Some(data) = lent {
                 self.source.release(data);
             }
         };
@@ -193,8 +209,13 @@ impl Loader<'_> {
             done();
             return Ok(matrix);
         }
-        drop(weight);
-        let (held, shape, ty) = Held::read(self.source, read)?;
+        let (held, shape, ty) = if merged {
+            let (shape, ty) = (weight.shape.clone(), weight.ty);
+            (Held::own(weight.data.into_owned()), shape, ty)
+        } else {
+            drop(weight);
+            Held::read(self.source, read)?
+        };
         let (decode, row_bytes) = row_reader(&format!("{role:?}"), &shape, ty)?;
         let source = Arc::new(held);
         Ok(Matrix::from_rows(source, n, k, row_bytes, decode, isa)?)

@@ -11,10 +11,9 @@ use ropewalk_gguf::Gguf;
 use ropewalk_kernels::{Isa, Pool, ops};
 use ropewalk_spec::{Activation, GgufSource, ModelSpec, Role, SafetensorsDir, TensorSource};
 
+use crate::adapter::Merge;
 use crate::decoder::Decoder;
-use crate::LoadProgress;
-use crate::quantize_on_load::LoadQuantize;
-use crate::{Error, Result, bnb};
+use crate::{Error, LoadOptions, Result, bnb};
 
 use layers::Loader;
 pub(crate) use layers::packed_format;
@@ -78,20 +77,22 @@ pub(crate) fn decoder(
     files: Files,
     isa: Isa,
     pool: &Pool,
-    progress: Option<&LoadProgress>,
-    quantize: Option<&LoadQuantize>,
+    options: &LoadOptions,
 ) -> Result<Decoder> {
     let Files { spec, source, .. } = files;
     // All shapes are known to be right before any large allocation is made.
     spec.check(&*source)?;
     let total = spec.layers + 1;
+    let progress = options.progress.as_ref();
     let report = |done: usize| progress.iter().for_each(|f| f(done, total));
+    let merge = Merge::open(options, &spec)?;
     let loader = Loader {
         spec: &spec,
         source: &source,
         isa,
         pool,
-        rule: quantize,
+        rule: options.quantize.as_ref(),
+        merge: &merge,
     };
     let mut layers = Vec::with_capacity(spec.layers);
     for i in 0..spec.layers {
@@ -103,10 +104,15 @@ pub(crate) fn decoder(
     let head = loader.matrix(Role::Head, None)?;
     report(total);
     let table = |role: Role| -> Result<Option<Table>> {
-        match spec.weight(role, None, source.layout()) {
-            Some(at) => Table::read(&source, &at).map(Some),
-            None => Ok(None),
+        let Some(at) = spec.weight(role, None, source.layout()) else {
+            return Ok(None);
+        };
+        if !merge.touches(role, None) {
+            return Table::read(&source, &at).map(Some);
         }
+        let weight = at.read(&*source)?;
+        let weight = merge.matrix((role, None), weight, false, (isa, pool))?;
+        Table::own(&at.name, weight).map(Some)
     };
     Ok(Decoder {
         embedding: table(Role::Embed)?.ok_or_else(|| missing(Role::Embed))?,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ropewalk_gguf::TensorType;
-use ropewalk_spec::{TensorSource, WeightRef};
+use ropewalk_spec::{TensorSource, Weight, WeightRef};
 
 use super::held::Held;
 use crate::{Error, Result};
@@ -33,6 +33,16 @@ impl Table {
         let (decode, row_bytes) = row_reader(&at.name, &shape, ty)?;
         Ok(Self {
             held,
+            decode,
+            row_bytes,
+        })
+    }
+
+    /// Keeps a table that was read and changed.
+    pub(super) fn own(name: &str, weight: Weight<'_>) -> Result<Self> {
+        let (decode, row_bytes) = row_reader(name, &weight.shape, weight.ty)?;
+        Ok(Self {
+            held: Held::own(weight.data.into_owned()),
             decode,
             row_bytes,
         })
