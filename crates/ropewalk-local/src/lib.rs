@@ -132,6 +132,41 @@
 //! | `F16` (the default) | 2 | below 0.2 % |
 //! | `Q8_0` | 1.06 | below 3 % |
 //!
+//! # Step by step
+//!
+//! Text to ids, ids to logits, logits to a token, tokens to text: each step stands alone, and stages of one's own
+//! ([`sample::LogitsProcessor`]) may look in between. [`GenerateOptions::with_stage`] gives such a stage to every way
+//! of generating: [`Generation`], [`generate_n`], [`beam_search`] and chats ([`LocalModel::with_stage`]).
+//!
+//! ```no_run
+//! use ropewalk_local::LocalModel;
+//! use ropewalk_local::sample::{Sampler, SamplerOptions};
+//!
+//! let local = LocalModel::open("model.gguf")?;
+//! let (model, tokenizer) = (local.model(), local.tokenizer());
+//! let mut ids = tokenizer.encode("Once upon a time", true)?;
+//! let mut sampler = Sampler::new(&SamplerOptions::balanced())?.after_prompt(ids.len());
+//! let mut text = tokenizer.decode_stream(true);
+//! let mut cache = model.new_cache();
+//! let mut logits = model.forward(&mut cache, &ids)?;
+//! for _ in 0..32 {
+//!     let token = sampler.sample(&ids, &logits, Some(3))?;
+//!     if model.stop_ids().contains(&token.id) {
+//!         break;
+//!     }
+//!     if let Some(piece) = text.push(token.id)? {
+//!         print!("{piece}");
+//!     }
+//!     ids.push(token.id);
+//!     logits = model.forward(&mut cache, &[token.id])?;
+//! }
+//! println!("{}", text.finish());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`beam_search`] looks for the most probable reply, [`expected_number`] reads a number as the mean of those that the
+//! model holds possible, and [`view`] shows a reply token by token as a page.
+//!
 //! # Measuring
 //!
 //! [`eval`] computes perplexity, the divergence of one model from another, and importance matrices.
@@ -147,6 +182,7 @@
 //! | `full` | every portable feature (at present there is none beyond the default) |
 
 pub mod adapter;
+mod beam;
 mod bnb;
 mod cache;
 mod chat;
@@ -155,6 +191,7 @@ pub mod convert;
 mod decoder;
 mod error;
 pub mod eval;
+mod expected;
 mod generate;
 pub mod llama;
 mod load;
@@ -165,13 +202,16 @@ mod rope;
 mod rows;
 pub mod sample;
 mod stop;
+pub mod view;
 mod vocab;
 
 pub use adapter::{ActiveAdapter, Adapter, AdapterSource};
+pub use beam::{Beam, BeamOptions, EarlyStopping, beam_search};
 pub use cache::{Cache, CachePool, CacheType, PrefixCache};
 pub use chat::{LocalModel, PROVIDER, Reply};
 pub use decoder::Profile;
 pub use error::{Error, Result};
+pub use expected::{ExpectedNumber, NumberOptions, expected_number};
 pub use generate::{Finish, GenerateOptions, Generation, Output, Timings, generate_n};
 pub use model::{Model, Step};
 pub use options::{LoadOptions, LoadProgress};

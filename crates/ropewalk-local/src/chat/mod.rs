@@ -20,7 +20,7 @@ use ropewalk_tokens::template::{ChatTemplate, DateTime, TemplateSupport};
 use ropewalk_tokens::tool_calls::ToolCallFormat;
 
 use crate::adapter::ActiveAdapter;
-use crate::sample::SamplerOptions;
+use crate::sample::{LogitsProcessor, SamplerOptions, StageFactory};
 use crate::{Cache, LoadOptions, Model, Timings, load, vocab};
 
 /// Name of this provider in responses and errors.
@@ -59,6 +59,7 @@ struct Inner {
     template: Option<Arc<Template>>,
     name: String,
     sampler: SamplerOptions,
+    stages: Vec<StageFactory>,
     adapters: Vec<ActiveAdapter>,
     tool_calls: Option<ToolCallFormat>,
     now: Option<DateTime>,
@@ -174,6 +175,7 @@ impl LocalModel {
                 template,
                 name,
                 sampler: SamplerOptions::default(),
+                stages: Vec::new(),
                 adapters: Vec::new(),
                 tool_calls: options.tool_calls,
                 now: None,
@@ -190,6 +192,7 @@ impl LocalModel {
             template: old.template.clone(),
             name: old.name.clone(),
             sampler: old.sampler.clone(),
+            stages: old.stages.clone(),
             adapters: old.adapters.clone(),
             tool_calls: old.tool_calls,
             now: old.now,
@@ -204,6 +207,16 @@ impl LocalModel {
     #[must_use]
     pub fn with_sampler(self, sampler: SamplerOptions) -> Self {
         self.with(|inner| inner.sampler = sampler)
+    }
+
+    /// Adds a stage of one's own to the choice of tokens, as
+    /// [`GenerateOptions::with_stage`](crate::GenerateOptions::with_stage) does; every request has it.
+    #[must_use]
+    pub fn with_stage<S: LogitsProcessor + 'static>(
+        self,
+        make: impl Fn() -> S + Send + Sync + 'static,
+    ) -> Self {
+        self.with(|inner| inner.stages.push(StageFactory::new(make)))
     }
 
     /// Sets the adapters of every request; their parts are added up in order, none means the model as

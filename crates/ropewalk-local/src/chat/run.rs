@@ -139,6 +139,7 @@ impl Inner {
             stop_ids: None,
             logprobs: logprobs.map(usize::from),
             adapters: self.adapters.clone(),
+            stages: self.stages.clone(),
             ..GenerateOptions::default()
         };
         // A bad value is found before the prompt has run.

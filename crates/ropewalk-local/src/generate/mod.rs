@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::adapter::ActiveAdapter;
 use crate::constrain::Constrain;
-use crate::sample::{Sampled, SamplerOptions};
+use crate::sample::{LogitsProcessor, Sampled, Sampler, SamplerOptions, StageFactory};
 use crate::{Cache, Error, Model, Result, Step};
 pub(crate) use sequence::Sequence;
 
@@ -27,6 +27,8 @@ pub struct GenerateOptions {
     pub constraint: Option<Arc<dyn Constrain>>,
     /// Adapters beside the model, their parts added up in order; none means the model as it is.
     pub adapters: Vec<ActiveAdapter>,
+    /// Stages of one's own, before those of the sampler.
+    pub stages: Vec<StageFactory>,
 }
 
 impl GenerateOptions {
@@ -57,6 +59,52 @@ impl GenerateOptions {
     pub fn with_constraint(mut self, constraint: Arc<dyn Constrain>) -> Self {
         self.constraint = Some(constraint);
         self
+    }
+
+    /// Adds a stage of one's own: `make` is called for each reply. It sees the scores of the model,
+    /// or those that a constraint leaves, before the stages of the sampler.
+    ///
+    /// ```
+    /// use ropewalk_local::GenerateOptions;
+    /// use ropewalk_local::sample::{Candidates, LogitsProcessor};
+    ///
+    /// /// Makes even ids more likely.
+    /// #[derive(Debug)]
+    /// struct Even(f32);
+    ///
+    /// impl LogitsProcessor for Even {
+    ///     fn apply(&mut self, _history: &[u32], candidates: &mut Candidates) {
+    ///         candidates.rescale(|c| {
+    ///             if c.id % 2 == 0 {
+    ///                 c.logit += self.0;
+    ///             }
+    ///         });
+    ///     }
+    /// }
+    ///
+    /// let options = GenerateOptions::greedy(16).with_stage(|| Even(2.0));
+    /// # assert_eq!(options.stages.len(), 1);
+    /// ```
+    #[must_use]
+    pub fn with_stage<S: LogitsProcessor + 'static>(
+        mut self,
+        make: impl Fn() -> S + Send + Sync + 'static,
+    ) -> Self {
+        self.stages.push(StageFactory::new(make));
+        self
+    }
+
+    /// Builds the chain of a reply to a prompt of some tokens.
+    pub(crate) fn new_sampler(&self, prompt: usize, stop_ids: &[u32]) -> Result<Sampler> {
+        let first = self.stages.iter().map(StageFactory::stage).collect();
+        let sampler = if self.sampler.end_ids.is_empty() {
+            let mut options = self.sampler.clone();
+            options.end_ids = stop_ids.to_vec();
+            Sampler::new(&options)
+        } else {
+            Sampler::new(&self.sampler)
+        };
+        Ok(sampler?.with_stages_before(first).after_prompt(prompt))
     }
 
     /// Runs the model with adapters.

@@ -36,15 +36,15 @@ impl Sequence {
     pub(crate) fn new(model: &Model, prompt: &[u32], options: &GenerateOptions) -> Result<Self> {
         refuse_empty(prompt)?;
         let constraint = options.constraint.as_ref();
-        let stop_ids = options.stop_ids.as_deref();
+        let stop_ids = options.stop_ids.as_deref().unwrap_or(model.stop_ids());
         Ok(Self {
             ids: prompt.to_vec(),
-            sampler: Sampler::new(&options.sampler)?.after_prompt(prompt.len()),
+            sampler: options.new_sampler(prompt.len(), stop_ids)?,
             constraint: constraint.map(|c| c.start()).transpose()?,
             mask: TokenMask::new(model.spec().vocab_size),
             masked: Vec::new(),
             adapters: options.adapters.clone(),
-            stop_ids: stop_ids.unwrap_or(model.stop_ids()).to_vec(),
+            stop_ids: stop_ids.to_vec(),
             logprobs: options.logprobs,
             left: options.max_tokens.unwrap_or(usize::MAX),
             ready: VecDeque::new(),

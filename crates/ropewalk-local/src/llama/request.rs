@@ -4,7 +4,7 @@ use ropewalk_core::{ChatRequest, Error, ErrorKind, Result, ToolChoice, ToolSpec}
 use serde_json::{Map, Value, json};
 
 use super::LlamaOptions;
-use crate::sample::{Penalties, SamplerOptions};
+use crate::sample::{Mirostat, Penalties, SamplerOptions};
 
 /// Tokens that penalties look back at (`last_n_tokens_size`).
 const LAST_TOKENS: usize = 64;
@@ -29,6 +29,9 @@ pub(super) struct Call {
     pub(super) logprobs: Option<usize>,
     chat: ChatRequest,
     sampler: SamplerOptions,
+    /// The algorithm, 0 for none, and its numbers.
+    mirostat_mode: i64,
+    mirostat: Mirostat,
 }
 
 fn invalid(key: &str, problem: &str) -> Error {
@@ -68,6 +71,8 @@ impl Call {
             echo: false,
             logprobs: None,
             chat,
+            mirostat_mode: 0,
+            mirostat: Mirostat::v2(),
             sampler: SamplerOptions {
                 temperature,
                 top_k: 40,
@@ -186,8 +191,9 @@ impl Call {
                 }
             }
             "mirostat_mode" => {
-                if count(key, value)? != 0 {
-                    options.refuse(key, "there is no mirostat sampler")?;
+                self.mirostat_mode = count(key, value)?;
+                if !(0..=2).contains(&self.mirostat_mode) {
+                    return Err(invalid(key, &format!("is {value}; use 0, 1 or 2")));
                 }
             }
             "tfs_z" => {
@@ -196,9 +202,8 @@ impl Call {
                 }
             }
             // They act only with the mode above.
-            "mirostat_tau" | "mirostat_eta" => {
-                number(key, value)?;
-            }
+            "mirostat_tau" => self.mirostat.tau = number(key, value)?,
+            "mirostat_eta" => self.mirostat.eta = number(key, value)?,
             "grammar" | "logits_processor" | "stopping_criteria" => {
                 options.refuse(key, "it is not a part of this interface")?;
             }
@@ -208,7 +213,7 @@ impl Call {
             _ => {
                 let known = "messages or prompt, temperature, top_p, top_k, min_p, typical_p, \
                              max_tokens, stop, seed, presence_penalty, frequency_penalty, \
-                             repeat_penalty, logit_bias, logprobs, top_logprobs, echo, tools, \
+                             repeat_penalty, mirostat_mode, mirostat_tau, mirostat_eta, logit_bias, logprobs, top_logprobs, echo, tools, \
                              tool_choice, response_format, model";
                 return Err(invalid(
                     &format!("parameter `{key}`"),
@@ -225,7 +230,19 @@ impl Call {
     }
 
     pub(super) fn sampler(&self) -> SamplerOptions {
-        self.sampler.clone()
+        let mut sampler = self.sampler.clone();
+        if self.mirostat_mode != 0 && sampler.temperature > 0.0 {
+            // There it stands in the place of the filters and of the temperature.
+            sampler.temperature = 1.0;
+            sampler.mirostat = Some(Mirostat {
+                version: match self.mirostat_mode {
+                    1 => Mirostat::v1().version,
+                    _ => Mirostat::v2().version,
+                },
+                ..self.mirostat
+            });
+        }
+        sampler
     }
 
     /// The request that a chat model takes; the sampler is set apart.

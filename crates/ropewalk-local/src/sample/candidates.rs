@@ -51,7 +51,7 @@ impl Candidates {
     }
 
     /// Changes the score of one token, where it is still a candidate.
-    pub(crate) fn adjust(&mut self, id: u32, f: impl FnOnce(&mut f32)) {
+    pub fn adjust(&mut self, id: u32, f: impl FnOnce(&mut f32)) {
         // Until a stage sorts, index and id agree.
         let at = match self.items.get(id as usize) {
             Some(c) if c.id == id => Some(id as usize),
@@ -79,6 +79,23 @@ impl Candidates {
                 self.items.select_nth_unstable_by(k - 1, best_first);
             }
             self.items.truncate(k);
+        }
+        self.sort();
+    }
+
+    /// Keeps the `k` best and those that tie with the last of them, sorted.
+    pub fn keep_best_and_ties(&mut self, k: usize) {
+        let k = k.max(1);
+        if k < self.items.len() {
+            if !self.sorted {
+                self.items.select_nth_unstable_by(k - 1, best_first);
+            }
+            let last = self.items[k - 1].logit;
+            let mut at = 0;
+            self.items.retain(|c| {
+                at += 1;
+                at <= k || c.logit == last
+            });
         }
         self.sort();
     }
@@ -123,6 +140,17 @@ impl Candidates {
     pub fn retain(&mut self, mut keep: impl FnMut(&Candidate) -> bool) {
         let Some(best) = self.best() else { return };
         self.items.retain(|c| c.id == best.id || keep(c));
+    }
+
+    /// Keeps the candidates for which `keep` holds.
+    pub(crate) fn filter(&mut self, keep: impl FnMut(&Candidate) -> bool) {
+        self.items.retain(keep);
+    }
+
+    /// Takes the `n` best out.
+    pub(crate) fn remove_best(&mut self, n: usize) {
+        self.sort();
+        self.items.drain(..n.min(self.items.len()));
     }
 
     /// Puts the candidates into a given order of present indices, keeping only those named.

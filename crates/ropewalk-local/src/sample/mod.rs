@@ -1,180 +1,69 @@
 //! Choosing the next token: a chain of stages, then a draw.
 //!
-//! The order is llama.cpp's: bias, penalties, top-k, typical, top-p, min-p, temperature, draw;
-//! [`SamplerOptions::order`] changes it (transformers applies the temperature first).
+//! The order is llama.cpp's ([`Stage::LLAMA_CPP`]): bias, penalties, filters, temperature, draw;
+//! [`SamplerOptions::order`] changes it ([`Stage::TRANSFORMERS`] has the temperature first).
+//!
+//! | stage | what it does | its double in llama.cpp | in transformers |
+//! | --- | --- | --- | --- |
+//! | [`LogitBias`] | adds to scores | `logit-bias` | `SuppressTokens` |
+//! | [`SequenceBias`] | adds to the end of sequences, bans words | | `SequenceBias`, `NoBadWords` |
+//! | [`Penalties`] | lowers what was used | `penalties` | `RepetitionPenalty` |
+//! | [`NoRepeatNgram`] | bans sequences that came before | | `NoRepeatNGram` |
+//! | [`Dry`] | lowers what would go on with a repetition | `dry` | |
+//! | [`MinNewTokens`], [`LengthDecay`] | keep a reply from ending, make it end | | `MinNewTokensLength`, `ExponentialDecayLengthPenalty` |
+//! | [`BeginSuppress`], [`Forced`] | bans or forces at a place | | `SuppressTokensAtBegin`, `ForcedBOS`, `ForcedEOS` |
+//! | [`TopNSigma`] | keeps scores near the best | `top-n-sigma` | |
+//! | [`TopH`] | keeps a share of the entropy | | `TopH` |
+//! | [`TopK`], [`TopP`], [`MinP`], [`Typical`] | keep by rank, mass, share, surprise | `top-k`, `top-p`, `min-p`, `typical` | the same |
+//! | [`Epsilon`], [`Eta`] | keep by probability | | the same |
+//! | [`Xtc`] | takes the best out now and then | `xtc` | |
+//! | [`Temperature`], [`DynamicTemperature`] | sharpens or flattens | `temp`, `temp-ext` | `Temperature` |
+//! | [`Mirostat`] | holds the surprise, instead of filters | `mirostat`, `mirostat-v2` | |
+//!
+//! ```
+//! use ropewalk_local::sample::{Dry, Mirostat, Sampler, SamplerOptions, Xtc};
+//!
+//! let options = SamplerOptions::default()
+//!     .with_temperature(1.0)
+//!     .with_min_p(0.05)
+//!     .with_xtc(Xtc::new(0.5, 0.1))
+//!     .with_dry(Dry::new(0.8))
+//!     .with_seed(7);
+//! let mut sampler = Sampler::new(&options)?;
+//! let token = sampler.sample(&[3, 1, 4], &[0.5, 2.0, 1.9, -1.0], Some(2))?;
+//! assert!(token.id < 4 && token.top.len() == 2);
+//!
+//! // Values out of range are refused, not bent.
+//! let bad = SamplerOptions::default().with_mirostat(Mirostat::v2().with_tau(-1.0));
+//! assert_eq!(Sampler::new(&bad).unwrap_err().to_string(), "mirostat tau is -1; use above 0");
+//! # Ok::<(), ropewalk_local::Error>(())
+//! ```
 
 mod candidates;
+mod dry;
+mod factory;
+mod filter;
+mod mirostat;
+mod options;
 mod rng;
+mod sequences;
 mod stage;
+mod temperature;
 
 pub use candidates::{Candidate, Candidates};
+pub use dry::Dry;
+pub use factory::StageFactory;
+pub use filter::{Epsilon, Eta, TopH, TopNSigma, Xtc};
+pub use mirostat::{Mirostat, MirostatVersion};
+pub use options::{SamplerOptions, Stage};
 pub use rng::Rng;
-pub use stage::{LogitBias, LogitsProcessor, MinP, Penalties, Temperature, TopK, TopP, Typical};
+pub use sequences::{
+    BeginSuppress, Forced, LengthDecay, MinNewTokens, NoRepeatNgram, SequenceBias,
+};
+pub use stage::{LogitBias, LogitsProcessor, MinP, Penalties, TopK, TopP, Typical};
+pub use temperature::{DynamicTemperature, Temperature};
 
 use crate::{Error, Result};
-
-/// The name of a stage, for [`SamplerOptions::order`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Stage {
-    /// [`LogitBias`].
-    Bias,
-    /// [`Penalties`].
-    Penalties,
-    /// [`TopK`].
-    TopK,
-    /// [`Typical`].
-    Typical,
-    /// [`TopP`].
-    TopP,
-    /// [`MinP`].
-    MinP,
-    /// [`Temperature`].
-    Temperature,
-}
-
-/// How the next token is chosen. The default is greedy: the best token, always.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct SamplerOptions {
-    /// 0 means greedy; 1 leaves the model's distribution as it is.
-    pub temperature: f32,
-    /// Keep this many best tokens; 0 means all.
-    pub top_k: usize,
-    /// Keep the best tokens that make up this mass; 1 means all.
-    pub top_p: f32,
-    /// Keep tokens at least this share as probable as the best; 0 means all.
-    pub min_p: f32,
-    /// Keep the most typical tokens that make up this mass; 1 means all.
-    pub typical_p: f32,
-    /// Repetition, frequency and presence penalties.
-    pub penalties: Penalties,
-    /// Token id and what is added to its score.
-    pub logit_bias: Vec<(u32, f32)>,
-    /// Seed of this request's draws.
-    pub seed: u64,
-    /// The order of the stages.
-    pub order: Vec<Stage>,
-}
-
-impl Default for SamplerOptions {
-    fn default() -> Self {
-        Self {
-            temperature: 0.0,
-            top_k: 0,
-            top_p: 1.0,
-            min_p: 0.0,
-            typical_p: 1.0,
-            penalties: Penalties {
-                repetition: 1.0,
-                frequency: 0.0,
-                presence: 0.0,
-                last_n: None,
-            },
-            logit_bias: Vec::new(),
-            seed: 0,
-            order: vec![
-                Stage::Bias,
-                Stage::Penalties,
-                Stage::TopK,
-                Stage::Typical,
-                Stage::TopP,
-                Stage::MinP,
-                Stage::Temperature,
-            ],
-        }
-    }
-}
-
-impl SamplerOptions {
-    /// Returns the options that always take the best token.
-    pub fn greedy() -> Self {
-        Self::default()
-    }
-
-    /// Returns llama.cpp's defaults: temperature 0.8, top-k 40, top-p 0.95, min-p 0.05.
-    pub fn balanced() -> Self {
-        Self {
-            temperature: 0.8,
-            top_k: 40,
-            top_p: 0.95,
-            min_p: 0.05,
-            ..Self::default()
-        }
-    }
-
-    /// Sets the temperature.
-    #[must_use]
-    pub fn with_temperature(mut self, temperature: f32) -> Self {
-        self.temperature = temperature;
-        self
-    }
-
-    /// Sets top-k.
-    #[must_use]
-    pub fn with_top_k(mut self, k: usize) -> Self {
-        self.top_k = k;
-        self
-    }
-
-    /// Sets top-p.
-    #[must_use]
-    pub fn with_top_p(mut self, p: f32) -> Self {
-        self.top_p = p;
-        self
-    }
-
-    /// Sets min-p.
-    #[must_use]
-    pub fn with_min_p(mut self, p: f32) -> Self {
-        self.min_p = p;
-        self
-    }
-
-    /// Sets the seed.
-    #[must_use]
-    pub fn with_seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
-        self
-    }
-
-    fn validate(&self) -> Result<()> {
-        let bad = |name: &'static str, value: f32, allowed: &'static str| {
-            Err(Error::Option {
-                name,
-                value: value.to_string(),
-                allowed,
-            })
-        };
-        if !(self.temperature.is_finite() && self.temperature >= 0.0) {
-            return bad("temperature", self.temperature, "0 or more");
-        }
-        for (name, value) in [
-            ("top_p", self.top_p),
-            ("min_p", self.min_p),
-            ("typical_p", self.typical_p),
-        ] {
-            if !(0.0..=1.0).contains(&value) {
-                return bad(name, value, "0 to 1");
-            }
-        }
-        for (name, value) in [
-            ("frequency penalty", self.penalties.frequency),
-            ("presence penalty", self.penalties.presence),
-        ] {
-            if !value.is_finite() {
-                return bad(name, value, "a finite number");
-            }
-        }
-        if let Some(&(_, bias)) = self.logit_bias.iter().find(|(_, bias)| bias.is_nan()) {
-            return bad("logit bias", bias, "a number, or -inf to ban a token");
-        }
-        if !(self.penalties.repetition.is_finite() && self.penalties.repetition > 0.0) {
-            return bad("repetition penalty", self.penalties.repetition, "above 0");
-        }
-        Ok(())
-    }
-}
 
 /// A token that was chosen.
 #[derive(Debug, Clone, PartialEq)]
@@ -233,38 +122,28 @@ impl Sampler {
     pub fn new(options: &SamplerOptions) -> Result<Self> {
         options.validate()?;
         let greedy = options.temperature == 0.0;
-        let mut stages: Vec<Box<dyn LogitsProcessor>> = Vec::new();
-        for stage in &options.order {
-            match stage {
-                Stage::Bias if !options.logit_bias.is_empty() => {
-                    stages.push(Box::new(LogitBias(options.logit_bias.clone())));
-                }
-                Stage::Penalties => {
-                    let p = options.penalties;
-                    if p.repetition != 1.0 || p.frequency != 0.0 || p.presence != 0.0 {
-                        stages.push(Box::new(stage::Penalise::new(p)));
-                    }
-                }
-                // The best token survives every filter, so greedy needs none of them.
-                _ if greedy => {}
-                Stage::TopK if options.top_k > 0 => stages.push(Box::new(TopK(options.top_k))),
-                Stage::Typical if options.typical_p < 1.0 => {
-                    stages.push(Box::new(Typical(options.typical_p)));
-                }
-                Stage::TopP if options.top_p < 1.0 => stages.push(Box::new(TopP(options.top_p))),
-                Stage::MinP if options.min_p > 0.0 => stages.push(Box::new(MinP(options.min_p))),
-                Stage::Temperature if options.temperature != 1.0 => {
-                    stages.push(Box::new(Temperature(options.temperature)));
-                }
-                _ => {}
-            }
-        }
+        let keeps = |stage: &Stage| match stage {
+            // The best token survives every filter but one that takes it out, so greedy needs none.
+            stage if greedy => !stage.is_filter() || options.has(Stage::Xtc),
+            stage => !stage.is_filter() || options.mirostat.is_none(),
+        };
+        let order = options.order.iter().filter(|stage| options.has(**stage));
         Ok(Self {
-            stages,
+            stages: order
+                .filter(|stage| keeps(stage))
+                .filter_map(|stage| build(*stage, options, greedy))
+                .collect(),
             greedy,
             rng: Rng::new(options.seed),
             scratch: Candidates::default(),
         })
+    }
+
+    /// Puts stages of one's own before all others: they see the scores of the model.
+    #[must_use]
+    pub fn with_stages_before(mut self, first: Vec<Box<dyn LogitsProcessor>>) -> Self {
+        self.stages.splice(..0, first);
+        self
     }
 
     /// Adds a stage of one's own at the end of the chain.
@@ -311,11 +190,20 @@ impl Sampler {
         let id = if self.greedy && self.stages.is_empty() {
             argmax(logits)
         } else {
-            self.draw(history, logits)
+            let id = self.draw(history, logits);
+            id.into_iter().for_each(|id| self.tell(id));
+            id
         };
         id.ok_or(Error::NoCandidates {
             vocab: logits.len(),
         })
+    }
+
+    /// Tells the stages which token was drawn.
+    fn tell(&mut self, id: u32) {
+        for stage in &mut self.stages {
+            stage.chosen(id, &self.scratch);
+        }
     }
 
     fn draw(&mut self, history: &[u32], logits: &[f32]) -> Option<u32> {
@@ -344,6 +232,59 @@ impl Sampler {
     }
 }
 
+/// Builds a stage; `None` for those that a greedy chain has no use for.
+fn build(stage: Stage, o: &SamplerOptions, greedy: bool) -> Option<Box<dyn LogitsProcessor>> {
+    let end_ids = || o.end_ids.clone();
+    Some(match stage {
+        Stage::Bias => Box::new(LogitBias(o.logit_bias.clone())),
+        Stage::Sequences => {
+            let bad = o.bad_words.iter().cloned();
+            let bad = bad.map(|ids| (ids, f32::NEG_INFINITY));
+            let all = o.sequence_bias.iter().cloned().chain(bad);
+            Box::new(SequenceBias(all.collect()))
+        }
+        Stage::Penalties => Box::new(stage::Penalise::new(o.penalties)),
+        Stage::NoRepeatNgram => Box::new(NoRepeatNgram(o.no_repeat_ngram)),
+        Stage::Dry => Box::new(dry::DontRepeat::new(o.dry.clone()?)),
+        Stage::MinNewTokens => Box::new(MinNewTokens {
+            tokens: o.min_new_tokens,
+            end_ids: end_ids(),
+            prompt: 0,
+        }),
+        Stage::Forced => Box::new(Forced {
+            places: o.forced.clone(),
+            prompt: 0,
+        }),
+        Stage::LengthDecay => Box::new(sequences::EndSooner {
+            options: o.length_decay?,
+            end_ids: end_ids(),
+            prompt: 0,
+        }),
+        Stage::BeginSuppress => Box::new(BeginSuppress {
+            ids: o.begin_suppress.clone(),
+            prompt: 0,
+        }),
+        Stage::TopNSigma => Box::new(TopNSigma(o.top_n_sigma)),
+        Stage::TopH => Box::new(TopH(o.top_h?)),
+        Stage::TopK => Box::new(TopK(o.top_k)),
+        Stage::Typical => Box::new(Typical(o.typical_p)),
+        Stage::TopP => Box::new(TopP(o.top_p)),
+        Stage::MinP => Box::new(MinP(o.min_p)),
+        Stage::Epsilon => Box::new(Epsilon(o.epsilon_cutoff)),
+        Stage::Eta => Box::new(Eta(o.eta_cutoff)),
+        Stage::Xtc => Box::new(filter::ExcludeTop::new(o.xtc?, o.seed)),
+        Stage::Temperature | Stage::Mirostat if greedy => return None,
+        Stage::Temperature => match o.dynamic_temperature {
+            Some(options) => Box::new(temperature::FollowEntropy {
+                temperature: o.temperature,
+                options,
+            }),
+            None => Box::new(Temperature(o.temperature)),
+        },
+        Stage::Mirostat => Box::new(mirostat::HoldSurprise::new(o.mirostat?)),
+    })
+}
+
 fn argmax(logits: &[f32]) -> Option<u32> {
     let mut best: Option<(u32, f32)> = None;
     for (&x, id) in logits.iter().zip(0u32..) {
@@ -355,7 +296,7 @@ fn argmax(logits: &[f32]) -> Option<u32> {
 }
 
 /// Returns the natural logarithm of the sum of exponentials, in f64.
-fn log_sum_exp(logits: &[f32]) -> f64 {
+pub(crate) fn log_sum_exp(logits: &[f32]) -> f64 {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     if max == f32::NEG_INFINITY {
         return f64::NEG_INFINITY;

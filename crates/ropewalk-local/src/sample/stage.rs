@@ -13,6 +13,11 @@ pub trait LogitsProcessor: Send + std::fmt::Debug {
     fn begin(&mut self, prompt: usize) {
         _ = prompt;
     }
+
+    /// Hears which token was drawn, and from which candidates: those that all stages left.
+    fn chosen(&mut self, id: u32, candidates: &Candidates) {
+        _ = (id, candidates);
+    }
 }
 
 /// Adds a constant to the scores of some tokens; `-inf` bans one.
@@ -94,7 +99,8 @@ impl LogitsProcessor for Penalise {
     }
 }
 
-/// Keeps the `k` best candidates.
+/// Keeps the `k` best candidates, and those that tie with the last of them (`TopKLogitsWarper`;
+/// llama.cpp leaves of the tied ones any).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TopK(
     /// How many stay; at least one does.
@@ -103,7 +109,7 @@ pub struct TopK(
 
 impl LogitsProcessor for TopK {
     fn apply(&mut self, _: &[u32], candidates: &mut Candidates) {
-        candidates.keep_best(self.0);
+        candidates.keep_best_and_ties(self.0);
     }
 }
 
@@ -162,21 +168,9 @@ impl LogitsProcessor for Typical {
                 sum < f64::from(self.0)
             })
             .count();
-        order.truncate(below + 1);
+        // What is as typical as the last stays as well, as in `TypicalLogitsWarper`.
+        let last = order.get(below).or(order.last()).map(|&i| distance[i]);
+        order.retain(|&i| last.is_none_or(|last| distance[i] <= last));
         candidates.select(&order);
-    }
-}
-
-/// Divides all scores by a temperature above 0.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Temperature(
-    /// Below 1 sharpens, above 1 flattens.
-    pub f32,
-);
-
-impl LogitsProcessor for Temperature {
-    fn apply(&mut self, _: &[u32], candidates: &mut Candidates) {
-        let t = self.0;
-        candidates.rescale(|c| c.logit /= t);
     }
 }
