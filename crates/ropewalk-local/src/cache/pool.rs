@@ -10,12 +10,15 @@ use super::{AdapterKey, Cache};
 use crate::rope::length_class;
 use crate::{Error, Result};
 
+/// Pages beyond those in use that a pool without a limit keeps memory for.
+const KEPT_FREE: usize = 4;
+
 /// Memory for the keys and values of many sequences: pages of 128 tokens, up to a limit.
 ///
 /// Caches of a pool take a page when a sequence reaches it and give it back when they are cut,
 /// cleared or dropped; the pool keeps what came back for the next one, so memory stays at the most
-/// that was ever in use. Caches that begin alike share pages ([`Cache::fork`],
-/// [`PrefixCache`](crate::PrefixCache)).
+/// that was ever in use; one without a limit keeps little more than is in use. Caches that begin
+/// alike share pages ([`Cache::fork`], [`PrefixCache`](crate::PrefixCache)).
 ///
 /// ```
 /// use std::sync::Arc;
@@ -216,6 +219,11 @@ impl CachePool {
         let mut state = self.state();
         state.in_use -= 1;
         state.free.push(store);
+        if self.limit.is_none() {
+            // What was needed once may never be needed again.
+            let kept = state.in_use + KEPT_FREE;
+            state.free.truncate(kept);
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -20,6 +20,7 @@ mod llama;
 mod llama_cpp;
 mod memory;
 mod packed;
+mod paged;
 mod profile;
 mod quantize;
 mod stories;
