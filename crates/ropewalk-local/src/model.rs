@@ -311,7 +311,8 @@ impl Model {
         Ok(self.pool_of(Some(pages)))
     }
 
-    fn pool_of(&self, pages: Option<usize>) -> Arc<CachePool> {
+    /// Returns a pool of so many pages, or of any number.
+    pub(crate) fn pool_of(&self, pages: Option<usize>) -> Arc<CachePool> {
         let rope = self.spec().rope.clone();
         CachePool::new(self.cache_shape(), rope, self.context, pages)
     }

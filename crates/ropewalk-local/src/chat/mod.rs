@@ -6,7 +6,7 @@ mod run;
 
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use futures_channel::{mpsc, oneshot};
@@ -21,20 +21,21 @@ use ropewalk_tokens::tool_calls::ToolCallFormat;
 
 use crate::adapter::ActiveAdapter;
 use crate::sample::{LogitsProcessor, SamplerOptions, StageFactory};
-use crate::{Cache, LoadOptions, Model, Timings, load, vocab};
+use crate::{Cache, LoadOptions, Model, PrefixCache, Timings, load, vocab};
 
 /// Name of this provider in responses and errors.
 pub const PROVIDER: &str = "local";
 
-/// Caches of finished requests that are kept for prompts with the same beginning.
-const IDLE_CACHES: usize = 4;
+/// Contexts of keys and values that are kept for prompts that begin as others did.
+const KEPT_CONTEXTS: usize = 2;
 
 /// A model with its tokenizer and chat template: a [`ChatModel`] in this process.
 ///
 /// Cloning is cheap; clones share weights. Requests may run at the same time from any threads:
 /// each has its own cache and random numbers, so its reply does not depend on the others. A request
 /// without a seed uses that of [`with_sampler`](Self::with_sampler), so equal requests get equal
-/// replies. The caches of the last four requests are kept, for prompts that begin like theirs.
+/// replies. Keys and values of the last requests are kept, as many tokens as two contexts, for prompts
+/// that begin like theirs.
 ///
 /// ```no_run
 /// use ropewalk_core::ChatRequest;
@@ -63,7 +64,7 @@ struct Inner {
     adapters: Vec<ActiveAdapter>,
     tool_calls: Option<ToolCallFormat>,
     now: Option<DateTime>,
-    idle: Arc<Mutex<Vec<Cache>>>,
+    prefixes: Arc<PrefixCache>,
 }
 
 /// A chat template and what was found out about it.
@@ -168,6 +169,9 @@ impl LocalModel {
         let template = template.map(|t| Template::new(t, unread)).transpose()?;
         let mut model = Model::assemble(path, files, options)?;
         model.add_stop_ids(tokenizer.end_ids().iter().copied());
+        let pool = model.pool_of(None);
+        let kept = KEPT_CONTEXTS * model.context().div_ceil(pool.page_tokens());
+        let prefixes = PrefixCache::new(&pool).with_max_pages(kept);
         Ok(Self {
             inner: Arc::new(Inner {
                 model: Arc::new(model),
@@ -179,7 +183,7 @@ impl LocalModel {
                 adapters: Vec::new(),
                 tool_calls: options.tool_calls,
                 now: None,
-                idle: Arc::default(),
+                prefixes: Arc::new(prefixes),
             }),
         })
     }
@@ -196,7 +200,7 @@ impl LocalModel {
             adapters: old.adapters.clone(),
             tool_calls: old.tool_calls,
             now: old.now,
-            idle: Arc::clone(&old.idle),
+            prefixes: Arc::clone(&old.prefixes),
         };
         change(&mut inner);
         self.inner = Arc::new(inner);
@@ -327,32 +331,14 @@ impl Inner {
         self.template.as_ref()?.reasoning
     }
 
-    /// Takes the idle cache that shares the longest beginning with a prompt.
+    /// Returns a cache with the longest beginning of a prompt that is kept.
     fn take_cache(&self, ids: &[u32]) -> Cache {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let best = idle
-            .iter()
-            .enumerate()
-            .filter(|(_, c)| c.is_of(&self.adapters))
-            .map(|(i, c)| (c.common_prefix(ids), i))
-            .filter(|&(shared, _)| shared > 0)
-            .max();
-        match best {
-            // Another conversation that only begins alike keeps what it has.
-            Some((shared, i)) if 2 * shared < idle[i].len() && idle.len() < IDLE_CACHES => {
-                idle[i].fork(shared)
-            }
-            Some((_, i)) => idle.remove(i),
-            None => self.model.new_cache(),
-        }
+        self.prefixes.find(ids, &self.adapters)
     }
 
-    fn put_cache(&self, cache: Cache) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() >= IDLE_CACHES {
-            idle.remove(0);
-        }
-        idle.push(cache);
+    /// Keeps what a request has computed.
+    fn put_cache(&self, cache: &Cache) {
+        self.prefixes.keep(cache);
     }
 }
 

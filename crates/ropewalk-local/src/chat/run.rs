@@ -210,7 +210,7 @@ impl Inner {
             Err(crate::Error::Cancelled) => self.given_up(&job, on_event),
             Err(e) => Err(e.into()),
         };
-        self.put_cache(cache);
+        self.put_cache(&cache);
         reply
     }
 
