@@ -136,6 +136,24 @@ pub enum Error {
     /// The caller did not want the rest of a prompt or an evaluation to run.
     #[error("cancelled before the end of the prompt or the text")]
     Cancelled,
+    /// A scheduler has as many waiting requests as it takes.
+    #[error("{limit} requests are waiting already; try again later, or raise `max_waiting`")]
+    QueueFull {
+        /// Requests that may wait.
+        limit: usize,
+    },
+    /// The scheduler of a request has ended before it.
+    #[error("the scheduler has ended; keep it as long as its requests run")]
+    SchedulerEnded,
+    /// The system gives no more threads.
+    #[error("the thread of the scheduler cannot be started")]
+    Thread(#[source] std::io::Error),
+    /// Code that a request brought along, such as its constraint, panicked; other requests go on.
+    #[error("the request panicked: {message}")]
+    Panicked {
+        /// What it said.
+        message: String,
+    },
     /// There is nothing to run.
     #[error("the prompt is empty; give at least one token")]
     EmptyPrompt,
@@ -196,12 +214,75 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// What a reply should spell cannot be used.
+    #[error("the {kind} cannot be used: {reason}")]
+    Grammar {
+        /// What it is: a regular expression, a JSON schema, a grammar.
+        kind: &'static str,
+        /// What is wrong with it, with the place where there is one.
+        reason: String,
+    },
+    /// A keyword of a JSON schema cannot be enforced.
+    #[error(
+        "the schema keyword `{keyword}` at {path} is not supported: {reason}; leave it out or relax the schema"
+    )]
+    SchemaKeyword {
+        /// The keyword.
+        keyword: String,
+        /// JSON pointer to the schema that holds it, beginning with `#`.
+        path: String,
+        /// Why it cannot be enforced.
+        reason: String,
+    },
+    /// A grammar passes a limit.
+    #[error("the {kind} is too large: {reason}")]
+    GrammarSize {
+        /// What it is.
+        kind: &'static str,
+        /// Which limit it passes.
+        reason: String,
+    },
+    /// No text is what a reply should spell.
+    #[error("no text fits the {kind}: {reason}")]
+    Unsatisfiable {
+        /// What it is.
+        kind: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// A reply cannot go on under its constraint; other replies are not touched.
+    #[error("the reply cannot go on under its {kind}: {reason}")]
+    Constraint {
+        /// What it is.
+        kind: &'static str,
+        /// Why.
+        reason: String,
+    },
     /// A part of a model could not be converted or written.
     #[error("cannot convert {what}")]
     Convert {
         /// The tensor or file.
         what: String,
         /// Why it failed.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The build cannot use a device.
+    #[error("built without feature `{feature}`: cannot run on {device}; build with `--features {feature}`")]
+    DeviceFeature {
+        /// The device.
+        device: crate::device::Device,
+        /// The feature of this crate that it takes.
+        feature: &'static str,
+    },
+    /// A device is not there, has too little memory, or failed.
+    #[error("{device}: {doing} failed; see docs/reference/gpu.md or load with `Placement::Auto`")]
+    Device {
+        /// The device.
+        device: crate::device::Device,
+        /// What was being done.
+        doing: &'static str,
+        /// What the device said.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },

@@ -143,9 +143,14 @@ impl<'a> Output<'a> {
     }
 
     pub(super) fn finish(&mut self, reason: FinishReason, timings: &Timings) {
+        self.cut(reason, timings);
+        self.push(WireDelta::End);
+    }
+
+    /// Says why the reply stops without ending it.
+    pub(super) fn cut(&mut self, reason: FinishReason, timings: &Timings) {
         self.push(WireDelta::FinishReason(reason));
         self.push(WireDelta::Usage(usage(timings)));
-        self.push(WireDelta::End);
     }
 }
 

@@ -160,6 +160,11 @@ impl Sampler {
         self
     }
 
+    /// Returns whether the choice is that of the highest score, whatever the history.
+    pub(crate) fn is_argmax(&self) -> bool {
+        self.greedy && self.stages.is_empty()
+    }
+
     /// Runs the stages and returns what is left, in no particular order.
     pub fn candidates(&mut self, history: &[u32], logits: &[f32]) -> &Candidates {
         self.scratch.fill(logits);

@@ -8,7 +8,7 @@ use futures_executor::block_on;
 use ropewalk_core::testing::{ChatSuite, chat};
 use ropewalk_core::{
     ChatModel, ChatRequest, Effort, ErrorKind, FinishReason, Message, OnUnsupported,
-    ResponseFormat, StreamEvent, ToolSpec,
+    StreamEvent, ToolSpec,
 };
 use ropewalk_gguf::{Gguf, StringArray, TensorType, Writer};
 use ropewalk_local::sample::SamplerOptions;
@@ -182,10 +182,10 @@ fn options_that_cannot_be_honoured_are_reported() {
     let ask = ChatRequest::new()
         .user("hi")
         .max_tokens(2)
-        .response_format(ResponseFormat::Json);
+        .reasoning(Effort::High);
     let reply = model.respond(&ask, &mut go_on).unwrap().response;
     assert_eq!(reply.warnings.len(), 1);
-    assert_eq!(reply.warnings[0].option, "response_format");
+    assert_eq!(reply.warnings[0].option, "reasoning");
     let strict = ask.clone().on_unsupported(OnUnsupported::Error);
     assert_eq!(
         model.respond(&strict, &mut go_on).unwrap_err().kind(),

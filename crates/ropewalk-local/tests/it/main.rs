@@ -6,12 +6,17 @@
     reason = "tests fail by panicking"
 )]
 
+mod adapters;
 mod bad_input;
 mod blocks;
 mod bnb;
 mod caches;
 mod chat;
+#[cfg(feature = "constrained")]
+mod constrain;
 mod convert;
+#[cfg(feature = "candle")]
+mod device;
 mod eval;
 mod families;
 mod golden;
@@ -23,5 +28,6 @@ mod packed;
 mod paged;
 mod profile;
 mod quantize;
+mod schedule;
 mod stories;
 mod tiny;
