@@ -196,6 +196,36 @@ pub enum Error {
         /// The model.
         model: String,
     },
+    /// A tokenizer belongs to another model.
+    #[error(
+        "{path}: the tokenizer has {tokens} tokens, the model's table of embeddings {rows} rows; \
+         the files belong to different models"
+    )]
+    Vocabulary {
+        /// The model.
+        path: PathBuf,
+        /// Tokens of the tokenizer.
+        tokens: usize,
+        /// Rows of the table of embeddings.
+        rows: usize,
+    },
+    /// There is nothing to embed or to score.
+    #[error("the list of texts is empty; give at least one text")]
+    NoTexts,
+    /// A text becomes no token at all.
+    #[error("text number {index} has no tokens; leave it out")]
+    EmptyText {
+        /// Position of the text in the list.
+        index: usize,
+    },
+    /// Vectors of a width that the model does not have were asked for.
+    #[error("vectors of {asked} values were asked for; this model gives 1 to {width}")]
+    Dimensions {
+        /// Values that were asked for.
+        asked: usize,
+        /// Values of a whole vector.
+        width: usize,
+    },
     /// A text has too few tokens to be evaluated.
     #[error(
         "the text has {found} tokens, the evaluation needs {needed}; give more text or a shorter context"

@@ -189,6 +189,7 @@ mod chat;
 pub mod constrain;
 pub mod convert;
 mod decoder;
+mod encoder;
 mod error;
 pub mod eval;
 mod expected;
@@ -210,6 +211,10 @@ pub use beam::{Beam, BeamOptions, EarlyStopping, beam_search};
 pub use cache::{Cache, CachePool, CacheType, PrefixCache};
 pub use chat::{LocalModel, PROVIDER, Reply};
 pub use decoder::Profile;
+pub use encoder::{
+    Embedded, EmbedderOptions, Encoder, EncoderInput, EncoderOptions, LocalEmbedder, LocalReranker,
+    RerankerOptions, ScoreActivation, Scored, Truncated,
+};
 pub use error::{Error, Result};
 pub use expected::{ExpectedNumber, NumberOptions, expected_number};
 pub use generate::{Finish, GenerateOptions, Generation, Output, Timings, generate_n};

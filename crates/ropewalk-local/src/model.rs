@@ -469,6 +469,17 @@ impl Model {
         }
     }
 
+    /// From now on gives the normalised hidden states of the last layer wherever logits were asked
+    /// for, `[rows, hidden]`.
+    pub(crate) fn give_hidden_states(&mut self) {
+        self.executor().scratch.hidden = true;
+    }
+
+    /// Runs `f` with the threads of this model.
+    pub(crate) fn with_pool<T>(&self, f: impl FnOnce(&Pool) -> T) -> T {
+        f(&self.executor().pool)
+    }
+
     /// Sets what sees the activations of all passes from now on, and returns what did so far.
     pub(crate) fn watch(&mut self, watch: Option<Box<Watch>>) -> Option<Box<Watch>> {
         std::mem::replace(&mut self.executor().scratch.watch, watch)

@@ -47,6 +47,7 @@
 
 pub mod adapter;
 mod describe;
+mod encoder;
 mod error;
 mod export;
 mod family;
@@ -64,6 +65,10 @@ mod source;
 pub mod testing;
 
 pub use self::describe::describe;
+pub use self::encoder::{
+    DenseSpec, EncoderFamily, EncoderHead, EncoderRole, EncoderSpec, HeadActivation, PoolingMode,
+    PoolingSpec, SentenceModule, SentenceSpec,
+};
 pub use self::error::{Error, Result};
 pub use self::family::Family;
 pub use self::gguf::GgufSource;

@@ -33,7 +33,8 @@ use safetensors::tensor::TensorView;
 use serde_json::json;
 
 use crate::{
-    Dtype, Error, ModelSpec, NameLayout, Norm, Result, StoredTensor, TensorData, TensorSource,
+    Dtype, EncoderSpec, Error, ModelSpec, NameLayout, Norm, Result, StoredTensor, TensorData,
+    TensorSource,
 };
 
 /// Step of the counter of `splitmix64` (Steele, Lea and Flood, 2014).
@@ -67,6 +68,40 @@ pub fn prompt(seed: u64, length: usize, vocab: usize) -> Vec<u32> {
         .collect()
 }
 
+/// The values of a tensor by name and shape: matrices have mean 0 and standard deviation
+/// `1 / sqrt(columns)`, vectors 0 and 0.25; `norm` adds 1.
+#[must_use]
+pub fn values(seed: u64, name: &str, shape: &[usize], norm: bool) -> Vec<f32> {
+    let deviation = match shape {
+        [_, columns] => 1.0 / (*columns as f64).sqrt(),
+        _ => 0.25,
+    };
+    let scale = (deviation / SIGMA) as f32;
+    stream(mix(fnv1a(name) ^ seed))
+        .take(shape.iter().product())
+        .map(|z| {
+            let sum = (z & 0xFFFF) + (z >> 16 & 0xFFFF) + (z >> 32 & 0xFFFF) + (z >> 48);
+            let value = (sum as i32 - 131_070) as f32 * scale;
+            if norm { 1.0 + value } else { value }
+        })
+        .collect()
+}
+
+/// All tensors of an encoder in memory, in f32 and under the Hugging Face names of a bare model
+/// (without `bert.` and the like).
+#[must_use]
+pub fn encoder(spec: &EncoderSpec, seed: u64) -> MemorySource {
+    let mut source = MemorySource::new(NameLayout::HuggingFace);
+    for (role, layer) in spec.weights() {
+        if let Some(at) = spec.weight(role, layer, NameLayout::HuggingFace) {
+            let values = values(seed, &at.name, &at.stored, role.is_norm());
+            let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+            source.insert(&at.name, at.stored, TensorType::F32, bytes);
+        }
+    }
+    source
+}
+
 /// A model whose weights follow from a seed.
 #[derive(Debug, Clone)]
 pub struct Seeded {
@@ -89,23 +124,9 @@ impl Seeded {
     /// 1 and 0.25; norms that hold `w` for `1 + w` have mean 0.
     #[must_use]
     pub fn values(&self, tensor: &StoredTensor, name: &str) -> Vec<f32> {
-        let count = tensor.hf_shape.iter().product();
         let norm = tensor.roles.first().is_some_and(|r| r.is_norm());
         let norm = norm && self.spec.norm != Norm::RmsPlusOne;
-        let deviation = match tensor.hf_shape.as_slice() {
-            [_, columns] => 1.0 / (*columns as f64).sqrt(),
-            _ => 0.25,
-        };
-        let scale = (deviation / SIGMA) as f32;
-        let key = mix(fnv1a(name) ^ self.seed);
-        stream(key)
-            .take(count)
-            .map(|z| {
-                let sum = (z & 0xFFFF) + (z >> 16 & 0xFFFF) + (z >> 32 & 0xFFFF) + (z >> 48);
-                let value = (sum as i32 - 131_070) as f32 * scale;
-                if norm { 1.0 + value } else { value }
-            })
-            .collect()
+        values(self.seed, name, &tensor.hf_shape, norm)
     }
 
     /// Adds the Hugging Face tensors that a stored tensor consists of.

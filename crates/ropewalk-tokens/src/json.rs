@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use serde_json::Value;
-use tokenizers::TruncationDirection;
+use tokenizers::{TruncationDirection, TruncationParams, TruncationStrategy, truncate_encodings};
 
 use crate::alphabet;
 use crate::encoding::{Encoding, Side};
 use crate::error::{Error, Result};
+use crate::pair::PairEncoding;
 
 /// How the decoder of a file turns tokens into text, as far as streaming must know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +114,41 @@ impl JsonVocab {
                 .collect(),
             special_mask: small(encoding.get_special_tokens_mask()),
             attention_mask: small(encoding.get_attention_mask()),
+        })
+    }
+
+    pub(crate) fn encode_pair(
+        &self,
+        first: &str,
+        second: &str,
+        max_length: Option<usize>,
+    ) -> Result<PairEncoding> {
+        use tokenizers::PostProcessor as _;
+        let processor = self.inner.get_post_processor();
+        let added = processor.map_or(0, |p| p.added_tokens(true));
+        let one = |text: &str| self.inner.encode(text, false).map_err(Error::Encode);
+        let (mut first, mut second) = (one(first)?, Some(one(second)?));
+        let length = |e: &Option<tokenizers::Encoding>| e.as_ref().map_or(0, |e| e.get_ids().len());
+        let total = first.get_ids().len() + length(&second) + added;
+        if let Some(limit) = max_length {
+            let limit = limit.checked_sub(added).ok_or_else(|| {
+                let problem = format!("the {added} tokens added around a pair do not fit");
+                Error::option("max_length", problem)
+            })?;
+            let params = TruncationParams {
+                max_length: limit,
+                strategy: TruncationStrategy::LongestFirst,
+                stride: 0,
+                direction: TruncationDirection::Right,
+            };
+            (first, second) = truncate_encodings(first, second, &params).map_err(Error::Encode)?;
+        }
+        let whole = self.inner.post_process(first, second, true);
+        let whole = whole.map_err(Error::Encode)?;
+        Ok(PairEncoding {
+            ids: whole.get_ids().to_vec(),
+            types: whole.get_type_ids().to_vec(),
+            total,
         })
     }
 

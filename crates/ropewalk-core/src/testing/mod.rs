@@ -24,6 +24,7 @@ mod chat_suite;
 mod data;
 mod embedding_suite;
 mod report;
+mod rerank_suite;
 mod scripted;
 mod tool_suite;
 
@@ -31,5 +32,6 @@ pub use chat_suite::{ChatSuite, chat};
 pub use data::{SKIP_LOG, data_dir, secret};
 pub use embedding_suite::embeddings;
 pub use report::{Check, Nonconforming, Outcome, Report};
+pub use rerank_suite::reranking;
 pub use scripted::ScriptedModel;
 pub use tool_suite::{ToolSuite, tool};

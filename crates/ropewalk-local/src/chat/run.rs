@@ -36,6 +36,9 @@ impl From<crate::Error> for Error {
             crate::Error::Context { .. } => ErrorKind::ContextLengthExceeded,
             crate::Error::Option { .. }
             | crate::Error::EmptyPrompt
+            | crate::Error::NoTexts
+            | crate::Error::EmptyText { .. }
+            | crate::Error::Dimensions { .. }
             | crate::Error::TokenId { .. } => ErrorKind::InvalidRequest,
             crate::Error::NoTemplate { .. } => ErrorKind::Configuration,
             crate::Error::Cancelled => ErrorKind::Cancelled,

@@ -40,6 +40,15 @@ impl Decoder {
         p.each(spec.hidden, rows, |(out, x)| {
             p.norm(x, &self.output_norm, out)
         })?;
+        if s.hidden {
+            let mut rest = s.acts.input_rows();
+            let split = spans.iter().map(|span| {
+                let (head, tail) = rest.split_at(wanted(span) * spec.hidden);
+                rest = tail;
+                head.to_vec()
+            });
+            return Ok(split.collect());
+        }
         watch!(s, Point::Head, spec.hidden, s.acts);
         resize(&mut s.logits, p.rows * vocab);
         let parts = [(&self.head, Site::Head, s.logits.as_mut_slice())];

@@ -25,7 +25,7 @@ pub(crate) use weights::{
     Attention, Decoder, FeedForward, Layer, Linear, Mixture, Mlp, NormWeights, Norms, Shared,
 };
 
-pub(crate) use pass::{Pass, resize};
+pub(crate) use pass::{Pass, add_bias, resize};
 use profile::{Clock, Stage};
 
 /// A run of new tokens of one sequence.
@@ -44,6 +44,8 @@ pub(crate) struct Span<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     pub(crate) clock: Clock,
+    /// Whether passes give normalised hidden states in place of logits.
+    pub(crate) hidden: bool,
     /// Sees what enters the weights, where someone asked for it.
     pub(crate) watch: Option<Box<Watch>>,
     /// What the projections of a part multiply, and what its last one does.

@@ -142,7 +142,7 @@ impl Pass<'_> {
 }
 
 /// Adds a bias to a row.
-pub(super) fn add_bias(
+pub(crate) fn add_bias(
     isa: Isa,
     row: &mut [f32],
     bias: Option<&[f32]>,

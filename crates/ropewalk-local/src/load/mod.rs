@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use ropewalk_gguf::Gguf;
 use ropewalk_kernels::{Isa, Pool, ops};
-use ropewalk_spec::{Activation, GgufSource, ModelSpec, Role, SafetensorsDir, TensorSource};
+use ropewalk_spec::{Activation, EncoderFamily, EncoderSpec, GgufSource, ModelSpec, Role, SafetensorsDir, TensorSource};
 
 use crate::adapter::Merge;
 use crate::decoder::Decoder;
@@ -27,7 +27,7 @@ pub(crate) struct Files {
     pub(crate) gguf: Option<Arc<Gguf>>,
 }
 
-fn failed<E: std::error::Error + Send + Sync + 'static>(path: &Path) -> impl Fn(E) -> Error + '_ {
+pub(crate) fn failed<E: std::error::Error + Send + Sync + 'static>(path: &Path) -> impl Fn(E) -> Error + '_ {
     move |e| Error::Load {
         path: path.to_owned(),
         source: Box::new(e),
@@ -52,7 +52,10 @@ pub(crate) fn open(path: &Path) -> Result<Files> {
     if !path.join("config.json").is_file() {
         return bad("no config.json in this directory; give a Hugging Face model directory".into());
     }
-    let spec = ModelSpec::from_dir(path).map_err(failed(path))?;
+    let spec = ModelSpec::from_dir(path).map_err(|e| match EncoderSpec::from_dir(path) {
+        Ok(spec) => encoder(path, spec.family),
+        Err(_) => failed(path)(e),
+    })?;
     let source = SafetensorsDir::open(path).map_err(failed(path))?;
     Ok(Files {
         spec,
@@ -61,9 +64,23 @@ pub(crate) fn open(path: &Path) -> Result<Files> {
     })
 }
 
+/// The error for an encoder where a decoder is needed.
+fn encoder(path: &Path, family: EncoderFamily) -> Error {
+    Error::Path {
+        path: path.to_owned(),
+        reason: format!(
+            "holds an encoder ({family}), which generates nothing; open it with `LocalEmbedder`, \
+             `LocalReranker` or `Encoder`"
+        ),
+    }
+}
+
 /// Reads the configuration of a GGUF file.
 pub(crate) fn gguf(path: &Path, gguf: Arc<Gguf>) -> Result<Files> {
-    let spec = ModelSpec::from_gguf(&gguf).map_err(failed(path))?;
+    let spec = ModelSpec::from_gguf(&gguf).map_err(|e| match EncoderSpec::from_gguf(&gguf) {
+        Ok(spec) => encoder(path, spec.family),
+        Err(_) => failed(path)(e),
+    })?;
     let source = Arc::new(GgufSource::new(Arc::clone(&gguf)));
     Ok(Files {
         spec,

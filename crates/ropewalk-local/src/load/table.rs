@@ -28,7 +28,7 @@ impl std::fmt::Debug for Table {
 
 impl Table {
     /// Finds the table `at` a place in the source.
-    pub(super) fn read(source: &Arc<dyn TensorSource>, at: &WeightRef) -> Result<Self> {
+    pub(crate) fn read(source: &Arc<dyn TensorSource>, at: &WeightRef) -> Result<Self> {
         let (held, shape, ty) = Held::read(source, |source| Ok(at.read(source)?))?;
         let (decode, row_bytes) = row_reader(&at.name, &shape, ty)?;
         Ok(Self {

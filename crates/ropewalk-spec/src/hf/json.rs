@@ -22,7 +22,7 @@ pub(crate) fn read(path: &Path) -> Result<Value> {
 
 /// An object inside a file. Null counts as absent, as in transformers.
 #[derive(Clone, Copy)]
-pub(super) struct Object<'a> {
+pub(crate) struct Object<'a> {
     map: &'a Map<String, Value>,
     file: &'a str,
     /// Where the object lies in the file, with a dot at the end unless it is the whole.
@@ -32,11 +32,11 @@ pub(super) struct Object<'a> {
 }
 
 impl<'a> Object<'a> {
-    pub(super) fn new(value: &'a Value, file: &'a str) -> Result<Self> {
+    pub(crate) fn new(value: &'a Value, file: &'a str) -> Result<Self> {
         Self::inside(value, file, "")
     }
 
-    pub(super) fn inside(value: &'a Value, file: &'a str, prefix: &'a str) -> Result<Self> {
+    pub(crate) fn inside(value: &'a Value, file: &'a str, prefix: &'a str) -> Result<Self> {
         let map = value.as_object().ok_or_else(|| Error::InvalidKey {
             file: file.to_owned(),
             key: if prefix.is_empty() {
@@ -55,7 +55,7 @@ impl<'a> Object<'a> {
     }
 
     /// The same object in the spelling of a family, with its defaults.
-    pub(super) const fn of(mut self, profile: &'static Profile) -> Self {
+    pub(crate) const fn of(mut self, profile: &'static Profile) -> Self {
         self.profile = Some(profile);
         self
     }
@@ -73,33 +73,33 @@ impl<'a> Object<'a> {
         self.get(key).is_none().then_some(found.1)
     }
 
-    pub(super) const fn file(&self) -> &'a str {
+    pub(crate) const fn file(&self) -> &'a str {
         self.file
     }
 
-    pub(super) fn keys(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         self.map.keys().map(String::as_str)
     }
 
     /// The value of a key, null included.
-    pub(super) fn get(&self, key: &str) -> Option<&'a Value> {
+    pub(crate) fn get(&self, key: &str) -> Option<&'a Value> {
         let own = self.alias(key).and_then(|own| self.map.get(own));
         own.or_else(|| self.map.get(key))
     }
 
     /// The value of a key unless it is null.
-    pub(super) fn present(&self, key: &str) -> Option<&'a Value> {
+    pub(crate) fn present(&self, key: &str) -> Option<&'a Value> {
         self.get(key).filter(|v| !v.is_null())
     }
 
-    pub(super) fn missing(&self, key: &str) -> Error {
+    pub(crate) fn missing(&self, key: &str) -> Error {
         Error::MissingKey {
             file: self.file.to_owned(),
             key: self.full(key),
         }
     }
 
-    pub(super) fn invalid(&self, key: &str, problem: &str) -> Error {
+    pub(crate) fn invalid(&self, key: &str, problem: &str) -> Error {
         Error::InvalidKey {
             file: self.file.to_owned(),
             key: self.full(key),
@@ -107,14 +107,14 @@ impl<'a> Object<'a> {
         }
     }
 
-    pub(super) fn inconsistent(&self, problem: String) -> Error {
+    pub(crate) fn inconsistent(&self, problem: String) -> Error {
         Error::Inconsistent {
             file: self.file.to_owned(),
             problem,
         }
     }
 
-    pub(super) fn unread_rope(&self, key: &str) -> Error {
+    pub(crate) fn unread_rope(&self, key: &str) -> Error {
         Error::UnreadRopeKey {
             file: self.file.to_owned(),
             key: self.full(key),
@@ -130,11 +130,11 @@ impl<'a> Object<'a> {
     }
 
     /// A required count.
-    pub(super) fn count(&self, key: &str) -> Result<usize> {
+    pub(crate) fn count(&self, key: &str) -> Result<usize> {
         self.count_or_none(key)?.ok_or_else(|| self.missing(key))
     }
 
-    pub(super) fn count_or_none(&self, key: &str) -> Result<Option<usize>> {
+    pub(crate) fn count_or_none(&self, key: &str) -> Result<Option<usize>> {
         let Some(value) = self.present(key) else {
             return Ok(self.default(key).map(|n| n as usize));
         };
@@ -150,11 +150,11 @@ impl<'a> Object<'a> {
     }
 
     /// A required number.
-    pub(super) fn number(&self, key: &str) -> Result<f64> {
+    pub(crate) fn number(&self, key: &str) -> Result<f64> {
         self.number_or_none(key)?.ok_or_else(|| self.missing(key))
     }
 
-    pub(super) fn number_or_none(&self, key: &str) -> Result<Option<f64>> {
+    pub(crate) fn number_or_none(&self, key: &str) -> Result<Option<f64>> {
         let Some(value) = self.present(key) else {
             return Ok(self.default(key));
         };
@@ -165,11 +165,11 @@ impl<'a> Object<'a> {
     }
 
     /// A flag, false where absent.
-    pub(super) fn flag(&self, key: &str) -> Result<bool> {
+    pub(crate) fn flag(&self, key: &str) -> Result<bool> {
         Ok(self.flag_or_none(key)?.unwrap_or(false))
     }
 
-    pub(super) fn flag_or_none(&self, key: &str) -> Result<Option<bool>> {
+    pub(crate) fn flag_or_none(&self, key: &str) -> Result<Option<bool>> {
         let Some(value) = self.present(key) else {
             return Ok(self.default(key).map(|n| n != 0.0));
         };
@@ -179,7 +179,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    pub(super) fn text(&self, key: &str) -> Result<Option<&'a str>> {
+    pub(crate) fn text(&self, key: &str) -> Result<Option<&'a str>> {
         let Some(value) = self.present(key) else {
             return Ok(None);
         };
@@ -190,7 +190,7 @@ impl<'a> Object<'a> {
     }
 
     /// A list of whole numbers, `None` where absent.
-    pub(super) fn counts_or_none(&self, key: &str) -> Result<Option<Vec<usize>>> {
+    pub(crate) fn counts_or_none(&self, key: &str) -> Result<Option<Vec<usize>>> {
         let Some(value) = self.present(key) else {
             return Ok(None);
         };
@@ -202,7 +202,7 @@ impl<'a> Object<'a> {
     }
 
     /// A required list of numbers.
-    pub(super) fn numbers(&self, key: &str) -> Result<Vec<f32>> {
+    pub(crate) fn numbers(&self, key: &str) -> Result<Vec<f32>> {
         let value = self.present(key).ok_or_else(|| self.missing(key))?;
         let list = value
             .as_array()
@@ -214,7 +214,7 @@ impl<'a> Object<'a> {
     }
 
     /// One token id or a list of them; negative ids mean none.
-    pub(super) fn ids(&self, key: &str) -> Result<Vec<u32>> {
+    pub(crate) fn ids(&self, key: &str) -> Result<Vec<u32>> {
         let Some(value) = self.present(key) else {
             return Ok(Vec::new());
         };
