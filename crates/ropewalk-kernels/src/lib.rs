@@ -28,7 +28,8 @@
 //! - [`Isa`] is the instruction-set tier, a run-time value; [`Pool`] the threads.
 //! - [`Matrix`] holds weights of one [`Format`], [`Acts`] activations, [`matmul`] multiplies them.
 //! - [`codec`] has the 4-bit and 8-bit codes of bitsandbytes.
-//! - [`attention`] and [`ops`] are what a decoder needs besides; [`sgemm`] what training needs.
+//! - [`attention`] and [`ops`] are what a decoder needs besides, [`bidirectional`] what an encoder
+//!   needs; [`sgemm`] what training needs.
 //! - [`bandwidth`] and [`ReadStream`] measure the memory.
 //!
 //! **Exactness.** Activations are quantised to 8 bits in the blocks of the weight format (256 or
@@ -76,6 +77,7 @@ compile_error!(
 mod acts;
 pub mod attention;
 mod bandwidth;
+pub mod bidirectional;
 mod buffer;
 pub mod codec;
 mod dense;

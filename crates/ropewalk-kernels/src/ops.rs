@@ -1,4 +1,4 @@
-//! Row operations of a decoder: norms, rotary positions, gates, softmax, conversions.
+//! Row operations of decoders and encoders: norms, rotary positions, gates, softmax, conversions.
 //!
 //! Each runs on the calling thread. A row's result depends on the tier and the row alone, so the
 //! caller may cut work by rows (and element-wise work anywhere) without changing a bit.
@@ -11,6 +11,7 @@ mod activation;
 mod convert;
 mod elementwise;
 pub(crate) mod exp;
+mod fused;
 mod norm;
 mod rope;
 pub(crate) mod softmax;
@@ -21,6 +22,7 @@ mod tests;
 pub use activation::{Activation, activate, gate, silu_mul};
 pub use convert::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
 pub use elementwise::{add, add_scaled, exp, scale, softcap};
+pub use fused::{add_bias, add_layer_norm, bias_activate};
 pub use norm::{layer_norm, layer_norm_in_place, rms_norm, rms_norm_in_place};
 pub use rope::{RopeStyle, rope};
 pub use softmax::{argmax, log_sum_exp, softmax};

@@ -10,6 +10,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod four;
 pub(crate) mod line;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
@@ -19,6 +20,8 @@ pub(crate) mod scalar;
 pub(crate) use avx2::transpose8;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx512::transpose16;
+
+pub(crate) use four::Four;
 
 use crate::Isa;
 

@@ -19,13 +19,13 @@ pub enum Activation {
 }
 
 #[derive(Clone, Copy)]
-struct Silu;
+pub(super) struct Silu;
 #[derive(Clone, Copy)]
-struct GeluErf;
+pub(super) struct GeluErf;
 #[derive(Clone, Copy)]
-struct GeluTanh;
+pub(super) struct GeluTanh;
 #[derive(Clone, Copy)]
-struct Relu;
+pub(super) struct Relu;
 
 // SAFETY (all blocks below): the tier of `L` is available, as for the caller.
 #[expect(

@@ -1,6 +1,6 @@
 //! Element-wise operations and the loops they share.
 use super::same_length;
-use crate::simd::{Kernel, LANES, Lanes, dispatch};
+use crate::simd::{Four, Kernel, LANES, Lanes, dispatch};
 use crate::{Error, Isa};
 
 /// A function of one lane.
@@ -28,6 +28,10 @@ pub(super) fn map_in_place<F: Unary>(isa: Isa, x: &mut [f32], f: F) {
             // SAFETY: whole vectors, then the rest, all inside the slice.
             unsafe {
                 let mut i = 0;
+                while i + 4 * LANES <= n {
+                    self.1.apply(Four::<L>::load(p.add(i))).store(p.add(i));
+                    i += 4 * LANES;
+                }
                 while i < whole {
                     self.1.apply(L::load(p.add(i))).store(p.add(i));
                     i += LANES;
@@ -59,6 +63,12 @@ impl<F: Binary> Kernel for Zip<F> {
         // SAFETY: the constructors below checked that each slice has `n` elements.
         unsafe {
             let mut i = 0;
+            while i + 4 * LANES <= self.n {
+                let x = Four::<L>::load(self.x.add(i));
+                let y = Four::<L>::load(self.y.add(i));
+                self.f.apply(x, y).store(self.out.add(i));
+                i += 4 * LANES;
+            }
             while i < whole {
                 let (x, y) = (L::load(self.x.add(i)), L::load(self.y.add(i)));
                 self.f.apply(x, y).store(self.out.add(i));

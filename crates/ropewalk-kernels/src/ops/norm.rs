@@ -36,7 +36,7 @@ unsafe fn sum_row<L: Lanes, const SQUARES: bool>(x: &[f32], center: f32) -> f32 
 /// # Safety
 /// The tier of `L` is available and `count <= 16` elements follow `p`.
 #[inline(always)]
-unsafe fn part<L: Lanes>(p: *const f32, count: usize) -> L {
+pub(super) unsafe fn part<L: Lanes>(p: *const f32, count: usize) -> L {
     // SAFETY: forwarded to the caller.
     unsafe {
         if count == LANES {
@@ -48,14 +48,14 @@ unsafe fn part<L: Lanes>(p: *const f32, count: usize) -> L {
 }
 
 /// Rows to normalise; `x` and `out` hold `len` values and may be the same memory.
-struct Norm<'a> {
-    x: *const f32,
-    out: *mut f32,
-    len: usize,
-    weight: &'a [f32],
-    bias: Option<&'a [f32]>,
-    eps: f32,
-    centered: bool,
+pub(super) struct Norm<'a> {
+    pub(super) x: *const f32,
+    pub(super) out: *mut f32,
+    pub(super) len: usize,
+    pub(super) weight: &'a [f32],
+    pub(super) bias: Option<&'a [f32]>,
+    pub(super) eps: f32,
+    pub(super) centered: bool,
 }
 
 impl Kernel for Norm<'_> {

@@ -448,6 +448,43 @@ fn narrowing_rounds_to_the_nearest_even_neighbour() {
 }
 
 #[test]
+fn fused_passes_equal_their_parts() {
+    for isa in Isa::available() {
+        for n in LENGTHS {
+            let rows = 3;
+            let (x, y) = (wide(1, rows * n, 4.0), wide(2, rows * n, 2.0));
+            let (bias, w, b) = (random(3, n), random(4, n), random(5, n));
+            let mut biased = x.clone();
+            add_bias(isa, &mut biased, &bias).unwrap();
+            for (i, got) in biased.iter().enumerate() {
+                assert_eq!(*got, x[i] + bias[i % n], "{isa} n={n}");
+            }
+            for activation in [
+                Activation::Silu,
+                Activation::GeluErf,
+                Activation::GeluTanh,
+                Activation::Relu,
+            ] {
+                let (mut got, mut want) = (x.clone(), biased.clone());
+                bias_activate(isa, activation, &mut got, &bias).unwrap();
+                activate(isa, activation, &mut want);
+                assert_eq!(got, want, "{isa} {activation:?} n={n}");
+            }
+            for (bias, b) in [(Some(&*bias), Some(&*b)), (None, None)] {
+                let (mut got, mut want) = (x.clone(), x.clone());
+                add_layer_norm(isa, &mut got, &y, bias, (&w, b), 1e-5).unwrap();
+                add(isa, &mut want, &y).unwrap();
+                if let Some(bias) = bias {
+                    add_bias(isa, &mut want, bias).unwrap();
+                }
+                layer_norm_in_place(isa, &mut want, &w, b, 1e-5).unwrap();
+                assert_eq!(got, want, "{isa} n={n}");
+            }
+        }
+    }
+}
+
+#[test]
 fn refuses_unequal_lengths() {
     let isa = Isa::best();
     let (mut x, y) = ([0.0; 6], [0.0; 4]);
@@ -457,6 +494,13 @@ fn refuses_unequal_lengths() {
     assert!(rms_norm(isa, &[0.0; 8], &y, 1e-5, &mut x).is_err());
     assert!(rms_norm(isa, &[0.0; 6], &[], 1e-5, &mut x).is_err());
     assert!(layer_norm(isa, &[0.0; 6], &[0.0; 3], Some(&y), 1e-5, &mut x).is_err());
+    assert!(add_bias(isa, &mut x, &y).is_err());
+    assert!(add_bias(isa, &mut x, &[]).is_err());
+    assert!(bias_activate(isa, Activation::Relu, &mut x, &y).is_err());
+    let three = [0.0; 3];
+    assert!(add_layer_norm(isa, &mut x, &y, None, (&three, None), 1e-5).is_err());
+    assert!(add_layer_norm(isa, &mut x, &[0.0; 6], Some(&y), (&three, None), 1e-5).is_err());
+    assert!(add_layer_norm(isa, &mut x, &[0.0; 6], None, (&three, Some(&y)), 1e-5).is_err());
     assert!(rope(isa, RopeStyle::SplitHalf, &mut x, 4, &[1.0], &[0.0]).is_err());
     assert!(rope(isa, RopeStyle::SplitHalf, &mut x, 3, &[1.0; 2], &[0.0; 2]).is_err());
     assert!(softmax(isa, &mut x, 4).is_err());
