@@ -9,6 +9,7 @@
 //! | another way to move bytes (tests, recordings, a client of one's own) | [`Transport`], [`ReqwestTransport`] |
 //! | what an API says in its error objects | [`ApiError`] |
 //! | pages that a model or a document names | [`Fetcher`], [`is_public`] |
+//! | files of the Hugging Face Hub, in the cache of the Python library | `hub` (feature) |
 //!
 //! ```
 //! use std::sync::Arc;
@@ -55,7 +56,8 @@
 //! | `rustls` | yes | TLS by rustls with ring and the system's certificates |
 //! | `native-tls` | no | TLS by the platform's library |
 //! | `testing` | no | `testing`: a transport that answers from a script |
-//! | `full` | no | `rustls`, `testing` |
+//! | `hub` | no | `hub`: files of the Hugging Face Hub |
+//! | `full` | no | `rustls`, `testing`, `hub` |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod client;
@@ -63,6 +65,8 @@ mod failure;
 mod fetch;
 mod frame;
 mod guard;
+#[cfg(feature = "hub")]
+pub mod hub;
 mod multipart;
 mod options;
 mod request;

@@ -3,4 +3,6 @@
 
 mod faults;
 mod framing;
+#[cfg(feature = "hub")]
+mod hub;
 mod sockets;

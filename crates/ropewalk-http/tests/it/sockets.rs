@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Serves each connection with `serve` after its request has been read; returns the address.
-async fn server<F, Fut>(serve: F) -> String
+pub(crate) async fn server<F, Fut>(serve: F) -> String
 where
     F: Fn(TcpStream, String) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = ()> + Send + 'static,
