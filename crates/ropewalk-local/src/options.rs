@@ -1,13 +1,18 @@
 //! How a model is loaded and run.
 
+use std::borrow::Cow;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 
 use ropewalk_gguf::TensorType;
 use ropewalk_kernels::Isa;
 use ropewalk_tokens::tool_calls::ToolCallFormat;
 
-use crate::{AdapterSource, CacheType, LoadQuantize};
+use crate::device::{Device, DeviceBudget, DeviceDtype, DevicePlan, Placement};
+#[cfg(not(feature = "hub"))]
+use crate::Error;
+use crate::{AdapterSource, CacheType, LoadQuantize, Result};
 
 /// Reports how many of how many parts are loaded: the layers, and the output head as the last.
 pub type LoadProgress = Arc<dyn Fn(usize, usize) + Send + Sync>;
@@ -37,6 +42,13 @@ pub struct LoadOptions {
     pub merged_type: Option<TensorType>,
     /// Whether passes measure where their time goes, for [`Model::take_profile`](crate::Model::take_profile).
     pub profile: bool,
+    /// Where the layers go; the CPU unless said otherwise.
+    pub placement: Placement,
+    /// The type of weight matrices on devices.
+    pub device_dtype: DeviceDtype,
+    /// Where models come from whose path begins with `hf:`.
+    #[cfg(feature = "hub")]
+    pub hub: Option<crate::hub::Hub>,
 }
 
 impl std::fmt::Debug for LoadOptions {
@@ -51,6 +63,8 @@ impl std::fmt::Debug for LoadOptions {
             .field("merged", &self.merged)
             .field("merged_type", &self.merged_type)
             .field("profile", &self.profile)
+            .field("placement", &self.placement)
+            .field("device_dtype", &self.device_dtype)
             .finish_non_exhaustive()
     }
 }
@@ -124,10 +138,66 @@ impl LoadOptions {
         self
     }
 
+    /// Puts the whole model on one device; loading fails where it does not fit.
+    #[must_use]
+    pub fn with_device(mut self, device: Device) -> Self {
+        self.placement = match device {
+            Device::Cpu => Placement::Cpu,
+            _ => Placement::Device(device),
+        };
+        self
+    }
+
+    /// Puts the layers, in order, on the first of these devices with room and the rest on the CPU
+    /// ([`DevicePlan::auto`]).
+    #[must_use]
+    pub fn with_devices(mut self, budgets: impl IntoIterator<Item = DeviceBudget>) -> Self {
+        self.placement = Placement::Auto(budgets.into_iter().collect());
+        self
+    }
+
+    /// Puts the layers where a plan says.
+    #[must_use]
+    pub fn with_device_plan(mut self, plan: DevicePlan) -> Self {
+        self.placement = Placement::Plan(plan);
+        self
+    }
+
+    /// Sets the type of weight matrices on devices.
+    #[must_use]
+    pub fn with_device_dtype(mut self, dtype: DeviceDtype) -> Self {
+        self.device_dtype = dtype;
+        self
+    }
+
+    /// Fetches models whose path begins with `hf:`; see [`hub`](crate::hub).
+    #[cfg(feature = "hub")]
+    #[must_use]
+    pub fn with_hub(mut self, hub: crate::hub::Hub) -> Self {
+        self.hub = Some(hub);
+        self
+    }
+
     /// Reports progress while loading.
     #[must_use]
     pub fn with_progress(mut self, f: impl Fn(usize, usize) + Send + Sync + 'static) -> Self {
         self.progress = Some(Arc::new(f));
         self
+    }
+}
+
+impl LoadOptions {
+    /// Returns the path on this machine of what a path names: itself, or what `hf:` stands for.
+    pub(crate) fn locate<'a>(&self, path: &'a Path) -> Result<Cow<'a, Path>> {
+        #[cfg(feature = "hub")]
+        return crate::hub::locate(path, self);
+        #[cfg(not(feature = "hub"))]
+        match path.to_str() {
+            Some(text) if text.starts_with("hf:") => Err(Error::Path {
+                path: path.to_owned(),
+                reason: "models of the Hub need the feature `hub` of ropewalk-local".to_owned(),
+            }),
+            _ => Ok(Cow::Borrowed(path)),
+        }
     }
 }
