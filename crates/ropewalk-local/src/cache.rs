@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use ropewalk_kernels::Isa;
 use ropewalk_kernels::attention::{AttentionShape, KvPage, Q8_BLOCK, store_keys, store_values};
-use ropewalk_spec::ModelSpec;
 
 use crate::adapter::{ActiveAdapter, AdapterKey};
+use crate::device::DeviceCache;
 use page::Page;
 pub(crate) use page::{PAGE, Shape};
 pub use pool::CachePool;
@@ -64,6 +64,8 @@ pub struct Cache {
     pub(crate) rope_class: usize,
     /// What the stored keys were computed with; it means nothing while there are none.
     pub(crate) adapters: AdapterKey,
+    /// What is kept on devices.
+    pub(crate) device: DeviceCache,
 }
 
 impl Clone for Cache {
@@ -88,6 +90,7 @@ impl Cache {
             capacity: self.capacity,
             rope_class: self.rope_class,
             adapters: self.adapters.clone(),
+            device: self.device.clone(),
         }
     }
 
@@ -110,10 +113,9 @@ impl Cache {
     }
 
     /// Refuses a cache that was made for a model of another shape.
-    pub(crate) fn check(&self, spec: &ModelSpec) -> Result<()> {
-        let shape = self.pool.shape();
-        let found = [shape.layers, shape.kv_heads, shape.head_dim];
-        let wanted = [spec.layers, spec.kv_heads, spec.head_dim];
+    pub(crate) fn check(&self, model: &Shape) -> Result<()> {
+        let [found, wanted] =
+            [self.pool.shape(), model].map(|s| [s.layers, s.kv_heads, s.head_dim]);
         if found == wanted {
             Ok(())
         } else {
@@ -213,7 +215,8 @@ impl Cache {
                 limit: self.pages.len(),
             };
             let page = self.pages.get_mut(page).and_then(Arc::get_mut);
-            let (k, v) = page.ok_or(full)?.writing(layer);
+            let in_page = layer - self.pool.shape().on_devices;
+            let (k, v) = page.ok_or(full)?.writing(in_page);
             let (now, later) = keys.split_at(n);
             store_keys(isa, shape, now, within, PAGE, k)?;
             keys = later;
@@ -228,12 +231,14 @@ impl Cache {
     /// Returns keys and values of a layer up to position `end`, page by page.
     pub(crate) fn reading(&self, layer: usize, end: usize) -> impl Iterator<Item = KvPage<'_>> {
         let pages = self.pages.iter().take(end.div_ceil(PAGE));
+        let layer = layer - self.pool.shape().on_devices;
         pages.map(move |page| page.reading(layer))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use ropewalk_spec::ModelSpec;
     use ropewalk_spec::testing::TempDir;
 
     use super::*;

@@ -189,6 +189,7 @@ mod chat;
 pub mod constrain;
 pub mod convert;
 mod decoder;
+pub mod device;
 mod encoder;
 mod error;
 pub mod eval;

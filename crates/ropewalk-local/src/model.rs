@@ -12,6 +12,7 @@ use ropewalk_spec::{Footprint, ModelSpec, RopeScaling, TensorSource};
 use crate::adapter::{ActiveAdapter, AdapterKey};
 use crate::cache::{CachePool, PAGE, Shape, Wanted, make_room};
 use crate::decoder::{Decoder, Profile, Scratch, Span, Watch};
+use crate::device::{self, DevicePlan, Part};
 use crate::generate::refuse_empty;
 use crate::rope::length_class;
 use crate::{Cache, CacheType, Error, LoadOptions, LoadQuantize, Result, load};
@@ -109,7 +110,7 @@ impl Model {
     /// One line that names the file and what is wrong: a path that is neither, an unsupported
     /// architecture or tensor type, a missing tensor, a shape mismatch, a truncated file.
     pub fn open(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Self> {
-        let path = path.as_ref();
+        let path = &*options.locate(path.as_ref())?;
         Self::assemble(path, load::open(path)?, options)
     }
 
@@ -192,7 +193,8 @@ impl Model {
         let pool = Pool::new(threads);
         let rule = options.quantize.as_ref();
         rule.map_or(Ok(()), LoadQuantize::check)?;
-        let decoder = load::decoder(files, isa, &pool, options)?;
+        let plan = device::plan(&files.spec, &*files.source, options, context)?;
+        let decoder = load::decoder(files, isa, &pool, options, plan.as_ref())?;
         Ok(Self {
             path: path.to_owned(),
             context,
@@ -212,6 +214,11 @@ impl Model {
     /// Returns what the model is, from its configuration.
     pub fn spec(&self) -> &ModelSpec {
         &self.decoder.spec
+    }
+
+    /// Returns where the layers are; `None` if all of them run on the CPU.
+    pub fn device_plan(&self) -> Option<&DevicePlan> {
+        self.decoder.device.as_ref().map(Part::plan)
     }
 
     /// Returns where the model was loaded from.
@@ -318,7 +325,8 @@ impl Model {
     }
 
     fn cache_shape(&self) -> Shape {
-        Shape::new(self.spec(), self.cache)
+        let on_devices = self.decoder.device.as_ref().map_or(0, Part::layers);
+        Shape::new(self.spec(), self.cache).with_layers_on_devices(on_devices)
     }
 
     /// Appends `ids` to a sequence and returns the logits after the last one, `[vocab]`.
@@ -353,7 +361,7 @@ impl Model {
         let vocab = self.spec().vocab_size;
         for step in steps.iter() {
             refuse_empty(step.ids)?;
-            step.cache.check(self.spec())?;
+            step.cache.check(&self.cache_shape())?;
             if let Some(&id) = step.ids.iter().find(|&&id| id as usize >= vocab) {
                 return Err(Error::TokenId { id, vocab });
             }

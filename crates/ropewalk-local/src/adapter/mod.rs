@@ -229,6 +229,9 @@ impl ActiveAdapter {
                 name: adapter.name().to_owned(),
                 problem,
             };
+            if model.device_plan().is_some() {
+                return Err(fail("cannot run beside layers on devices".to_owned()));
+            }
             if adapter.inner.base != Base::of(model) {
                 return Err(fail("was loaded for a model of another shape".to_owned()));
             }

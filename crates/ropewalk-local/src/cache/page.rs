@@ -16,7 +16,10 @@ pub(crate) const PAGE: usize = PAGE_STEP;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Shape {
     pub(crate) kind: CacheType,
+    /// Layers whose keys and values are in pages.
     pub(crate) layers: usize,
+    /// Those before them, whose keys and values are on devices.
+    pub(crate) on_devices: usize,
     pub(crate) kv_heads: usize,
     pub(crate) head_dim: usize,
 }
@@ -26,14 +29,22 @@ impl Shape {
         Self {
             kind,
             layers: spec.layers,
+            on_devices: 0,
             kv_heads: spec.kv_heads,
             head_dim: spec.head_dim,
         }
     }
 
+    /// Says how many layers, from the first one on, keep nothing in pages.
+    pub(crate) fn with_layers_on_devices(mut self, layers: usize) -> Self {
+        self.layers -= layers;
+        self.on_devices = layers;
+        self
+    }
+
     /// Returns the bytes of keys and values of one position in all layers.
     pub(crate) fn bytes_per_token(&self) -> usize {
-        2 * self.kind.bytes(self.head_dim) * self.kv_heads * self.layers
+        2 * self.kind.bytes(self.head_dim) * self.kv_heads * (self.layers + self.on_devices)
     }
 
     /// Returns the features of keys or values that a page holds for one layer.

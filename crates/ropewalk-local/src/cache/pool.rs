@@ -7,6 +7,7 @@ use ropewalk_spec::{RopeScaling, RopeSpec};
 use super::index::Index;
 use super::page::{PAGE, Page, Shape, Store};
 use super::{AdapterKey, Cache};
+use crate::device::DeviceCache;
 use crate::rope::length_class;
 use crate::{Error, Result};
 
@@ -92,6 +93,7 @@ impl CachePool {
             capacity: self.context,
             rope_class: 0,
             adapters: AdapterKey::default(),
+            device: DeviceCache::default(),
         }
     }
 

@@ -85,6 +85,10 @@ impl PrefixCache {
             adapters: cache.adapters.clone(),
             rope_class,
         };
+        // Pages do not hold what is on devices.
+        if self.pool.shape().on_devices > 0 {
+            return cache;
+        }
         let (pages, found) = self.index().find(&root, ids);
         cache.rope_class = rope_class;
         cache.pages = pages;
@@ -95,7 +99,7 @@ impl PrefixCache {
     /// Keeps what a cache holds, also after the cache is gone. One that goes on takes a copy of its
     /// last page before it writes into it; [`keep_whole`](Self::keep_whole) spares it that.
     ///
-    /// A cache of another pool is not kept.
+    /// A cache of another pool is not kept, nor one of a model with layers on devices.
     pub fn keep(&self, cache: &Cache) {
         self.keep_first(cache, cache.len());
     }
@@ -108,7 +112,8 @@ impl PrefixCache {
 
     fn keep_first(&self, cache: &Cache, len: usize) {
         let class = self.pool.rope_class(cache.len());
-        if !Arc::ptr_eq(&cache.pool, &self.pool) || class != Some(cache.rope_class) {
+        let on_devices = self.pool.shape().on_devices > 0;
+        if on_devices || !Arc::ptr_eq(&cache.pool, &self.pool) || class != Some(cache.rope_class) {
             return;
         }
         let root = Root {

@@ -23,6 +23,10 @@ impl Decoder {
         if rows == 0 {
             return Ok(vec![Vec::new(); spans.len()]);
         }
+        // A pass whose head is on a device has ended there.
+        let Some((output_norm, head)) = &self.head else {
+            return Ok(vec![Vec::new(); spans.len()]);
+        };
         let asked = spans
             .iter()
             .flat_map(|span| (0..span.ids.len()).map(|i| i >= span.skip_logits));
@@ -37,9 +41,7 @@ impl Decoder {
         let chosen = stream.filter(|(_, asked)| *asked).map(|(x, _)| x);
         let out = s.acts.input(p.rows, spec.hidden);
         let rows = out.chunks_exact_mut(spec.hidden).zip(chosen);
-        p.each(spec.hidden, rows, |(out, x)| {
-            p.norm(x, &self.output_norm, out)
-        })?;
+        p.each(spec.hidden, rows, |(out, x)| p.norm(x, output_norm, out))?;
         if s.hidden {
             let mut rest = s.acts.input_rows();
             let split = spans.iter().map(|span| {
@@ -51,7 +53,7 @@ impl Decoder {
         }
         watch!(s, Point::Head, spec.hidden, s.acts);
         resize(&mut s.logits, p.rows * vocab);
-        let parts = [(&self.head, Site::Head, s.logits.as_mut_slice())];
+        let parts = [(head, Site::Head, s.logits.as_mut_slice())];
         p.multiply(&mut s.acts, (&mut s.clock, Stage::Head), parts)?;
         let (scale, cap) = (spec.logit_scale, spec.logit_softcap);
         let scaled = (scale - 1.0).abs() > f32::EPSILON;

@@ -20,6 +20,8 @@ use crate::rope::RopeTables;
 use crate::{Cache, Error, Result};
 
 pub use profile::Profile;
+#[cfg(feature = "candle")]
+pub(crate) use route::Routes;
 pub(crate) use watch::{Point, Watch};
 pub(crate) use weights::{
     Attention, Decoder, FeedForward, Layer, Linear, Mixture, Mlp, NormWeights, Norms, Shared,
@@ -82,6 +84,13 @@ impl Scratch {
     }
 }
 
+/// Ends a pass: its tokens are in the caches now.
+fn append(spans: &mut [Span<'_>]) {
+    for span in spans {
+        span.cache.append(span.ids);
+    }
+}
+
 impl Decoder {
     /// Runs all spans through the network and appends them to their caches.
     ///
@@ -111,7 +120,18 @@ impl Decoder {
             s.rope[1].grow(local, totals());
         }
         s.clock.lap(Stage::Embedding);
-        for (i, layer) in self.layers.iter().enumerate() {
+        let mut on_devices = 0;
+        if let Some(part) = &self.device {
+            let out = part.pass(spec, &s.rope, &mut s.x, spans)?;
+            s.clock.lap(Stage::Device);
+            if let Some(out) = out {
+                append(spans);
+                s.clock.stop(pool, p.rows);
+                return Ok(out);
+            }
+            on_devices = part.layers();
+        }
+        for (i, layer) in (on_devices..).zip(&self.layers) {
             let Layer {
                 attention_norms: first,
                 attention,
@@ -147,9 +167,7 @@ impl Decoder {
             p.add_part(&mut s.x, &mut s.out, bias, &second.after)?;
         }
         let out = self.logits(&p, s, spans)?;
-        for span in spans.iter_mut() {
-            span.cache.append(span.ids);
-        }
+        append(spans);
         s.clock.stop(pool, p.rows);
         if let Some(batch) = adapters {
             s.adapters = batch.into_buffers();

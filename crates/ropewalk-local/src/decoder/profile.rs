@@ -8,6 +8,7 @@ use ropewalk_kernels::Pool;
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Stage {
     Embedding,
+    Device,
     Norms,
     Qkv,
     Attention,
@@ -29,6 +30,9 @@ pub struct Profile {
     pub rows: usize,
     /// Looking up embeddings and making tables of positions.
     pub embedding: Duration,
+    /// Layers on devices, and the output head where it is there too
+    /// ([`LoadOptions::with_device`](crate::LoadOptions::with_device)); what follows is of the rest.
+    pub device: Duration,
     /// Norms, additions to the residual stream, and rounding activations to 8 bits.
     pub norms: Duration,
     /// Products with the weights of q, k and v.
@@ -54,9 +58,10 @@ impl Profile {
 
     /// Returns the stages in the order of a pass, with their names.
     #[must_use]
-    pub fn stages(&self) -> [(&'static str, Duration); 7] {
+    pub fn stages(&self) -> [(&'static str, Duration); 8] {
         [
             ("embedding", self.embedding),
+            ("device", self.device),
             ("norms", self.norms),
             ("qkv", self.qkv),
             ("attention", self.attention),
@@ -104,6 +109,7 @@ impl Clock {
         let now = Instant::now();
         let time = match stage {
             Stage::Embedding => &mut profile.embedding,
+            Stage::Device => &mut profile.device,
             Stage::Norms => &mut profile.norms,
             Stage::Qkv => &mut profile.qkv,
             Stage::Attention => &mut profile.attention,

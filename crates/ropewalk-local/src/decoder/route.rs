@@ -4,23 +4,23 @@ use std::ops::Range;
 
 /// The rows that one expert works on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Group {
-    pub(super) expert: usize,
+pub(crate) struct Group {
+    pub(crate) expert: usize,
     /// Its slots among those of all groups.
-    pub(super) slots: Range<usize>,
+    pub(crate) slots: Range<usize>,
 }
 
 /// The experts of every row and the rows of every expert. A row has one slot for each expert that
 /// it uses; the slots of an expert follow each other.
 #[derive(Debug, Default)]
-pub(super) struct Routes {
+pub(crate) struct Routes {
     /// Slot and weight of each row's experts, `[rows, used]`, the most probable first.
     chosen: Vec<(usize, f32)>,
     used: usize,
     /// Experts with rows, ascending.
-    pub(super) groups: Vec<Group>,
+    pub(crate) groups: Vec<Group>,
     /// The row of each slot.
-    pub(super) rows: Vec<usize>,
+    pub(crate) rows: Vec<usize>,
     order: Vec<usize>,
     next: Vec<usize>,
 }
@@ -28,7 +28,7 @@ pub(super) struct Routes {
 impl Routes {
     /// Chooses the `used` most probable experts of each row of `probabilities`, `[rows, count]`; of
     /// equal ones the first. Their probabilities are the weights, scaled to sum to 1 if asked for.
-    pub(super) fn choose(
+    pub(crate) fn choose(
         &mut self,
         probabilities: &[f32],
         count: usize,
@@ -83,7 +83,7 @@ impl Routes {
     }
 
     /// Returns slots and weights of each row, the most probable expert first.
-    pub(super) fn per_row(&self) -> impl Iterator<Item = &[(usize, f32)]> {
+    pub(crate) fn per_row(&self) -> impl Iterator<Item = &[(usize, f32)]> {
         self.chosen.chunks_exact(self.used)
     }
 }

@@ -4,6 +4,7 @@ use ropewalk_kernels::{Matrix, ops};
 use ropewalk_spec::ModelSpec;
 
 use crate::adapter::Site;
+use crate::device::Part;
 use crate::load::Table;
 
 /// A weight matrix and its bias.
@@ -150,9 +151,11 @@ pub(crate) struct Decoder {
     pub(crate) embedding: Table,
     /// What each position adds to the embeddings.
     pub(crate) positions: Option<Table>,
+    /// The layers before `layers`, where those are on devices, and what `head` is, if it is there too.
+    pub(crate) device: Option<Part>,
     pub(crate) layers: Vec<Layer>,
-    pub(crate) output_norm: NormWeights,
-    pub(crate) head: Matrix,
+    /// Output norm and output head; `None` if a device has them.
+    pub(crate) head: Option<(NormWeights, Matrix)>,
     pub(crate) activation: ops::Activation,
 }
 
@@ -160,6 +163,8 @@ impl Decoder {
     /// Bytes of the weights, or of those that one token reads; without the embedding table.
     pub(crate) fn weight_bytes(&self, all: bool) -> usize {
         let layers: usize = self.layers.iter().map(|l| l.bytes(all)).sum();
-        layers + self.output_norm.bytes() + self.head.bytes()
+        let head = self.head.as_ref();
+        let head = head.map_or(0, |(norm, head)| norm.bytes() + head.bytes());
+        layers + head + self.device.as_ref().map_or(0, |part| part.bytes(all))
     }
 }

@@ -7,7 +7,7 @@ use ropewalk_gguf::{Importance, ImportanceMatrix};
 use super::perplexity::{Progress, Tally, log_probability};
 use super::windows::{EvalOptions, Scoring, Window, run_with, windows};
 use crate::decoder::{Point, Watch};
-use crate::{Model, Result};
+use crate::{Error, Model, Result};
 
 /// Runs a text through a model and sums up the squares of what enters each weight matrix, column by
 /// column and for each expert apart; `report` is called after each window.
@@ -20,7 +20,8 @@ use crate::{Model, Result};
 /// The model is borrowed alone, so that nothing else it runs is counted.
 ///
 /// # Errors
-/// As [`perplexity`](super::perplexity), which is computed on the way.
+/// As [`perplexity`](super::perplexity), which is computed on the way; a model with layers on devices,
+/// whose activations are not seen here.
 pub fn importance(
     model: &mut Model,
     ids: &[u32],
@@ -28,6 +29,13 @@ pub fn importance(
     with_output: bool,
     mut report: impl FnMut(&Progress) -> ControlFlow<()>,
 ) -> Result<ImportanceMatrix> {
+    if model.device_plan().is_some() {
+        return Err(Error::Option {
+            name: "the model of an importance matrix",
+            value: "partly on devices".to_owned(),
+            allowed: "one that runs on the CPU",
+        });
+    }
     let options = options.clone().with_scoring(Scoring::SecondHalf);
     let all = windows(model, ids, &options)?;
     model.watch(Some(Box::new(Watch::default())));

@@ -13,6 +13,7 @@ use ropewalk_spec::{Activation, EncoderFamily, EncoderSpec, GgufSource, ModelSpe
 
 use crate::adapter::Merge;
 use crate::decoder::Decoder;
+use crate::device::{DevicePlan, Part};
 use crate::{Error, LoadOptions, Result, bnb};
 
 use layers::Loader;
@@ -95,6 +96,7 @@ pub(crate) fn decoder(
     isa: Isa,
     pool: &Pool,
     options: &LoadOptions,
+    plan: Option<&DevicePlan>,
 ) -> Result<Decoder> {
     let Files { spec, source, .. } = files;
     // All shapes are known to be right before any large allocation is made.
@@ -111,14 +113,24 @@ pub(crate) fn decoder(
         rule: options.quantize.as_ref(),
         merge: &merge,
     };
-    let mut layers = Vec::with_capacity(spec.layers);
-    for i in 0..spec.layers {
+    let types = (options.device_dtype, options.cache);
+    let device = match plan {
+        Some(plan) => Part::load(plan, &spec, &*source, types, &report)?,
+        None => None,
+    };
+    let first = device.as_ref().map_or(0, Part::layers);
+    let mut layers = Vec::with_capacity(spec.layers - first);
+    for i in first..spec.layers {
         layers.push(loader.layer(i)?);
         report(i + 1);
     }
-    let output_norm = loader.norm(Role::OutputNorm, Role::OutputNormBias, None)?;
-    let output_norm = output_norm.ok_or_else(|| missing(Role::OutputNorm))?;
-    let head = loader.matrix(Role::Head, None)?;
+    let head = if device.as_ref().is_some_and(Part::has_head) {
+        None
+    } else {
+        let norm = loader.norm(Role::OutputNorm, Role::OutputNormBias, None)?;
+        let norm = norm.ok_or_else(|| missing(Role::OutputNorm))?;
+        Some((norm, loader.matrix(Role::Head, None)?))
+    };
     report(total);
     let table = |role: Role| -> Result<Option<Table>> {
         let Some(at) = spec.weight(role, None, source.layout()) else {
@@ -134,8 +146,8 @@ pub(crate) fn decoder(
     Ok(Decoder {
         embedding: table(Role::Embed)?.ok_or_else(|| missing(Role::Embed))?,
         positions: table(Role::PosEmbed)?,
+        device,
         layers,
-        output_norm,
         head,
         activation: match spec.activation {
             Activation::Silu => ops::Activation::Silu,

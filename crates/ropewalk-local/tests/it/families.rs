@@ -37,7 +37,7 @@ fn logits(model: &Model, run: &Run) -> Vec<Vec<f32>> {
     out
 }
 
-fn check(case: &GoldenCase, model: &Model, from: &str) {
+pub(crate) fn check(case: &GoldenCase, model: &Model, from: &str) {
     let label = format!("{} from {from}", case.name);
     for run in &case.runs {
         let found = logits(model, run);

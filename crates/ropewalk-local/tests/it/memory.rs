@@ -13,7 +13,7 @@ use ropewalk_spec::testing::TempDir;
 const FILE: &str = "ROPEWALK_TEST_MEMORY_FILE";
 
 /// Writes a model of some 60 MB without values.
-fn write(path: &Path) {
+pub(crate) fn write(path: &Path) {
     let config = serde_json::json!({
         "architectures": ["LlamaForCausalLM"], "vocab_size": 8192, "hidden_size": 1024,
         "intermediate_size": 3072, "num_hidden_layers": 6, "num_attention_heads": 16,
@@ -44,7 +44,7 @@ fn write(path: &Path) {
 }
 
 /// A line of `/proc/self/status` in bytes.
-fn status(name: &str) -> usize {
+pub(crate) fn status(name: &str) -> usize {
     let text = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = text.lines().find(|l| l.starts_with(name)).unwrap();
     let kilobytes = line.split_whitespace().nth(1).unwrap();
