@@ -183,10 +183,10 @@ fn takes_value(usage: &str, name: &str) -> Option<bool> {
     Some(next.starts_with(|c: char| c.is_ascii_uppercase()) && !next.contains(char::is_lowercase))
 }
 
-/// Loads the decoder of a file or directory, or of the shipped model.
+/// Loads the decoder of a file, a directory or `hf:owner/name`, or of the shipped model.
 pub fn load(path: Option<&Path>, options: &LoadOptions) -> Result<Model> {
     match path {
-        Some(path) => Ok(Model::open(path, options)?),
+        Some(path) => Ok(Model::open(path, &from_hub(path, options.clone())?)?),
         None => Ok(Model::from_gguf(
             Arc::new(Gguf::from_static(TINY)?),
             options,
@@ -194,7 +194,49 @@ pub fn load(path: Option<&Path>, options: &LoadOptions) -> Result<Model> {
     }
 }
 
-/// Loads a chat model from a file or directory, or the shipped one; shows progress on a terminal.
+/// Says where models of the Hub come from, if `path` names one, and shows how much has come.
+#[cfg(feature = "hub")]
+fn from_hub(path: &Path, options: LoadOptions) -> Result<LoadOptions> {
+    use ropewalk::core::ProgressEvent;
+    if !path.to_string_lossy().starts_with("hf:") {
+        return Ok(options);
+    }
+    let mut hub = ropewalk::local::hub::Hub::from_env()?;
+    if std::io::stderr().is_terminal() {
+        hub = hub.with_progress(|event: &ProgressEvent<'_>| {
+            let share = event
+                .fraction()
+                .map_or(String::new(), |f| format!(" {:.0} %", 100.0 * f));
+            let end = if event.total == Some(event.done) {
+                "\r\x1b[K"
+            } else {
+                ""
+            };
+            let mut err = std::io::stderr();
+            let _ = write!(
+                err,
+                "\r{}: {} MB{share}{end}",
+                event.stage,
+                event.done / 1_000_000
+            );
+            let _ = err.flush();
+        });
+    }
+    Ok(options.with_hub(hub))
+}
+
+#[cfg(not(feature = "hub"))]
+fn from_hub(path: &Path, options: LoadOptions) -> Result<LoadOptions> {
+    if path.to_string_lossy().starts_with("hf:") {
+        anyhow::bail!(
+            "{} is on the Hub: run the example with --features hub",
+            path.display()
+        );
+    }
+    Ok(options)
+}
+
+/// Loads a chat model from a file, a directory or `hf:owner/name`, or the shipped one; shows progress on a terminal.
 pub fn load_chat(path: Option<&Path>, mut options: LoadOptions, show: bool) -> Result<LocalModel> {
     let Some(path) = path else {
         return Ok(LocalModel::from_gguf(
@@ -210,7 +252,7 @@ pub fn load_chat(path: Option<&Path>, mut options: LoadOptions, show: bool) -> R
             let _ = err.flush();
         });
     }
-    Ok(LocalModel::open_with(path, &options)?)
+    Ok(LocalModel::open_with(path, &from_hub(path, options)?)?)
 }
 
 /// Reads `--temp`, `--top-k`, `--top-p`, `--min-p`, `--repeat-penalty` and `--seed`.

@@ -35,7 +35,8 @@ pub fn shipped() -> Result<DynChatModel> {
     Ok(Arc::new(load_chat(None, LoadOptions::default(), false)?))
 }
 
-/// Returns the model of `--model`: a GGUF file, a directory, `provider/model`, or the shipped one
+/// Returns the model of `--model`: a GGUF file, a directory, `hf:owner/name[@revision][/file]`,
+/// `provider/model`, or the shipped one
 /// when the option is not given.
 pub fn chosen(args: &Args) -> Result<DynChatModel> {
     match args.text("--model") {
@@ -47,7 +48,10 @@ pub fn chosen(args: &Args) -> Result<DynChatModel> {
 /// Returns whether a name is `provider/model` rather than a file or directory.
 pub fn is_remote(name: &str) -> bool {
     let path = Path::new(name);
-    !path.exists() && name.contains('/') && path.extension().is_none_or(|e| e != "gguf")
+    !path.exists()
+        && !name.starts_with("hf:")
+        && name.contains('/')
+        && path.extension().is_none_or(|e| e != "gguf")
 }
 
 /// Returns the model of a file, a directory or `provider/model`.
