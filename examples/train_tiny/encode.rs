@@ -33,51 +33,20 @@ const OTHERS: f32 = 0.1;
 /// What each token of a repeated name or price counts.
 const COPIED: f32 = 3.0;
 
-/// Trains the tokenizer on text of the world; returns `tokenizer.json`, tokens, merges and token types.
-pub fn train_tokenizer(seed: u64) -> Result<Vocabulary> {
+/// Trains the tokenizer on text of the world; returns the vocabulary in both its forms.
+pub fn train_tokenizer(seed: u64) -> Result<ExportVocab> {
     let mut options = BpeTrainOptions::default();
     options.vocab_size = VOCAB;
     options.special_tokens = ADDED.iter().map(|&s| s.to_owned()).collect();
     let bpe = train_bpe(world::corpus(seed, 30_000), &options)?;
     let mut json: serde_json::Value = serde_json::from_str(&bpe.tokenizer_json())?;
-    let normal = bpe.tokens().len() - ADDED.len();
     if let Some(list) = json["added_tokens"].as_array_mut() {
         for t in list.iter_mut().skip(3) {
             t["special"] = false.into();
         }
     }
-    let mut types = vec![1; normal];
-    types.extend([3, 3, 3, 4, 4, 4, 4, 4, 4]);
-    let json = format!("{json:#}\n");
-    Ok(Vocabulary {
-        json,
-        tokens: bpe.tokens().to_vec(),
-        merges: bpe.merges().to_vec(),
-        types,
-    })
-}
-
-impl Vocabulary {
-    /// What the export needs.
-    pub fn export(self) -> ExportVocab {
-        ExportVocab::new(self.json, self.tokens, self.merges, self.types, "qwen2").with_chat(
-            "<|im_end|>",
-            "<|endoftext|>",
-            TEMPLATE,
-        )
-    }
-}
-
-/// A trained vocabulary in the spellings of `tokenizer.json` and of GGUF.
-pub struct Vocabulary {
-    /// The text of `tokenizer.json`.
-    pub json: String,
-    /// Tokens by id.
-    pub tokens: Vec<String>,
-    /// Merges by rank.
-    pub merges: Vec<String>,
-    /// GGUF token types by id.
-    pub types: Vec<i32>,
+    let vocab = ExportVocab::new(format!("{json:#}\n"))?;
+    Ok(vocab.with_chat("<|im_end|>", "<|endoftext|>", TEMPLATE))
 }
 
 /// A conversation as text with the weight of each part in the loss.

@@ -26,7 +26,7 @@ use anyhow::{Context, Result, ensure};
 use ropewalk::gguf::{Gguf, TensorType};
 use ropewalk::local::{LoadOptions, Model, gguf_tokenizer};
 use ropewalk::tokens::Tokenizer;
-use ropewalk::train::{Compute, Lm, LmConfig, TrainConfig, Trainer};
+use ropewalk::train::{Compute, ExportVocab, Lm, LmConfig, TrainConfig, Trainer};
 
 struct Args {
     out: PathBuf,
@@ -136,7 +136,7 @@ fn run() -> Result<()> {
     let tok = Tokenizer::from_bytes(vocab.json.as_bytes())?;
     println!(
         "tokenizer: {} pieces, {:.1} s",
-        vocab.tokens.len(),
+        vocab.table.tokens.len(),
         began.elapsed().as_secs_f64()
     );
     if a.sample > 0 {
@@ -145,7 +145,7 @@ fn run() -> Result<()> {
     let compute = Compute::new(a.threads);
     let all = !(a.eval || a.export || a.report);
     if all {
-        let config = LmConfig::tiny(vocab.tokens.len());
+        let config = LmConfig::tiny(vocab.table.tokens.len());
         println!(
             "model: {:.2} million parameters, {} threads",
             config.parameters() as f64 / 1e6,
@@ -175,7 +175,7 @@ fn run() -> Result<()> {
     let last = a.checkpoint((0..PARTS).rfind(done).unwrap_or(0));
     let lm = Lm::from_checkpoint(&last, compute)?;
     if all || a.export {
-        export(&lm, vocab, &a.out)?;
+        export(&lm, &vocab, &a.out)?;
     }
     if all || a.report {
         report(&lm, &tok, &a)?;
@@ -267,15 +267,14 @@ impl Args {
 }
 
 /// Writes the model for transformers and for GGUF readers, the latter as shipped and in f32 for comparisons.
-fn export(lm: &Lm, vocab: encode::Vocabulary, out: &Path) -> Result<()> {
-    let vocab = vocab.export();
-    lm.save_hf(&out.join("hf"), &vocab)?;
+fn export(lm: &Lm, vocab: &ExportVocab, out: &Path) -> Result<()> {
+    lm.save_hf(&out.join("hf"), vocab)?;
     for (file, ty) in [
         ("ropewalk-tiny.gguf", TensorType::Q8_0),
         ("ropewalk-tiny-f32.gguf", TensorType::F32),
     ] {
         let path = out.join(file);
-        lm.save_gguf(&path, "ropewalk-tiny", ty, &vocab)?;
+        lm.save_gguf(&path, "ropewalk-tiny", ty, vocab)?;
         println!(
             "{}: {:.2} MB",
             path.display(),

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use ropewalk_gguf::{StringArray, TensorInfo, TensorType, Writer};
+use ropewalk_gguf::{StringArray, TensorInfo, TensorType, Value, Writer};
+use ropewalk_tokens::{Tokenizer, VocabExport, VocabValue};
 use serde_json::json;
 
 use crate::checkpoint;
@@ -14,19 +15,13 @@ use crate::model::{Lm, LmConfig};
 use crate::ops;
 
 /// A byte-level BPE vocabulary and what belongs to it, in the spellings both formats need.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct ExportVocab {
     /// The text of `tokenizer.json`.
     pub json: String,
-    /// Tokens by id (`tokenizer.ggml.tokens`).
-    pub tokens: Vec<String>,
-    /// Merges by rank (`tokenizer.ggml.merges`).
-    pub merges: Vec<String>,
-    /// Token types by id (`tokenizer.ggml.token_type`): 1 normal, 3 control, 4 user-defined.
-    pub types: Vec<i32>,
-    /// Name of the pre-tokenizer (`tokenizer.ggml.pre`).
-    pub pre: String,
+    /// The same vocabulary as the keys of a GGUF file.
+    pub table: VocabExport,
     /// The token that ends a turn.
     pub eos: String,
     /// The token that fills batches.
@@ -36,26 +31,22 @@ pub struct ExportVocab {
 }
 
 impl ExportVocab {
-    /// A vocabulary with the ids as indexes of `tokens` and `types`.
-    #[must_use]
-    pub fn new(
-        json: String,
-        tokens: Vec<String>,
-        merges: Vec<String>,
-        types: Vec<i32>,
-        pre: &str,
-    ) -> Self {
+    /// The vocabulary of a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// When the text is no tokenizer, or one that GGUF has no form for.
+    pub fn new(json: String) -> Result<Self> {
+        let export = |e: ropewalk_tokens::Error| TrainError::Export(e.to_string());
+        let tokenizer = Tokenizer::from_bytes(json.as_bytes()).map_err(export)?;
+        let table = tokenizer.export(None).map_err(export)?;
         let (eos, pad) = (String::new(), String::new());
-        Self {
+        Ok(Self {
             json,
-            tokens,
-            merges,
-            types,
-            pre: pre.to_owned(),
+            table,
             eos,
             pad,
             chat_template: String::new(),
-        }
+        })
     }
 
     /// Sets the end-of-turn token, the padding token and the chat template.
@@ -66,8 +57,17 @@ impl ExportVocab {
         self
     }
 
+    /// The keys of a GGUF file, with the tokens and the template of [`with_chat`](Self::with_chat).
+    fn complete(&self) -> Result<VocabExport> {
+        let mut table = self.table.clone();
+        (table.bos, table.add_bos, table.eot) = (None, false, None);
+        (table.eos, table.pad) = (Some(self.id(&self.eos)?), Some(self.id(&self.pad)?));
+        table.chat_template = Some(self.chat_template.clone());
+        Ok(table)
+    }
+
     fn id(&self, token: &str) -> Result<u32> {
-        let at = self.tokens.iter().position(|t| t == token);
+        let at = self.table.tokens.iter().position(|t| t == token);
         at.map(|i| i as u32)
             .ok_or_else(|| TrainError::Export(format!("the vocabulary has no token `{token}`")))
     }
@@ -181,8 +181,8 @@ impl Lm {
         vocab: &ExportVocab,
     ) -> Result<()> {
         let cfg = self.config();
-        if vocab.tokens.len() != cfg.vocab || vocab.types.len() != cfg.vocab {
-            let (a, b) = (vocab.tokens.len(), cfg.vocab);
+        if vocab.table.tokens.len() != cfg.vocab {
+            let (a, b) = (vocab.table.tokens.len(), cfg.vocab);
             return Err(TrainError::Export(format!(
                 "the vocabulary has {a} tokens, the model {b}"
             )));
@@ -237,21 +237,18 @@ impl Lm {
         }
         w.set("llama.attention.layer_norm_rms_epsilon", cfg.norm_eps)
             .set("llama.rope.freq_base", cfg.rope_theta as f32);
-        w.set("tokenizer.ggml.model", "gpt2")
-            .set("tokenizer.ggml.pre", vocab.pre.as_str());
-        w.set(
-            "tokenizer.ggml.tokens",
-            vocab.tokens.iter().collect::<StringArray>(),
-        );
-        w.set("tokenizer.ggml.token_type", vocab.types.clone());
-        w.set(
-            "tokenizer.ggml.merges",
-            vocab.merges.iter().collect::<StringArray>(),
-        );
-        w.set("tokenizer.ggml.eos_token_id", vocab.id(&vocab.eos)?);
-        w.set("tokenizer.ggml.padding_token_id", vocab.id(&vocab.pad)?);
-        w.set("tokenizer.ggml.add_bos_token", false);
-        w.set("tokenizer.chat_template", vocab.chat_template.as_str());
+        for (key, value) in vocab.complete()?.entries() {
+            let value: Value = match value {
+                VocabValue::Str(text) => text.into(),
+                VocabValue::U32(n) => n.into(),
+                VocabValue::Bool(flag) => flag.into(),
+                VocabValue::Strings(list) => list.iter().collect::<StringArray>().into(),
+                VocabValue::F32s(list) => list.into(),
+                VocabValue::I32s(list) => list.into(),
+                _ => continue,
+            };
+            w.set(key, value);
+        }
         for (name, (shape, _)) in &tensors {
             let ty = if shape.len() == 1 {
                 TensorType::F32

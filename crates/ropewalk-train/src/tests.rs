@@ -271,15 +271,24 @@ fn exports_are_complete() {
     use ropewalk_gguf::{Gguf, TensorType};
 
     let dir = scratch("export");
-    let tokens: Vec<String> = (0..40).map(|i| format!("t{i}")).collect();
-    let vocab = ExportVocab::new(
-        "{}".into(),
-        tokens,
-        vec!["t1 t2".into()],
-        vec![1; 40],
-        "qwen2",
-    )
-    .with_chat("t39", "t38", "{{ messages }}");
+    let vocab: serde_json::Map<_, _> = (0..38).map(|i| (format!("t{i}"), i.into())).collect();
+    let added = |id: u32| {
+        serde_json::json!({
+            "id": id, "content": format!("t{id}"), "single_word": false, "lstrip": false,
+            "rstrip": false, "normalized": false, "special": true,
+        })
+    };
+    let byte_level = serde_json::json!({
+        "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true,
+    });
+    let tokenizer = serde_json::json!({
+        "version": "1.0", "added_tokens": [added(38), added(39)], "pre_tokenizer": byte_level,
+        "decoder": byte_level, "model": {"type": "BPE", "vocab": vocab, "merges": []},
+    });
+    let vocab =
+        ExportVocab::new(tokenizer.to_string())
+            .unwrap()
+            .with_chat("t39", "t38", "{{ messages }}");
     let lm = fresh(1);
     lm.save_hf(&dir, &vocab).unwrap();
     let back: serde_json::Value =
@@ -295,6 +304,13 @@ fn exports_are_complete() {
     assert_eq!(
         g.require("blk.1.attn_v.weight").unwrap().to_f32().unwrap(),
         hf["model.layers.1.self_attn.v_proj.weight"].1
+    );
+    let meta = g.metadata();
+    assert_eq!(meta.str("tokenizer.ggml.pre").unwrap(), Some("gpt-2"));
+    assert_eq!(meta.u32("tokenizer.ggml.eos_token_id").unwrap(), Some(39));
+    assert_eq!(
+        meta.i32s("tokenizer.ggml.token_type").unwrap().unwrap()[37..],
+        [1, 3, 3]
     );
     // Row 3 of a head of 6 goes next to row 0.
     let (q, want) = (
