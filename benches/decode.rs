@@ -14,6 +14,7 @@
 //! | `--context N` | tokens in the cache before both (0) |
 //! | `--first N` | prompt of the first answer after loading (16): its time with the loading is `first` |
 //! | `--cache f32`, `f16`, `q8_0` | how keys and values are stored (f16) |
+//! | `--device NAME` | `cuda`, `cuda:1`, `metal` or `candle-cpu`, built with that feature; the bandwidth is that of its memory |
 //! | `--profile` | print also where the time of decoding goes, per token |
 //! | `--threads N`, `--runs N` | threads (all cores), rounds (5) |
 //!
@@ -27,6 +28,7 @@ use std::time::Instant;
 use ropewalk_benches::{HALF_B, ONE_B, TEST, median, synthetic};
 use ropewalk_gguf::TensorType;
 use ropewalk_kernels::{Pool, ReadStream};
+use ropewalk_local::device::{self, Device};
 use ropewalk_local::{CacheType, LoadOptions, Model};
 
 /// Tokens between two readings of the memory.
@@ -43,6 +45,7 @@ struct Options {
     threads: Option<NonZeroUsize>,
     csv: bool,
     profile: bool,
+    device: Device,
     test: bool,
 }
 
@@ -59,6 +62,7 @@ fn options() -> Options {
         threads: None,
         csv: false,
         profile: false,
+        device: Device::Cpu,
         test: true,
     };
     let mut args = std::env::args().skip(1);
@@ -69,6 +73,11 @@ fn options() -> Options {
                 Some("q8_0") => CacheType::Q8_0,
                 _ => CacheType::F16,
             };
+            continue;
+        }
+        if arg == "--device" {
+            let name = args.next().expect("a device");
+            o.device = name.parse().expect("a device");
             continue;
         }
         if arg == "--profile" {
@@ -132,6 +141,7 @@ fn row(path: &std::path::Path, o: &Options) {
     let total = (o.context + o.prefill + o.decode).max(o.first);
     let mut options = LoadOptions::default().with_context(total);
     (options.threads, options.cache, options.profile) = (o.threads, o.cache, o.profile);
+    options = options.with_device(o.device);
     let model = Model::open(path, &options).expect("a model");
     let load = start.elapsed().as_secs_f64();
     let ids: Vec<u32> = (0..total)
@@ -166,7 +176,12 @@ fn row(path: &std::path::Path, o: &Options) {
                 model.forward(&mut cache, &[*id]).expect("decode");
             }
             seconds += start.elapsed().as_secs_f64();
-            while reading < seconds {
+            if o.device != Device::Cpu {
+                // Other memory, which nobody else uses.
+                let rate = device::bandwidth(o.device, 256 << 20).expect("256 MB twice");
+                (reading, gigabytes) = (1.0, rate / 1e9);
+            }
+            while o.device == Device::Cpu && reading < seconds {
                 let start = Instant::now();
                 let rate = stream.read(&pool);
                 let time = start.elapsed().as_secs_f64();
@@ -193,9 +208,10 @@ fn row(path: &std::path::Path, o: &Options) {
     } else {
         println!(
             "{name:<28} load {load:>5.2} s  first {first:>5.2} s  {resident:>5.0} MB  prefill {prefill:>7.1} t/s  decode {decode:>6.1} t/s = \
-             {used:>5.1} GB/s, {percent:>3.0} % of {read:.1} GB/s  ({}, {} threads)",
+             {used:>5.1} GB/s, {percent:>3.0} % of {read:.1} GB/s  ({}, {} threads, {})",
             model.isa().name(),
             model.threads(),
+            o.device,
         );
     }
     if let Some(profile) = model.take_profile() {

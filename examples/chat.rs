@@ -44,6 +44,7 @@ usage: chat [options]
   --seed N            seed of the draws
   --context N         tokens that a conversation may hold
   --threads N         threads that compute
+  --device NAME       cuda, cuda:1, metal or candle-cpu, built with that feature
   --quiet             print the replies alone";
 
 fn main() -> std::process::ExitCode {
@@ -59,6 +60,9 @@ fn example() -> Result<()> {
     let mut options = LoadOptions::default();
     options.threads = args.optional("--threads")?;
     options.context = args.optional("--context")?;
+    if let Some(device) = args.optional("--device")? {
+        options = options.with_device(device);
+    }
     let shipped = args.text("--model").is_none();
     let quiet = args.has("--quiet");
     let model =

@@ -99,6 +99,23 @@
 //! # Ok::<(), ropewalk_local::Error>(())
 //! ```
 //!
+//! # GPUs
+//!
+//! With the features `cuda` and `metal` layers run on GPUs: all of them ([`LoadOptions::with_device`]), or as many as fit
+//! a budget ([`LoadOptions::with_devices`]), the rest on the CPU. See [`device`].
+//!
+//! ```no_run
+//! use ropewalk_local::device::{Device, DeviceBudget};
+//! use ropewalk_local::{LoadOptions, LocalModel};
+//!
+//! let budget = DeviceBudget::new(Device::Cuda(0)).with_bytes(8 << 30);
+//! let model = LocalModel::open_with("model.gguf", &LoadOptions::default().with_devices([budget]))?;
+//! if let Some(plan) = model.model().device_plan() {
+//!     println!("{plan}");
+//! }
+//! # Ok::<(), ropewalk_local::Error>(())
+//! ```
+//!
 //! # Any family
 //!
 //! What a model computes follows from the fields of its [`ModelSpec`](ropewalk_spec::ModelSpec) alone: where its norms
@@ -179,6 +196,8 @@
 //!
 //! | feature | means |
 //! | --- | --- |
+//! | `candle` | layers on devices that candle knows: alone its own CPU device, which shows that the code for GPUs is right |
+//! | `cuda`, `metal` | NVIDIA and Apple GPUs; `cuda` takes the CUDA toolkit, `metal` macOS |
 //! | `full` | every portable feature (at present there is none beyond the default) |
 
 pub mod adapter;

@@ -122,6 +122,13 @@ impl Decoder {
         s.clock.lap(Stage::Embedding);
         let mut on_devices = 0;
         if let Some(part) = &self.device {
+            if s.hidden && part.has_head() {
+                return Err(Error::Option {
+                    name: "the model of an embedder",
+                    value: "on a device".to_owned(),
+                    allowed: "one that runs on the CPU",
+                });
+            }
             let out = part.pass(spec, &s.rope, &mut s.x, spans)?;
             s.clock.lap(Stage::Device);
             if let Some(out) = out {
