@@ -116,6 +116,31 @@
 //! # Ok::<(), ropewalk_local::Error>(())
 //! ```
 //!
+//! # Adapters
+//!
+//! LoRA adapters, directories of PEFT and GGUF files of llama.cpp, run beside a model that stays as it is: another one per
+//! request, several in one batch, several on one sequence ([`Adapter`], [`GenerateOptions::adapters`],
+//! [`Step::with_adapters`], [`LocalModel::with_adapters`]). [`LoadOptions::with_merged`] puts them into the weights instead.
+//!
+//! ```no_run
+//! use ropewalk_local::{Adapter, LoadOptions, LocalModel};
+//!
+//! let model = LocalModel::open("model.gguf")?;
+//! let polite = Adapter::open(model.model(), "lora-polite")?; // the model may be answering meanwhile
+//! let polite = model.clone().with_adapters([polite.into()]); // `model` itself answers as before
+//!
+//! let merged = LocalModel::open_with("model.gguf", &LoadOptions::default().with_merged("lora-polite", 1.0))?;
+//! # Ok::<(), ropewalk_local::Error>(())
+//! ```
+//!
+//! | what an adapter holds | beside the model | merged |
+//! | --- | --- | --- |
+//! | low-rank changes of projections, embeddings and head, with rank and alpha patterns or rsLoRA; biases | yes | yes |
+//! | whole embeddings, heads and projections (`modules_to_save`) | yes | yes |
+//! | DoRA of projections | yes | yes |
+//! | whole norms; DoRA of the head | refused | yes |
+//! | experts, routers and positions as low-rank changes; other kinds of adapters | refused | refused |
+//!
 //! # Any family
 //!
 //! What a model computes follows from the fields of its [`ModelSpec`](ropewalk_spec::ModelSpec) alone: where its norms

@@ -33,10 +33,13 @@
 //! Mixtral, StarCoder 2, SmolLM3, OLMo 2, Granite, GPT-2, GPT-NeoX, GPT-Neo and Falcon
 //! ([`Family`]). What a program brings along goes through [`Registry`].
 //!
+//! Adapters of these models, as PEFT and llama.cpp save them, are read by [`adapter::LoraAdapter`] and written as GGUF.
+//!
 //! | file | what it holds |
 //! | --- | --- |
 //! | `family/profiles.rs` | per family: names of keys, defaults, the block |
 //! | `names/tables.rs` | per naming scheme: names and forms of weights in both kinds of files |
+//! | `adapter/` | LoRA adapters, read and written |
 //! | `hf.rs`, `gguf.rs`, `export/` | configurations and metadata, read and written |
 //!
 //! | feature | adds |

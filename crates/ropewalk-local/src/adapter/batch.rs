@@ -272,6 +272,9 @@ impl<'a> Batch<'a> {
                         if let Some(bias) = &pair.bias {
                             ops::add_scaled(p.isa, out, bias, factor)?;
                         }
+                        if let Some(lengths) = &pair.lengths {
+                            lengths.apply(one.scale, out);
+                        }
                     }
                     let found = self.part(one.group, *site);
                     if let Some(bias) = found.and_then(|part| part.bias.as_ref()) {

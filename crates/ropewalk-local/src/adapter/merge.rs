@@ -129,13 +129,28 @@ impl Merge {
         }
         let mut values = weight.to_f32()?;
         let width = weight.shape.last().copied().unwrap_or(0);
+        // As beside the model: first the weight that takes the place, then what is added.
+        let mut whole = 0;
+        for (change, _) in self.changes(role, at) {
+            if let Change::Replace(other) = change {
+                values = other.to_f32()?;
+                whole += 1;
+            }
+        }
+        if whole > 1 {
+            return Err(Error::Option {
+                name: "merged adapters",
+                value: format!("{whole} whole weights for {role:?}"),
+                allowed: "one that replaces it",
+            });
+        }
         for (change, scale) in self.changes(role, at) {
             match change {
-                Change::Replace(other) => values = other.to_f32()?,
                 Change::LowRank(low) if role == Role::Embed => {
                     embeddings(&mut values, width, low, scale, pool)?;
                 }
                 Change::LowRank(low) => add(&mut values, width, low, scale, (isa, pool))?,
+                Change::Replace(_) => {}
                 _ => {
                     return Err(Error::Option {
                         name: "merged adapter",

@@ -4,6 +4,7 @@
 //! `y = W x + scale * B (A x)` for the rows of those who ask for it, one forward pass for all.
 
 mod batch;
+mod dora;
 mod merge;
 mod ready;
 
@@ -126,11 +127,12 @@ impl Base {
 impl Adapter {
     /// Loads a PEFT directory or a GGUF file of `convert_lora_to_gguf.py` for a model.
     ///
-    /// The model may be in use meanwhile. Matrices stay in the type of the file, F32, F16 or BF16.
+    /// The model may be in use meanwhile. Matrices stay in the type of the file, F32, F16 or BF16. DoRA takes about
+    /// as long to load as a prompt of as many tokens as the model has features.
     ///
     /// # Errors
     /// [`Error::Tensor`] with all that is missing, left over or of another shape than the model;
-    /// [`Error::Adapter`] for what can only be merged: DoRA and trained norms.
+    /// [`Error::Adapter`] for what can only be merged: trained norms and DoRA of the head.
     pub fn open(model: &Model, path: impl AsRef<Path>) -> Result<Self> {
         Self::new(model, &LoraAdapter::open(path, model.spec())?)
     }

@@ -8,7 +8,8 @@ use ropewalk_kernels::{Isa, Matrix, Pool, ops};
 use ropewalk_spec::adapter::{Change, LoraAdapter, LowRank, Update};
 use ropewalk_spec::{Role, Weight};
 
-use crate::decoder::{Attention, Decoder, FeedForward, Layer};
+use super::dora::Lengths;
+use crate::decoder::{Attention, Decoder, FeedForward, Layer, Linear};
 use crate::load::packed_format;
 use crate::{Error, Model, Result};
 
@@ -62,6 +63,8 @@ pub(super) struct Pair {
     /// Added to what B gives, `[out]`.
     pub(super) bias: Option<Vec<f32>>,
     pub(super) scale: f32,
+    /// What the sum is multiplied with, for DoRA.
+    pub(super) lengths: Option<Lengths>,
 }
 
 /// What an adapter does to embeddings.
@@ -134,8 +137,10 @@ impl Ready {
                 )));
             }
             match &update.change {
-                Change::LowRank(low) if low.magnitude.is_some() => {
-                    return Err(fail("is DoRA, which cannot run beside the model"));
+                Change::LowRank(low)
+                    if low.magnitude.is_some() && !matches!(site, Site::Block(_)) =>
+                {
+                    return Err(fail("is DoRA of the head or the embeddings"));
                 }
                 Change::LowRank(low) if site == Site::Embed => {
                     let embedding = this.embedding.get_or_insert_default();
@@ -151,7 +156,13 @@ impl Ready {
                             packed
                         }
                     };
+                    let base = linear_of(model.decoder(), update.role, update.layer);
+                    let lengths = match base {
+                        Some(l) => Lengths::new(&l.weights, low, (packer.isa, &packer.pool))?,
+                        None => None,
+                    };
                     this.parts.entry(site).or_default().low = Some(Pair {
+                        lengths,
                         a,
                         b: packer.pack(&low.b)?,
                         bias: low.bias.clone(),
@@ -176,8 +187,8 @@ impl Ready {
         let decoder = model.decoder();
         if weight.shape.len() == 1 {
             let mut bias = weight.to_f32()?;
-            let base = bias_of(decoder, update.role, update.layer.unwrap_or(0));
-            if let Some(base) = base {
+            let base = linear_of(decoder, update.role, update.layer);
+            if let Some(base) = base.and_then(|l| l.bias.as_ref()) {
                 bias.iter_mut().zip(base).for_each(|(x, base)| *x -= base);
             }
             self.parts.entry(site).or_default().bias = Some(bias);
@@ -213,7 +224,10 @@ impl Ready {
         let part = |part: &Part| {
             let whole = part.whole.as_ref().map_or(0, Matrix::bytes);
             let low = part.low.as_ref();
-            let low = low.map_or(0, |l| l.b.bytes() + floats(&l.bias));
+            let low = low.map_or(0, |l| {
+                let lengths = l.lengths.as_ref().map_or(0, Lengths::bytes);
+                l.b.bytes() + floats(&l.bias) + lengths
+            });
             whole + low + floats(&part.bias)
         };
         // Those that are shared count once.
@@ -275,28 +289,27 @@ impl Embedding {
     }
 }
 
-/// Returns the bias of the model that a trained one takes the place of.
-fn bias_of(decoder: &Decoder, role: Role, layer: usize) -> Option<&Vec<f32>> {
+/// Returns the projection of a block that a weight or a bias belongs to.
+fn linear_of(decoder: &Decoder, role: Role, layer: Option<usize>) -> Option<&Linear> {
     let Layer {
         attention: Attention { q, k, v, o, .. },
         feed_forward,
         ..
-    } = decoder.layers.get(layer)?;
+    } = decoder.layers.get(layer?)?;
     let mlp = match feed_forward {
         FeedForward::Dense(mlp) => Some(mlp),
         FeedForward::Mixture(_) => None,
     };
-    let linear = match role {
-        Role::QBias => q,
-        Role::KBias => k,
-        Role::VBias => v,
-        Role::OBias => o,
-        Role::GateBias => mlp?.gate.as_ref()?,
-        Role::UpBias => &mlp?.up,
-        Role::DownBias => &mlp?.down,
+    Some(match role {
+        Role::Q | Role::QBias => q,
+        Role::K | Role::KBias => k,
+        Role::V | Role::VBias => v,
+        Role::O | Role::OBias => o,
+        Role::Gate | Role::GateBias => mlp?.gate.as_ref()?,
+        Role::Up | Role::UpBias => &mlp?.up,
+        Role::Down | Role::DownBias => &mlp?.down,
         _ => return None,
-    };
-    linear.bias.as_ref()
+    })
 }
 
 /// Returns whether a weight holds the embeddings of the model.

@@ -101,7 +101,8 @@ impl LoraAdapter {
     }
 
     fn new(name: String, base: Option<String>, mut updates: Vec<Update>) -> Self {
-        updates.sort_by_key(|u| (u.layer, u.role));
+        // What takes a weight's place comes before what is added to it.
+        updates.sort_by_key(|u| (u.layer, u.role, matches!(u.change, Change::LowRank(_))));
         Self {
             name,
             base,

@@ -137,7 +137,7 @@ impl Reader<'_> {
             let Some(module) = self.modules.all.get(index) else {
                 continue;
             };
-            if let Some(pair) = self.pair(module, found, &mut problems)? {
+            if let Some(pair) = self.pair(module, &found, &mut problems)? {
                 updates.extend(pair.updates(module));
             }
         }
@@ -192,7 +192,7 @@ impl Reader<'_> {
         }
     }
 
-    fn pair(&self, module: &Module, found: Found, problems: &mut Problems) -> Result<Option<Pair>> {
+    fn pair(&self, module: &Module, found: &Found, problems: &mut Problems) -> Result<Option<Pair>> {
         let name = &module.name;
         let wants = [
             ("lora_A", &found.a, true),
@@ -267,6 +267,10 @@ impl Reader<'_> {
         let stored = (module.is(Role::Embed) || module.is(Role::Head)) && self.is_target(module);
         if !trained && !stored && !self.config.saves(&module.name) {
             problems.add("the configuration does not name", name);
+            return Ok(());
+        }
+        if module.parts.iter().any(|p| p.role.is_expert()) {
+            problems.add("adapters cannot be applied to", module.name.clone());
             return Ok(());
         }
         for part in &module.parts {

@@ -1,6 +1,7 @@
 //! Configurations, names and files against what transformers makes of the same.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+mod adapter;
 mod config;
 mod describe;
 mod export;
