@@ -14,6 +14,7 @@
 //! | `gguf` | `gguf` | GGUF files, read and written |
 //! | `kernels` | `kernels` | CPU kernels and the thread pool |
 //! | `local` | `local`, `spec` | language models in this process |
+//! | `constrained` | in `local` | replies held to JSON schemas, expressions and grammars |
 //! | `train` | `train` | training from scratch (pulls in candle) |
 //! | `bedrock`, `vertex`, `tiktoken` | in `providers` | Amazon Bedrock, Vertex AI, tokens of OpenAI's models |
 //! | `web`, `sqlite`, `openapi`, `mcp`, `regex` | in `tools` | built-in tools, tools from documents and servers |
