@@ -209,6 +209,40 @@
 //! [`beam_search`] looks for the most probable reply, [`expected_number`] reads a number as the mean of those that the
 //! model holds possible, and [`view`] shows a reply token by token as a page.
 //!
+//! # Vectors and scores of texts
+//!
+//! [`LocalEmbedder`] opens folders of sentence-transformers (BERT, MiniLM, BGE, E5, GTE, DistilBERT, RoBERTa,
+//! XLM-RoBERTa, ModernBERT, and decoders such as Qwen3-Embedding) and GGUF files of architecture `bert`;
+//! [`LocalReranker`] opens cross-encoders. Texts run without padding, and one text's vector does not depend on the
+//! others, bit for bit. [`Encoder`] is what lies below both: ids in, hidden states or logits out.
+//!
+//! ```no_run
+//! use ropewalk_core::{EmbedKind, EmbedRequest, EmbeddingModelExt};
+//! use ropewalk_local::{EmbedderOptions, EncoderOptions, LocalEmbedder, LocalReranker};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let model = LocalEmbedder::open("all-MiniLM-L6-v2")?;
+//! let out = model.embed_texts(&["Bread is baked.", "A train leaves."], EmbedKind::Document)?;
+//! println!("{} values, {} tokens", out.vectors[0].len(), out.tokens);
+//!
+//! // The same without blocking, as any embedding model does it; matrices in 8 bits.
+//! let small = EmbedderOptions::default().with_encoder(EncoderOptions::default().with_int8());
+//! let model = LocalEmbedder::open_with("bge-small-en-v1.5", &small.with_bge_prompts())?;
+//! let reply = model.embed_all(&EmbedRequest::query("Who bakes?")).await?;
+//! println!("{:?}", reply.warnings); // which texts were too long
+//!
+//! let scores = LocalReranker::open("bge-reranker-base")?.score("Who bakes?", &["A baker.", "A train."])?.scores;
+//! assert!(scores[0] > scores[1]);
+//! # Ok(()) }
+//! ```
+//!
+//! | what | from where |
+//! | --- | --- |
+//! | pooling, dense layers, normalisation | the modules of the folder; the mean without any |
+//! | prompts of queries and documents | `config_sentence_transformers.json`, or [`EmbedderOptions::with_prompt`] |
+//! | tokens that are read | `sentence_bert_config.json`, the tokenizer's, or [`EncoderOptions::with_max_tokens`] |
+//! | shorter vectors (Matryoshka) | `dimensions` of a request, or [`LocalEmbedder::embed_short`] |
+//!
 //! # Measuring
 //!
 //! [`eval`] computes perplexity, the divergence of one model from another, and importance matrices.

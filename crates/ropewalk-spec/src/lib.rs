@@ -35,11 +35,29 @@
 //!
 //! Adapters of these models, as PEFT and llama.cpp save them, are read by [`adapter::LoraAdapter`] and written as GGUF.
 //!
+//! Encoders are data as well: [`EncoderSpec`] for BERT, DistilBERT, RoBERTa, XLM-RoBERTa and
+//! ModernBERT ([`EncoderFamily`]), [`SentenceSpec`] for what sentence-transformers puts behind them.
+//!
+//! ```
+//! use ropewalk_spec::{EncoderRole, EncoderSpec, NameLayout};
+//!
+//! let config = serde_json::json!({
+//!     "architectures": ["ModernBertModel"], "vocab_size": 320, "hidden_size": 48,
+//!     "intermediate_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4,
+//! });
+//! let spec = EncoderSpec::from_hf(&config)?;
+//! assert_eq!(spec.window, [None, Some(64), Some(64), None]);
+//! let k = spec.weight(EncoderRole::K, 1, NameLayout::HuggingFace).unwrap();
+//! assert_eq!((k.name.as_str(), k.rows), ("layers.1.attn.Wqkv.weight", 48..96));
+//! # Ok::<(), ropewalk_spec::Error>(())
+//! ```
+//!
 //! | file | what it holds |
 //! | --- | --- |
 //! | `family/profiles.rs` | per family: names of keys, defaults, the block |
 //! | `names/tables.rs` | per naming scheme: names and forms of weights in both kinds of files |
 //! | `adapter/` | LoRA adapters, read and written |
+//! | `encoder/` | families of encoders: profiles, names, configurations, folders |
 //! | `hf.rs`, `gguf.rs`, `export/` | configurations and metadata, read and written |
 //!
 //! | feature | adds |

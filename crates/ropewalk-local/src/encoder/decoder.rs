@@ -1,11 +1,11 @@
-//! Vectors of decoders: hidden states of a language model (Qwen3-Embedding).
+//! Decoders that read whole texts (Qwen3-Embedding, Qwen3-Reranker).
 
 use std::path::Path;
 use std::sync::Arc;
 
 use ropewalk_spec::{NameLayout, Result as SpecResult, Role, TensorData, TensorSource};
 
-use super::EncoderInput;
+use super::{EncoderInput, EncoderOptions};
 use crate::load::Files;
 use crate::model::Step;
 use crate::{CacheType, Error, LoadOptions, Model, Result};
@@ -45,20 +45,22 @@ impl TensorSource for Bare {
     }
 }
 
-/// A decoder that gives its normalised hidden states in place of logits.
+/// A decoder that reads whole texts: for the normalised hidden states of their tokens, or for the
+/// logits after their last one.
 #[derive(Debug)]
-pub(super) struct Hidden {
+pub(super) struct Reader {
     model: Model,
-    /// Whether the last token's is enough.
+    /// Whether the last token's row is enough.
     last_only: bool,
     tokens_per_pass: usize,
 }
 
-impl Hidden {
-    pub(super) fn assemble(
+impl Reader {
+    /// A reader that gives hidden states.
+    pub(super) fn hidden(
         path: &Path,
         mut files: Files,
-        options: &super::EncoderOptions,
+        options: &EncoderOptions,
         max_tokens: usize,
         last_only: bool,
     ) -> Result<Self> {
@@ -79,16 +81,27 @@ impl Hidden {
             // A bare model has no output head; nothing here looks at one.
             files.spec.tied = true;
         }
+        let mut reader = Self::logits(path, files, options, max_tokens)?;
+        reader.model.give_hidden_states();
+        reader.last_only = last_only;
+        Ok(reader)
+    }
+
+    /// A reader that gives the logits after the last token.
+    pub(super) fn logits(
+        path: &Path,
+        files: Files,
+        options: &EncoderOptions,
+        max_tokens: usize,
+    ) -> Result<Self> {
         let mut load = LoadOptions::default()
             .with_context(max_tokens)
             .with_cache(CacheType::F32)
             .with_threads(options.pool_threads());
         (load.isa, load.quantize) = (Some(options.isa()?), options.quantize.clone());
-        let mut model = Model::assemble(path, files, &load)?;
-        model.give_hidden_states();
         Ok(Self {
-            model,
-            last_only,
+            model: Model::assemble(path, files, &load)?,
+            last_only: true,
             tokens_per_pass: options.pass_size(),
         })
     }
@@ -97,8 +110,8 @@ impl Hidden {
         &self.model
     }
 
-    /// Runs texts in their order; `done` gets the index and the hidden states of each, of its last
-    /// token alone where that is enough.
+    /// Runs texts in their order; `done` gets the index and the rows of each, that of its last token
+    /// alone where it is enough.
     pub(super) fn run(
         &self,
         texts: &[EncoderInput],

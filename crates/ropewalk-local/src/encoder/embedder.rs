@@ -10,7 +10,7 @@ use ropewalk_kernels::Pool;
 use ropewalk_spec::{EncoderSpec, PoolingMode, SentenceSpec};
 use ropewalk_tokens::Tokenizer;
 
-use super::decoder::Hidden;
+use super::decoder::Reader;
 use super::modules::Modules;
 use super::prompts::Prompts;
 use super::text::{Tokens, Truncated, Vocabulary, tokenizer_limit};
@@ -146,7 +146,7 @@ struct Inner {
 #[expect(clippy::large_enum_variant, reason = "one per model, behind a pointer")]
 enum Engine {
     Encoder(Encoder),
-    Decoder(Hidden),
+    Decoder(Reader),
 }
 
 /// Texts of one call of the trait.
@@ -259,8 +259,8 @@ impl LocalEmbedder {
             Files::Encoder(f) => Engine::Encoder(Encoder::assemble(path, f, &options.encoder)?),
             Files::Decoder(f) => {
                 let last_only = modules.pooling.modes[..] == [PoolingMode::LastToken];
-                let hidden = Hidden::assemble(path, f, &options.encoder, most, last_only);
-                Engine::Decoder(hidden?)
+                let reader = Reader::hidden(path, f, &options.encoder, most, last_only);
+                Engine::Decoder(reader?)
             }
         };
         let name = path.file_stem().map(|s| s.to_string_lossy().into_owned());
@@ -294,7 +294,7 @@ impl LocalEmbedder {
     pub fn weight_bytes(&self) -> usize {
         match &self.inner.engine {
             Engine::Encoder(encoder) => encoder.weight_bytes(),
-            Engine::Decoder(hidden) => hidden.model().weight_bytes(),
+            Engine::Decoder(reader) => reader.model().weight_bytes(),
         }
     }
 
@@ -404,14 +404,14 @@ impl Inner {
         let inputs: &[EncoderInput] = &tokens.inputs;
         match &self.engine {
             Engine::Encoder(encoder) => encoder.run(inputs, wanted, done),
-            Engine::Decoder(hidden) => hidden.run(inputs, wanted, done),
+            Engine::Decoder(reader) => reader.run(inputs, wanted, done),
         }
     }
 
     fn with_pool<T>(&self, f: impl FnOnce(&Pool) -> T) -> T {
         match &self.engine {
             Engine::Encoder(encoder) => encoder.with_pool(f),
-            Engine::Decoder(hidden) => hidden.model().with_pool(f),
+            Engine::Decoder(reader) => reader.model().with_pool(f),
         }
     }
 

@@ -67,7 +67,8 @@ pub(super) fn gguf(path: &Path, gguf: Arc<Gguf>) -> Result<Files> {
 fn decoder(family: ropewalk_spec::Family) -> String {
     format!(
         "holds a decoder ({family}), no encoder; open it with `Model` or `LocalModel`, or with \
-         `LocalEmbedder` for vectors of its hidden states"
+         `LocalEmbedder` for vectors of its hidden states, or with `RerankerOptions::with_yes_no` \
+         if it judges documents"
     )
 }
 

@@ -19,6 +19,7 @@ mod reranker;
 mod text;
 mod weights;
 mod worker;
+mod yes_no;
 
 pub use embedder::{Embedded, EmbedderOptions, LocalEmbedder};
 pub use model::{Encoder, EncoderInput};

@@ -12,6 +12,7 @@ use super::embedder::max_tokens;
 use super::load;
 use super::text::{Truncated, Vocabulary, tokenizer_limit};
 use super::worker::{on_thread, refuse_extra, truncation_json, truncation_warning};
+use super::yes_no::YesNo;
 use super::{Encoder, EncoderOptions};
 use crate::chat::tokenizer_error;
 use crate::{Error, PROVIDER, Result};
@@ -27,6 +28,10 @@ pub enum ScoreActivation {
     Identity,
 }
 
+/// Tokens that a decoder reads of a question unless asked for more, as in the model card of
+/// Qwen3-Reranker.
+const YES_NO_TOKENS: usize = 8192;
+
 /// How to load and run a [`LocalReranker`].
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
@@ -35,6 +40,9 @@ pub struct RerankerOptions {
     pub encoder: EncoderOptions,
     /// What follows the last matrix. `None` means as `config.json` says, or else the sigmoid.
     pub activation: Option<ScoreActivation>,
+    /// Asks a decoder whether a document serves this purpose, and scores its `yes` against its
+    /// `no`, as Qwen3-Reranker was trained to.
+    pub yes_no: Option<String>,
 }
 
 impl RerankerOptions {
@@ -49,6 +57,14 @@ impl RerankerOptions {
     #[must_use]
     pub fn with_activation(mut self, activation: ScoreActivation) -> Self {
         self.activation = Some(activation);
+        self
+    }
+
+    /// Asks a decoder whether a document serves a purpose, such as `Given a web search query,
+    /// retrieve relevant passages that answer the query` (Qwen3-Reranker).
+    #[must_use]
+    pub fn with_yes_no(mut self, instruction: impl Into<String>) -> Self {
+        self.yes_no = Some(instruction.into());
         self
     }
 }
@@ -69,7 +85,8 @@ pub struct Scored {
 ///
 /// Opens folders whose class ends in `ForSequenceClassification` and has one label: BERT,
 /// DistilBERT, RoBERTa, XLM-RoBERTa and ModernBERT (MS MARCO MiniLM, BGE rerankers, GTE
-/// rerankers). Cloning is cheap; clones share weights. A score does not depend on the other
+/// rerankers); and decoders that judge with yes or no, where [`RerankerOptions::with_yes_no`] says
+/// so. Cloning is cheap; clones share weights. A score does not depend on the other
 /// documents.
 ///
 /// ```no_run
@@ -87,10 +104,16 @@ pub struct LocalReranker {
 
 #[derive(Debug)]
 struct Inner {
-    encoder: Encoder,
-    vocabulary: Vocabulary,
+    engine: Engine,
     activation: ScoreActivation,
     name: String,
+}
+
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one per model, behind a pointer")]
+enum Engine {
+    Cross(Encoder, Vocabulary),
+    YesNo(YesNo),
 }
 
 impl LocalReranker {
@@ -109,6 +132,9 @@ impl LocalReranker {
     /// labels, and when there is no tokenizer for pairs.
     pub fn open_with(path: impl AsRef<Path>, options: &RerankerOptions) -> Result<Self> {
         let path = path.as_ref();
+        if let Some(instruction) = &options.yes_no {
+            return Self::yes_no(path, instruction, options);
+        }
         let files = load::open(path)?;
         let bad = |reason: String| Error::Path {
             path: path.to_owned(),
@@ -141,20 +167,49 @@ impl LocalReranker {
             Some(activation) => activation,
             None => activation(path)?,
         };
+        let encoder = Encoder::assemble(path, files, &options.encoder)?;
+        Ok(Self::new(
+            path,
+            Engine::Cross(encoder, vocabulary),
+            activation,
+        ))
+    }
+
+    fn yes_no(path: &Path, instruction: &str, options: &RerankerOptions) -> Result<Self> {
+        let files = crate::load::open(path)?;
+        let tokenizer = match &files.gguf {
+            Some(gguf) => crate::vocab::tokenizer(path, gguf)?,
+            None => Tokenizer::from_dir(path).map_err(tokenizer_error(path))?,
+        };
+        let said = tokenizer_limit(path).map_or(YES_NO_TOKENS, |limit| limit.min(YES_NO_TOKENS));
+        let most = max_tokens(
+            options.encoder.max_tokens,
+            Some(said),
+            files.spec.max_positions,
+        )?;
+        let encoder = &options.encoder;
+        let engine = YesNo::assemble(path, files, tokenizer, instruction, encoder, most)?;
+        let activation = options.activation.unwrap_or_default();
+        Ok(Self::new(path, Engine::YesNo(engine), activation))
+    }
+
+    fn new(path: &Path, engine: Engine, activation: ScoreActivation) -> Self {
         let name = path.file_name().map(|s| s.to_string_lossy().into_owned());
-        Ok(Self {
+        Self {
             inner: Arc::new(Inner {
-                encoder: Encoder::assemble(path, files, &options.encoder)?,
-                vocabulary,
+                engine,
                 activation,
                 name: name.unwrap_or_default(),
             }),
-        })
+        }
     }
 
     /// Returns how many tokens of a query and a document together are read.
     pub fn max_tokens(&self) -> usize {
-        self.inner.vocabulary.max_tokens()
+        match &self.inner.engine {
+            Engine::Cross(_, vocabulary) => vocabulary.max_tokens(),
+            Engine::YesNo(engine) => engine.max_tokens(),
+        }
     }
 
     /// Returns what follows the last matrix.
@@ -162,9 +217,12 @@ impl LocalReranker {
         self.inner.activation
     }
 
-    /// Returns the encoder below.
-    pub fn encoder(&self) -> &Encoder {
-        &self.inner.encoder
+    /// Returns the encoder below; `None` for a model that is a decoder.
+    pub fn encoder(&self) -> Option<&Encoder> {
+        match &self.inner.engine {
+            Engine::Cross(encoder, _) => Some(encoder),
+            Engine::YesNo(_) => None,
+        }
     }
 
     /// Scores each document against the query, on this thread and those of the model.
@@ -204,15 +262,22 @@ impl Inner {
         if documents.is_empty() {
             return Err(Error::NoTexts);
         }
-        let encode = |pool: &_| self.vocabulary.encode_pairs(pool, query, documents);
-        let tokens = self.encoder.with_pool(encode)?;
-        let logits = self.encoder.logits_while(&tokens.inputs, wanted)?;
-        let score = |row: Vec<f32>| {
-            let logit = row.first().copied().unwrap_or(f32::NAN);
-            match self.activation {
-                ScoreActivation::Identity => logit,
-                ScoreActivation::Sigmoid => 1.0 / (1.0 + (-logit).exp()),
+        let (tokens, logits) = match &self.engine {
+            Engine::Cross(encoder, vocabulary) => {
+                let encode = |pool: &_| vocabulary.encode_pairs(pool, query, documents);
+                let tokens = encoder.with_pool(encode)?;
+                let logits = encoder.logits_while(&tokens.inputs, wanted)?;
+                (tokens, logits.concat())
             }
+            Engine::YesNo(engine) => {
+                let tokens = engine.with_pool(|pool| engine.encode(pool, query, documents))?;
+                let logits = engine.logits(&tokens.inputs, wanted)?;
+                (tokens, logits)
+            }
+        };
+        let score = |logit: f32| match self.activation {
+            ScoreActivation::Identity => logit,
+            ScoreActivation::Sigmoid => 1.0 / (1.0 + (-logit).exp()),
         };
         Ok(Scored {
             scores: logits.into_iter().map(score).collect(),

@@ -115,17 +115,14 @@ impl Vocabulary {
 
     fn ids(&self, text: &str) -> Result<Vec<u32>> {
         let ids = self.tokenizer.encode(&self.folded(text), true);
-        ids.map_err(|e| Error::Tokenizer {
-            context: "a text cannot be tokenized".to_owned(),
-            source: Box::new(e),
-        })
+        ids.map_err(tokenizer_failed)
     }
 
     /// Encodes texts, each behind a prompt, on the threads of the pool when there are many.
     ///
     /// The end of a text that is too long is left out, the tokens added after it are not.
     pub(super) fn encode(&self, pool: &Pool, prompt: &str, texts: &[&str]) -> Result<Tokens> {
-        self.encode_each(pool, texts, |text| {
+        collect(pool, texts, |text| {
             let mut ids = if prompt.is_empty() {
                 self.ids(text)?
             } else {
@@ -142,15 +139,12 @@ impl Vocabulary {
     /// Encodes each text as the second of a pair.
     pub(super) fn encode_pairs(&self, pool: &Pool, first: &str, texts: &[&str]) -> Result<Tokens> {
         let first = self.folded(first);
-        self.encode_each(pool, texts, |text| {
+        collect(pool, texts, |text| {
             let limit = Some(self.max_tokens);
             let pair = self
                 .tokenizer
                 .encode_pair(&first, &self.folded(text), limit);
-            let pair = pair.map_err(|e| Error::Tokenizer {
-                context: "a pair of texts cannot be tokenized".to_owned(),
-                source: Box::new(e),
-            })?;
+            let pair = pair.map_err(tokenizer_failed)?;
             let input = EncoderInput::new(pair.ids);
             let input = if self.typed {
                 input.with_types(pair.types)
@@ -160,40 +154,49 @@ impl Vocabulary {
             Ok((input, pair.total))
         })
     }
+}
 
-    fn encode_each(
-        &self,
-        pool: &Pool,
-        texts: &[&str],
-        one: impl Fn(&str) -> Result<(EncoderInput, usize)> + Sync,
-    ) -> Result<Tokens> {
-        let mut rows = vec![(EncoderInput::default(), 0); texts.len()];
-        let work = |(row, text): (&mut (EncoderInput, usize), &&str)| {
-            *row = one(text)?;
-            Ok::<_, Error>(())
-        };
-        let items = rows.iter_mut().zip(texts);
-        if texts.len() < MANY {
-            items.map(work).collect::<Result<()>>()?;
-        } else {
-            for_each(pool, items.collect(), work)?;
+/// Encodes each text, on the threads of the pool when there are many; `one` also tells how many
+/// tokens there are without a limit.
+pub(super) fn collect(
+    pool: &Pool,
+    texts: &[&str],
+    one: impl Fn(&str) -> Result<(EncoderInput, usize)> + Sync,
+) -> Result<Tokens> {
+    let mut rows = vec![(EncoderInput::default(), 0); texts.len()];
+    let work = |(row, text): (&mut (EncoderInput, usize), &&str)| {
+        *row = one(text)?;
+        Ok::<_, Error>(())
+    };
+    let mut items = rows.iter_mut().zip(texts);
+    if texts.len() < MANY {
+        items.try_for_each(work)?;
+    } else {
+        for_each(pool, items.collect(), work)?;
+    }
+    let mut tokens = Tokens::default();
+    for (index, (input, total)) in rows.into_iter().enumerate() {
+        let kept = input.ids.len();
+        if kept == 0 {
+            return Err(Error::EmptyText { index });
         }
-        let mut tokens = Tokens::default();
-        for (index, (input, total)) in rows.into_iter().enumerate() {
-            let kept = input.ids.len();
-            if kept == 0 {
-                return Err(Error::EmptyText { index });
-            }
-            if kept < total {
-                tokens.truncated.push(Truncated {
-                    index,
-                    tokens: total,
-                    kept,
-                });
-            }
-            tokens.inputs.push(input);
+        if kept < total {
+            tokens.truncated.push(Truncated {
+                index,
+                tokens: total,
+                kept,
+            });
         }
-        Ok(tokens)
+        tokens.inputs.push(input);
+    }
+    Ok(tokens)
+}
+
+/// The error for a text that the tokenizer refuses.
+pub(super) fn tokenizer_failed(e: ropewalk_tokens::Error) -> Error {
+    Error::Tokenizer {
+        context: "a text cannot be tokenized".to_owned(),
+        source: Box::new(e),
     }
 }
 
