@@ -191,8 +191,8 @@ fn eight_bits_stay_near_and_are_the_same_in_every_company() {
     let texts = texts(case.spec.vocab_size, 90);
     let full = open(&case, source(), &threads(2));
     let small = open(&case, source(), &threads(2).with_int8());
-    // 34 bytes for 32 weights in place of 128.
-    assert_eq!(small.weight_bytes() * 128, full.weight_bytes() * 34);
+    // 34 bytes for 32 weights in place of 128, and rows that fill the tiles.
+    assert!(small.weight_bytes() * 3 < full.weight_bytes());
     let (full, coded) = (
         full.hidden_states(&texts).unwrap(),
         small.hidden_states(&texts).unwrap(),

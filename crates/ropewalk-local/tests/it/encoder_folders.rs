@@ -151,11 +151,7 @@ fn vectors_equal_sentence_transformers() {
                 .iter()
                 .map(|t| (t.index, &t.tokens))
                 .collect();
-            assert_eq!(
-                found,
-                cut.collect::<Vec<_>>(),
-                "{name}"
-            );
+            assert_eq!(found, cut.collect::<Vec<_>>(), "{name}");
         }
     }
 }

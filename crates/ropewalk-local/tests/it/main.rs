@@ -15,6 +15,9 @@ mod chat;
 #[cfg(feature = "constrained")]
 mod constrain;
 mod convert;
+mod encoder;
+mod encoder_folders;
+mod encoder_real;
 #[cfg(feature = "candle")]
 mod device;
 mod eval;
