@@ -4,14 +4,18 @@
 //! [--contexts 256,4096]`
 //!
 //! Decode attends from one position to contexts up to 4,096 in caches that no cache level holds, and
-//! counts the bytes of keys and values beside the read bandwidth measured in between. Prefill takes
+//! counts the bytes of keys and values beside the read bandwidth measured in between; first each layer's
+//! cache is one stretch, then pages of 128 positions that hold all layers, as models keep them. Prefill takes
 //! 512 positions at once and counts the operations of the causal half. All take the best of several
 //! short runs.
 
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
-use ropewalk_kernels::attention::{AttentionScratch, AttentionShape, KvRef, Q8_BLOCK, attention};
+use ropewalk_kernels::attention::{
+    AttentionScratch, AttentionSeq, AttentionShape, KvPage, KvRef, PAGE_STEP, Q8_BLOCK, attention,
+    attention_batch,
+};
 use ropewalk_kernels::{Isa, Pool, ReadStream, sgemm};
 
 /// Query heads, key heads, head size: Llama 3.2 1B, Qwen 2.5 0.5B, Llama 3.1 8B, a small model,
@@ -115,6 +119,22 @@ impl Caches {
         }
     }
 
+    /// Returns keys and values of one of several layers.
+    fn layer(&self, index: usize, layers: usize) -> KvPage<'_> {
+        fn part<T>(x: &[T], index: usize, of: usize) -> &[T] {
+            &x[index * (x.len() / of)..][..x.len() / of]
+        }
+        let [k, v] = [0, 1].map(|i| match self {
+            Self::F32(kv) => KvRef::F32(part(&kv[i], index, layers)),
+            Self::F16(kv) => KvRef::F16(part(&kv[i], index, layers)),
+            Self::Q8(kv) => KvRef::Q8_0 {
+                values: part(&kv[i].0, index, layers),
+                scales: part(&kv[i].1, index, layers),
+            },
+        });
+        KvPage::new(k, v)
+    }
+
     fn of(&self) -> (KvRef<'_>, KvRef<'_>) {
         match self {
             Self::F32([k, v]) => (KvRef::F32(k), KvRef::F32(v)),
@@ -178,14 +198,39 @@ fn decode(pool: &Pool, isa: Isa, contexts: &[usize]) {
             });
             let roof = stream.read(pool).max(roof);
             let bytes: usize = layers.iter().map(Caches::bytes).sum();
-            let rate = bytes as f64 / seconds / 1e9;
-            println!(
-                "decode  {:12} {} threads  {layer:?} {context:5} {name}  {rate:6.1} GB/s, {:3.0} % of {roof:.1}, {:.1} us a layer",
-                isa.name(),
-                pool.threads(),
-                100.0 * rate / roof,
-                1e6 * seconds / layers.len() as f64,
-            );
+            let count = layers.len();
+            let show = |kind: &str, seconds: f64| {
+                let rate = bytes as f64 / seconds / 1e9;
+                println!(
+                    "decode  {:12} {} threads  {layer:?} {context:5} {name} {kind}  {rate:6.1} GB/s, {:3.0} % of {roof:.1}, {:.1} us a layer",
+                    isa.name(),
+                    pool.threads(),
+                    100.0 * rate / roof,
+                    1e6 * seconds / count as f64,
+                );
+            };
+            show("whole", seconds);
+            drop(layers);
+            let each = count * kv_heads * PAGE_STEP * head_dim;
+            let stored: Vec<Caches> = (0..context.div_ceil(PAGE_STEP))
+                .map(|_| Caches::new(format, each))
+                .collect();
+            let mut pages = Vec::new();
+            let seconds = best(|| {
+                for index in 0..count {
+                    pages.clear();
+                    pages.extend(stored.iter().map(|page| page.layer(index, count)));
+                    let mut seqs = [AttentionSeq {
+                        q: &q,
+                        first_pos: context - 1,
+                        pages: &pages,
+                        page_len: PAGE_STEP,
+                        out: &mut out,
+                    }];
+                    attention_batch(pool, isa, &shape, &mut seqs, &mut scratch).expect("shape");
+                }
+            });
+            show("pages", seconds);
         }
     }
 }
