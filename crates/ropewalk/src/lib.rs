@@ -105,4 +105,7 @@ mod documents {
 
     #[doc = include_str!("../../../docs/guide/04-model-families.md")]
     struct FamilyGuide;
+
+    #[doc = include_str!("../../../docs/reference/gpu.md")]
+    struct GpuReference;
 }

@@ -2,9 +2,9 @@
 //!
 //! Query heads that share a key head are rows of one product: `[kv_heads, group * rows, d]` by
 //! `[kv_heads, d, n]`. The keys are a view of the first `n` of `capacity` positions, which the
-//! products of candle 0.11.1 take as they are (`gemm_config` in its CUDA back end and
-//! `call_mlx_gemm` in its Metal kernels read the step between heads from the layout): nothing is
-//! copied, whatever the length of the context.
+//! products of candle 0.11.1 take as they are: `gemm_config` in its CUDA back end gives the step between
+//! heads to cuBLAS as the stride of the batch, and its Metal back end hands the strides of the layout to
+//! `call_mlx_gemm`. Nothing is copied, whatever the length of the context.
 
 use candle_core::{D, DType, Tensor};
 use candle_nn::ops::softmax_last_dim;
