@@ -15,12 +15,13 @@
 //! | `kernels` | `kernels` | CPU kernels and the thread pool |
 //! | `local` | `local`, `spec` | language models in this process |
 //! | `constrained` | in `local` | replies held to JSON schemas, expressions and grammars |
+//! | `candle`, `cuda`, `metal` | in `local` | layers on devices by candle: its own CPU device, NVIDIA and Apple GPUs |
 //! | `train` | `train` | training from scratch (pulls in candle) |
 //! | `bedrock`, `vertex`, `tiktoken` | in `providers` | Amazon Bedrock, Vertex AI, tokens of OpenAI's models |
 //! | `web`, `sqlite`, `openapi`, `mcp`, `regex` | in `tools` | built-in tools, tools from documents and servers |
 //! | `rustls` (default), `native-tls` | in `http` | TLS |
 //! | `testing` | in `core`, `http` | models, tools and servers that answer from a script; conformance suites |
-//! | `full` | all | every portable feature: all of these but `native-tls` |
+//! | `full` | all | every portable feature: all of these but `native-tls`, `cuda` and `metal` |
 //!
 //! Code is written against [`core::ChatModel`], so it does not change when the model does:
 //!
