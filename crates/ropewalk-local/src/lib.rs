@@ -73,11 +73,20 @@
 //!
 //! | option | how it is honoured |
 //! | --- | --- |
-//! | `tool_choice` `Required`, `Tool` | the prompt begins the call, for formats in which all models begin it alike |
+//! | `tool_choice` `Required`, `Tool` | a grammar holds the reply to calls that fit the schemas of the tools (feature `constrained`); without it the prompt begins the call, for formats in which all models begin it alike |
+//! | `tool_choice` `Auto` | once a call has begun a grammar holds it to the tools (feature `constrained`) |
+//! | `response_format` | a grammar holds the reply, after reasoning, to JSON or its schema (feature `constrained`) |
 //! | `parallel_tool_calls` `false` | the first call ends the reply; so it does where the template takes one call at once (Llama 3) |
 //! | `reasoning` `Off`, `Medium` | the switch of the template, if it has one |
 //!
 //! What cannot be honoured follows `on_unsupported` of the request.
+//!
+//! # Replies of a form
+//!
+//! With the feature `constrained` a reply can be held to a JSON schema, a regular expression, a grammar in Lark or GBNF,
+//! or one of some texts: see [`constrain`]. [`LocalModel`] enforces `response_format` and `tool_choice` by it, so
+//! [`extract`](ropewalk_core::ChatModelExt::extract) needs no repair; a reply that the token limit cuts is an error of
+//! the kind [`Truncated`](ropewalk_core::ErrorKind::Truncated).
 //!
 //! # Defaults
 //!
@@ -96,23 +105,6 @@
 //!
 //! let options = LoadOptions::default().with_quantize(LoadQuantize::new("nf4".parse()?));
 //! let model = LocalModel::open_with("my-model", &options)?;
-//! # Ok::<(), ropewalk_local::Error>(())
-//! ```
-//!
-//! # GPUs
-//!
-//! With the features `cuda` and `metal` layers run on GPUs: all of them ([`LoadOptions::with_device`]), or as many as fit
-//! a budget ([`LoadOptions::with_devices`]), the rest on the CPU. See [`device`].
-//!
-//! ```no_run
-//! use ropewalk_local::device::{Device, DeviceBudget};
-//! use ropewalk_local::{LoadOptions, LocalModel};
-//!
-//! let budget = DeviceBudget::new(Device::Cuda(0)).with_bytes(8 << 30);
-//! let model = LocalModel::open_with("model.gguf", &LoadOptions::default().with_devices([budget]))?;
-//! if let Some(plan) = model.model().device_plan() {
-//!     println!("{plan}");
-//! }
 //! # Ok::<(), ropewalk_local::Error>(())
 //! ```
 //!
@@ -140,6 +132,50 @@
 //! | DoRA of projections | yes | yes |
 //! | whole norms; DoRA of the head | refused | yes |
 //! | experts, routers and positions as low-rank changes; other kinds of adapters | refused | refused |
+//!
+//! # GPUs
+//!
+//! With the features `cuda` and `metal` layers run on GPUs: all of them ([`LoadOptions::with_device`]), or as many as fit
+//! a budget ([`LoadOptions::with_devices`]), the rest on the CPU. See [`device`].
+//!
+//! ```no_run
+//! use ropewalk_local::device::{Device, DeviceBudget};
+//! use ropewalk_local::{LoadOptions, LocalModel};
+//!
+//! let budget = DeviceBudget::new(Device::Cuda(0)).with_bytes(8 << 30);
+//! let model = LocalModel::open_with("model.gguf", &LoadOptions::default().with_devices([budget]))?;
+//! if let Some(plan) = model.model().device_plan() {
+//!     println!("{plan}");
+//! }
+//! # Ok::<(), ropewalk_local::Error>(())
+//! ```
+//!
+//! # Many at once
+//!
+//! Reading the weights is what takes the time of one sequence; a [`Scheduler`] lets many share it. Requests come and go
+//! at every step, prompts that begin alike are read once, and each reply is the one that it would be alone, byte for
+//! byte. [`LocalModel::with_scheduler`] runs chats through it.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use ropewalk_local::{GenerateOptions, LoadOptions, Model, Scheduler, SchedulerOptions};
+//!
+//! # fn main() -> ropewalk_local::Result<()> {
+//! let model = Arc::new(Model::open("model.gguf", &LoadOptions::default())?);
+//! let scheduler = Scheduler::new(model, &SchedulerOptions::new().with_max_sequences(16))?;
+//! let options = GenerateOptions::greedy(64);
+//! let one = scheduler.submit(&[1, 403, 407], &options)?;
+//! let two = scheduler.submit(&[1, 403, 500], &options)?; // both run; dropping one would cancel it
+//! for token in one.chain(two) {
+//!     println!("{}", token?.id);
+//! }
+//! println!("{:.0} tokens/s", scheduler.stats().tokens_per_second());
+//! # Ok(()) }
+//! ```
+//!
+//! Where replies copy from the prompt, [`GenerateOptions::with_speculation`] gets several tokens out of one pass; the
+//! reply stays the same for every sampler.
 //!
 //! # Any family
 //!
@@ -255,9 +291,10 @@
 //!
 //! | feature | means |
 //! | --- | --- |
+//! | `constrained` | replies held to schemas, regular expressions and grammars, by llguidance; property order in JSON then follows the source in the whole program (`serde_json/preserve_order`) |
 //! | `candle` | layers on devices that candle knows: alone its own CPU device, which shows that the code for GPUs is right |
 //! | `cuda`, `metal` | NVIDIA and Apple GPUs; `cuda` takes the CUDA toolkit, `metal` macOS |
-//! | `full` | every portable feature (at present there is none beyond the default) |
+//! | `full` | every portable feature |
 
 pub mod adapter;
 mod beam;
@@ -273,6 +310,8 @@ mod error;
 pub mod eval;
 mod expected;
 mod generate;
+#[cfg(feature = "hub")]
+pub mod hub;
 pub mod llama;
 mod load;
 mod model;
@@ -281,6 +320,7 @@ mod quantize_on_load;
 mod rope;
 mod rows;
 pub mod sample;
+mod schedule;
 mod stop;
 pub mod view;
 mod vocab;
@@ -296,9 +336,12 @@ pub use encoder::{
 };
 pub use error::{Error, Result};
 pub use expected::{ExpectedNumber, NumberOptions, expected_number};
-pub use generate::{Finish, GenerateOptions, Generation, Output, Timings, generate_n};
+pub use generate::{
+    Finish, GenerateOptions, Generation, Output, Speculate, Timings, generate_n,
+};
 pub use model::{Model, Step};
 pub use options::{LoadOptions, LoadProgress};
 pub use quantize_on_load::{HeadRule, LoadQuantize, WeightFormat};
+pub use schedule::{Handle, Scheduler, SchedulerOptions, SchedulerStats, TokenStream};
 pub use stop::StopStrings;
 pub use vocab::gguf_tokenizer;

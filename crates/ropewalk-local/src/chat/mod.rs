@@ -1,8 +1,11 @@
 //! Messages in, messages out.
 
+#[cfg(feature = "constrained")]
+mod form;
 mod output;
 mod prompt;
 mod run;
+mod source;
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -21,7 +24,9 @@ use ropewalk_tokens::tool_calls::ToolCallFormat;
 
 use crate::adapter::ActiveAdapter;
 use crate::sample::{LogitsProcessor, SamplerOptions, StageFactory};
-use crate::{Cache, LoadOptions, Model, PrefixCache, Timings, load, vocab};
+use crate::{
+    Cache, LoadOptions, Model, PrefixCache, Scheduler, SchedulerOptions, Speculate, Timings, load, vocab,
+};
 
 /// Name of this provider in responses and errors.
 pub const PROVIDER: &str = "local";
@@ -65,12 +70,19 @@ struct Inner {
     tool_calls: Option<ToolCallFormat>,
     now: Option<DateTime>,
     prefixes: Arc<PrefixCache>,
+    /// Runs all replies together; without one each runs by itself.
+    scheduler: Option<Arc<Scheduler>>,
+    speculate: Option<Speculate>,
+    #[cfg(feature = "constrained")]
+    grammars: Arc<form::Grammars>,
 }
 
 /// A chat template and what was found out about it.
 #[derive(Debug)]
 struct Template {
     chat: ChatTemplate,
+    #[cfg(feature = "constrained")]
+    source: String,
     support: OnceLock<TemplateSupport>,
     /// How it writes tool calls, and what stands around reasoning.
     tool_calls: Option<ToolCallFormat>,
@@ -86,6 +98,8 @@ impl Template {
         let support = OnceLock::new();
         Ok(Arc::new(Self {
             chat,
+            #[cfg(feature = "constrained")]
+            source: source.to_owned(),
             support,
             tool_calls: ToolCallFormat::detect(source),
             reasoning: ReasoningTags::detect(source),
@@ -133,7 +147,7 @@ impl LocalModel {
     /// # Errors
     /// As [`Model::open`]; also when there is no tokenizer, or the chat template cannot be read.
     pub fn open_with(path: impl AsRef<Path>, options: &LoadOptions) -> crate::Result<Self> {
-        let path = path.as_ref();
+        let path = &*options.locate(path.as_ref())?;
         let files = load::open(path)?;
         let tokenizer = match &files.gguf {
             Some(gguf) => vocab::tokenizer(path, gguf)?,
@@ -184,6 +198,10 @@ impl LocalModel {
                 tool_calls: options.tool_calls,
                 now: None,
                 prefixes: Arc::new(prefixes),
+                scheduler: None,
+                speculate: None,
+                #[cfg(feature = "constrained")]
+                grammars: Arc::default(),
             }),
         })
     }
@@ -201,6 +219,10 @@ impl LocalModel {
             tool_calls: old.tool_calls,
             now: old.now,
             prefixes: Arc::clone(&old.prefixes),
+            scheduler: old.scheduler.clone(),
+            speculate: old.speculate,
+            #[cfg(feature = "constrained")]
+            grammars: Arc::clone(&old.grammars),
         };
         change(&mut inner);
         self.inner = Arc::new(inner);
@@ -252,6 +274,23 @@ impl LocalModel {
         self.with(|inner| inner.now = Some(now))
     }
 
+    /// Runs all replies of this model and its clones together: those that come at the same time share the reading of
+    /// the weights. Each reply stays what it is alone.
+    ///
+    /// # Errors
+    /// As [`Scheduler::new`].
+    pub fn with_scheduler(self, options: &SchedulerOptions) -> crate::Result<Self> {
+        let scheduler = Arc::new(Scheduler::new(Arc::clone(&self.inner.model), options)?);
+        Ok(self.with(|inner| inner.scheduler = Some(scheduler)))
+    }
+
+    /// Guesses tokens ahead in every reply, which pays where replies copy from the conversation; the replies stay the
+    /// same.
+    #[must_use]
+    pub fn with_speculation(self, speculate: Speculate) -> Self {
+        self.with(|inner| inner.speculate = Some(speculate))
+    }
+
     /// Sets another chat template.
     ///
     /// # Errors
@@ -275,6 +314,12 @@ impl LocalModel {
     /// Returns the decoder below.
     pub fn model(&self) -> &Model {
         &self.inner.model
+    }
+
+    /// Returns what runs the replies of [`with_scheduler`](Self::with_scheduler), for its statistics and for requests
+    /// in token ids.
+    pub fn scheduler(&self) -> Option<&Scheduler> {
+        self.inner.scheduler.as_deref()
     }
 
     /// Returns the tokenizer.
@@ -306,7 +351,7 @@ impl LocalModel {
         request: &ChatRequest,
         on_event: &mut dyn FnMut(&StreamEvent) -> ControlFlow<()>,
     ) -> ropewalk_core::Result<Reply> {
-        self.inner.run(self.inner.prepare(request)?, on_event)
+        self.inner.run(self.inner.prepare(request)?, None, on_event)
     }
 }
 
@@ -360,6 +405,14 @@ impl ChatModel for LocalModel {
         can.reasoning = template.is_some_and(|t| t.reasoning.is_some());
         can.sampling = true;
         can.streaming = true;
+        #[cfg(feature = "constrained")]
+        {
+            let shown = template.map_or("", |t| t.source.as_str());
+            let format = self.inner.tool_calls();
+            can.json_schema = true;
+            can.json_schema_with_tools =
+                can.tools && crate::constrain::Calls::told_from_json(format, shown);
+        }
         can.context_window = Some(self.inner.model.context() as u64);
         can.max_output = can.context_window;
         can
@@ -386,7 +439,9 @@ impl ChatModel for LocalModel {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(_) => ControlFlow::Break(()),
             };
-            if let Err(e) = inner.run(job, &mut forward) {
+            let reader = events.clone();
+            let wanted = Box::new(move || !reader.is_closed());
+            if let Err(e) = inner.run(job, Some(wanted), &mut forward) {
                 // The reader may have gone; then there is nobody to tell.
                 drop(events.unbounded_send(Err(e)));
             }

@@ -3,16 +3,19 @@
 use std::ops::ControlFlow;
 use std::time::Instant;
 
+#[cfg(not(feature = "constrained"))]
+use ropewalk_core::ResponseFormat;
 use ropewalk_core::{
-    ChatRequest, Effort, Error, ErrorKind, FinishReason, Message, OnUnsupported, Options,
-    ResponseFormat, Result, StreamAssembler, StreamEvent, TokenLogprob, ToolChoice, Warning,
-    WireDelta,
+    ChatRequest, Effort, Error, ErrorKind, FinishReason, Message, OnUnsupported, Options, Result,
+    StreamAssembler, StreamEvent, TokenLogprob, ToolChoice, Warning, WireDelta,
 };
 use ropewalk_tokens::reasoning::ReasoningSplitter;
 use ropewalk_tokens::tool_calls::{ToolCallFormat, ToolCallParser};
 
 use super::output::{Filter, Output};
+use super::source::{Scheduled, TokenSource};
 use super::{Inner, PROVIDER, Reply};
+use crate::schedule::Wanted;
 use crate::{Finish, GenerateOptions, Generation, StopStrings, Timings, sample::Sampled};
 
 /// A request that was checked, rendered and encoded.
@@ -25,9 +28,17 @@ pub(super) struct Job {
     marks: Vec<&'static str>,
     /// What the prompt has written of the reply already: the beginning of a call that must come.
     opening: String,
+    /// A reply that the token limit cuts is an error.
+    whole: bool,
     warnings: Vec<Warning>,
     deadline: Option<Instant>,
     start: Instant,
+}
+
+impl Job {
+    fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|at| Instant::now() >= at)
+    }
 }
 
 impl From<crate::Error> for Error {
@@ -36,12 +47,17 @@ impl From<crate::Error> for Error {
             crate::Error::Context { .. } => ErrorKind::ContextLengthExceeded,
             crate::Error::Option { .. }
             | crate::Error::EmptyPrompt
+            | crate::Error::Grammar { .. }
+            | crate::Error::GrammarSize { .. }
+            | crate::Error::SchemaKeyword { .. }
             | crate::Error::NoTexts
             | crate::Error::EmptyText { .. }
             | crate::Error::Dimensions { .. }
-            | crate::Error::TokenId { .. } => ErrorKind::InvalidRequest,
+            | crate::Error::TokenId { .. }
+            | crate::Error::Unsatisfiable { .. } => ErrorKind::InvalidRequest,
             crate::Error::NoTemplate { .. } => ErrorKind::Configuration,
-            crate::Error::Cancelled => ErrorKind::Cancelled,
+            crate::Error::Cancelled | crate::Error::SchedulerEnded => ErrorKind::Cancelled,
+            crate::Error::QueueFull { .. } => ErrorKind::Overloaded,
             _ => ErrorKind::Inference,
         };
         Self::from_error(kind, e).with_provider(PROVIDER)
@@ -53,14 +69,14 @@ impl Inner {
         let start = Instant::now();
         request.validate()?;
         let mut warnings = Vec::new();
-        let mut refuse = |option: &'static str, reason: &'static str| match request.on_unsupported {
+        let mut refuse = |option: &'static str, reason: &str| match request.on_unsupported {
             OnUnsupported::Error => {
                 let message = format!("{option}: {reason}");
                 Err(Error::new(ErrorKind::Unsupported, message).with_provider(PROVIDER))
             }
             OnUnsupported::Ignore => Ok(()),
             _ => {
-                warnings.push(Warning::new(option, reason));
+                warnings.push(Warning::new(option, reason.to_owned()));
                 Ok(())
             }
         };
@@ -106,7 +122,16 @@ impl Inner {
             )?;
         }
         let format = self.tool_calls();
+        let one_call = single || *parallel_tool_calls == Some(false);
+        let mut prompt = self.render(request)?;
+        #[cfg(feature = "constrained")]
+        let form = self.form(request, tools && shown, !one_call, &prompt, &mut refuse)?;
+        #[cfg(feature = "constrained")]
+        let enforced = form.as_ref().is_some_and(|form| form.calls);
+        #[cfg(not(feature = "constrained"))]
+        let enforced = false;
         let opening = match opening(format, &request.tool_choice).filter(|_| tools && shown) {
+            _ if enforced => String::new(),
             Some((opening, true)) => opening,
             Some((opening, false)) => {
                 refuse(
@@ -122,10 +147,11 @@ impl Inner {
                 String::new()
             }
         };
+        #[cfg(not(feature = "constrained"))]
         if request.response_format != ResponseFormat::Text {
             refuse(
                 "response_format",
-                "the output of local models is not constrained",
+                "the output of local models is not constrained; build with the feature `constrained`",
             )?;
         }
         let mut sampler = self.sampler.clone();
@@ -143,18 +169,26 @@ impl Inner {
             logprobs: logprobs.map(usize::from),
             adapters: self.adapters.clone(),
             stages: self.stages.clone(),
+            speculate: self.speculate,
             ..GenerateOptions::default()
         };
         // A bad value is found before the prompt has run.
         crate::sample::Sampler::new(&options.sampler)?;
-        let mut prompt = self.render(request)?;
+        #[cfg(feature = "constrained")]
+        let whole = form.as_ref().is_some_and(|form| form.whole);
+        #[cfg(not(feature = "constrained"))]
+        let whole = false;
+        #[cfg(feature = "constrained")]
+        if let Some(form) = form {
+            options.constraint = Some(form.grammar);
+        }
         let reasoning = self.reasoning();
         if let Some(tags) = reasoning.filter(|t| !opening.is_empty() && t.opened_by(&prompt)) {
             prompt.push_str(tags.close());
             prompt.push_str("\n\n");
         }
         prompt.push_str(&opening);
-        let mut filter = Filter::new(single || *parallel_tool_calls == Some(false));
+        let mut filter = Filter::new(one_call);
         let mut marks = Vec::new();
         if let Some(tags) = reasoning {
             marks.extend(tags.marks());
@@ -180,6 +214,7 @@ impl Inner {
             filter,
             marks,
             opening,
+            whole,
             warnings,
             deadline: request.timeout.map(|t| start + t),
             start,
@@ -199,22 +234,37 @@ impl Inner {
     pub(super) fn run(
         &self,
         job: Job,
+        wanted: Option<Wanted>,
         on_event: &mut dyn FnMut(&StreamEvent) -> ControlFlow<()>,
     ) -> Result<Reply> {
-        let mut cache = self.take_cache(&job.ids);
         // A long prompt can be given up between its parts.
-        let late = || job.deadline.is_some_and(|at| Instant::now() >= at);
-        let mut go_on = || !late() && on_event(&StreamEvent::Heartbeat).is_continue();
+        let mut go_on = || !job.is_late() && on_event(&StreamEvent::Heartbeat).is_continue();
+        if let Some(scheduler) = &self.scheduler {
+            let handle = scheduler.submit_while(&job.ids, &job.options, wanted)?;
+            let scheduled = Scheduled::watched(handle, job.deadline, &mut go_on);
+            return self.reply(job, scheduled, on_event);
+        }
+        let mut cache = self.take_cache(&job.ids);
         let generation =
             Generation::watched(&self.model, &mut cache, &job.ids, &job.options, &mut go_on);
-        let reply = match generation {
-            Ok(generation) => self.drive(job, generation, on_event),
-            Err(crate::Error::Cancelled) if late() => Err(timed_out()),
-            Err(crate::Error::Cancelled) => self.given_up(&job, on_event),
-            Err(e) => Err(e.into()),
-        };
+        let reply = self.reply(job, generation, on_event);
         self.put_cache(&cache);
         reply
+    }
+
+    /// The reply to a prompt that has run, or was given up.
+    fn reply(
+        &self,
+        job: Job,
+        source: crate::Result<impl TokenSource>,
+        on_event: &mut dyn FnMut(&StreamEvent) -> ControlFlow<()>,
+    ) -> Result<Reply> {
+        match source {
+            Ok(mut source) => self.drive(job, &mut source, on_event),
+            Err(crate::Error::Cancelled) if job.is_late() => Err(timed_out()),
+            Err(crate::Error::Cancelled) => self.given_up(&job, on_event),
+            Err(e) => Err(e.into()),
+        }
     }
 
     /// The empty reply to a prompt that was given up before its end.
@@ -250,26 +300,30 @@ impl Inner {
     fn drive(
         &self,
         job: Job,
-        mut generation: Generation<'_>,
+        generation: &mut dyn TokenSource,
         on_event: &mut dyn FnMut(&StreamEvent) -> ControlFlow<()>,
     ) -> Result<Reply> {
         let mut out = self.output(&job, on_event);
+        let late = || job.deadline.is_some_and(|at| Instant::now() >= at);
         let mut stop = job.stop;
         let text = self.tokenizer.decode_stream(true);
         let mut text = text.showing(job.marks.iter().copied());
         out.text(&job.opening);
         while !out.ended() && stop.hit().is_none() {
-            let Some(token) = generation.next() else {
-                break;
+            let token = match generation.token(job.deadline) {
+                None => break,
+                Some(Err(crate::Error::Cancelled)) if late() => {
+                    return Err(timed_out().with_partial(out.assembler.partial()));
+                }
+                Some(token) => token?,
             };
-            let token = token?;
             if let Some(entry) = self.describe(&token) {
                 out.push(WireDelta::Logprobs(vec![entry]));
             }
             if let Some(piece) = text.push(token.id).map_err(decoding)? {
                 out.text(&stop.push(&piece));
             }
-            if job.deadline.is_some_and(|at| Instant::now() >= at) {
+            if late() {
                 return Err(timed_out().with_partial(out.assembler.partial()));
             }
         }
@@ -285,6 +339,13 @@ impl Inner {
             Some(Finish::MaxTokens | Finish::Context) => FinishReason::Length,
             _ => FinishReason::Stop,
         };
+        if job.whole && reason == FinishReason::Length {
+            out.cut(reason, &timings);
+            let message = "the reply was cut before it had the form asked for; raise max_tokens or \
+                           bound the schema (maxLength, maxItems)";
+            let error = Error::new(ErrorKind::Truncated, message).with_provider(PROVIDER);
+            return Err(error.with_partial(out.assembler.partial()));
+        }
         out.finish(reason, &timings);
         Ok(Reply {
             response: out.assembler.finish()?,

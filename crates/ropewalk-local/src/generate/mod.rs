@@ -1,6 +1,7 @@
 //! Ids in, ids out: the generation loop, without tokenizer or async runtime.
 
 mod sequence;
+mod speculate;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use crate::constrain::Constrain;
 use crate::sample::{LogitsProcessor, Sampled, Sampler, SamplerOptions, StageFactory};
 use crate::{Cache, Error, Model, Result, Step};
 pub(crate) use sequence::Sequence;
+pub use speculate::Speculate;
 
 /// What to generate.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +31,8 @@ pub struct GenerateOptions {
     pub adapters: Vec<ActiveAdapter>,
     /// Stages of one's own, before those of the sampler.
     pub stages: Vec<StageFactory>,
+    /// Guess tokens ahead from the text itself; `None` means one token per pass.
+    pub speculate: Option<Speculate>,
 }
 
 impl GenerateOptions {
@@ -114,6 +118,13 @@ impl GenerateOptions {
         self
     }
 
+    /// Guesses tokens ahead; the reply stays the same, token for token.
+    #[must_use]
+    pub fn with_speculation(mut self, speculate: Speculate) -> Self {
+        self.speculate = Some(speculate);
+        self
+    }
+
     /// Reports log probabilities, with `top` alternatives for each token.
     #[must_use]
     pub fn with_logprobs(mut self, top: usize) -> Self {
@@ -155,6 +166,16 @@ pub struct Timings {
     pub decode: Duration,
     /// Number of those passes.
     pub decode_steps: usize,
+    /// Tokens that the constraint left no choice in: each was appended without a pass of its own.
+    pub forced_tokens: usize,
+    /// Tokens that [speculation](GenerateOptions::speculate) guessed.
+    pub drafted_tokens: usize,
+    /// Guessed tokens that were right.
+    pub accepted_tokens: usize,
+    /// Time before the first pass, in the queue of a [`Scheduler`](crate::Scheduler).
+    pub waited: Duration,
+    /// How often a [`Scheduler`](crate::Scheduler) gave the memory of the sequence to others and computed it again.
+    pub preempted: usize,
 }
 
 impl Timings {
@@ -163,9 +184,11 @@ impl Timings {
         rate(self.prompt_tokens - self.cached_tokens, self.prefill)
     }
 
-    /// Returns generated tokens per second.
+    /// Returns generated tokens per second, without the first, which the prompt gave.
     pub fn decode_rate(&self) -> f64 {
-        rate(self.decode_steps, self.decode)
+        // A pass gives one token at least; the last may give the id that ends the reply, which is not counted.
+        let tokens = self.generated_tokens.saturating_sub(1);
+        rate(tokens.max(self.decode_steps), self.decode)
     }
 }
 
@@ -290,14 +313,16 @@ impl<'m> Generation<'m> {
         if self.sequence.is_done(self.cache) {
             return Ok(None);
         }
-        let pending = self.sequence.pending(self.cache);
-        if !pending.is_empty() {
+        let ids = self.sequence.next_ids(self.model, self.cache, usize::MAX);
+        if !ids.is_empty() {
             let start = Instant::now();
-            self.logits = forward(self.model, self.cache, pending, &self.sequence)?;
+            self.logits = forward(self.model, self.cache, &ids, &self.sequence)?;
             self.timings.decode += start.elapsed();
             self.timings.decode_steps += 1;
         }
-        self.sequence.choose(&self.logits)?;
+        self.sequence.advance(&mut self.logits, self.cache)?;
+        (self.timings.drafted_tokens, self.timings.accepted_tokens) = self.sequence.drafts();
+        self.timings.forced_tokens = self.sequence.forced();
         let token = self.sequence.take();
         self.timings.generated_tokens += usize::from(token.is_some());
         Ok(token)
@@ -306,7 +331,7 @@ impl<'m> Generation<'m> {
 
 /// Runs ids of a sequence with its adapters.
 fn forward(model: &Model, cache: &mut Cache, ids: &[u32], of: &Sequence) -> Result<Vec<f32>> {
-    let step = Step::new(cache, ids).with_adapters(of.adapters());
+    let step = of.step(cache, ids);
     Ok(model.forward_batch(&mut [step])?.pop().unwrap_or_default())
 }
 
@@ -375,15 +400,16 @@ pub fn generate_n(
         if active.is_empty() {
             break;
         }
-        let pending: Vec<Vec<u32>> = active.iter().map(|(c, s)| s.pending(c).to_vec()).collect();
+        let next = |(cache, s): &mut (&mut Cache, &mut Sequence)| s.next_ids(model, cache, usize::MAX);
+        let next: Vec<Vec<u32>> = active.iter_mut().map(next).collect();
         let mut steps: Vec<Step<'_>> = active
             .iter_mut()
-            .zip(&pending)
-            .map(|((cache, s), ids)| Step::new(cache, ids).with_adapters(s.adapters()))
+            .zip(&next)
+            .map(|((cache, sequence), ids)| sequence.step(cache, ids))
             .collect();
         let logits = model.forward_batch(&mut steps)?;
-        for ((_, sequence), row) in active.into_iter().zip(&logits) {
-            sequence.choose(row)?;
+        for ((cache, sequence), mut rows) in active.into_iter().zip(logits) {
+            sequence.advance(&mut rows, cache)?;
         }
     }
     let done = |(_, mut sequence): (Cache, Sequence)| Output {
