@@ -1,9 +1,9 @@
 //! Thousands of questions in batches that outlive the process.
 //!
 //! ```sh
-//! cargo run --release --example batch --features apis -- --die-after-poll 2
-//! cargo run --release --example batch --features apis
-//! OPENAI_API_KEY=... cargo run --release --example batch --features apis -- --real --rows 20
+//! cargo run --release --example api_batch --features apis -- --die-after-poll 2
+//! cargo run --release --example api_batch --features apis
+//! OPENAI_API_KEY=... cargo run --release --example api_batch --features apis -- --real --rows 20
 //! ```
 //!
 //! The first command hands over 2,500 sums in three batches and dies in the middle; the second goes
@@ -26,7 +26,7 @@ use ropewalk::providers::{OpenAi, RemoteChat};
 use ropewalk_examples::{Args, models, out};
 
 const USAGE: &str = "\
-usage: batch [options]
+usage: api_batch [options]
   --rows N            how many questions; 2500
   --batch N           how many per batch; 1000
   --dir DIR           where the run lies; a folder for temporary files unless given
