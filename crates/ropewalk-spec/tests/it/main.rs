@@ -4,6 +4,7 @@
 mod adapter;
 mod config;
 mod describe;
+mod encoder;
 mod export;
 mod families;
 mod files;
