@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::TokenView;
+use super::{TokenView, ViewToken};
 
 const HEIGHT: f64 = 120.0;
 /// Room for the labels of the axis.
@@ -20,7 +20,7 @@ pub(super) fn chart(view: &TokenView) -> String {
         let bits = -f64::from(view.tokens[i].logprob) / std::f64::consts::LN_2;
         if bits.is_finite() { bits.max(0.0) } else { 0.0 }
     };
-    let entropy: Vec<Option<f64>> = view.tokens.iter().map(|t| t.entropy()).collect();
+    let entropy: Vec<Option<f64>> = view.tokens.iter().map(ViewToken::entropy).collect();
     let all = (0..n)
         .map(surprise)
         .chain(entropy.iter().flatten().copied());
@@ -33,7 +33,8 @@ pub(super) fn chart(view: &TokenView) -> String {
         svg,
         "<svg viewBox=\"0 0 {width:.1} {:.1}\" style=\"min-width:{:.0}px\" role=\"img\" \
          aria-label=\"Surprise and entropy of each token in bits\">",
-        HEIGHT + 1.0,
+        // Half a label fits below.
+        HEIGHT + 5.0,
         width.min(3_000.0),
     );
     for bits in [0.0, most / 2.0, most] {

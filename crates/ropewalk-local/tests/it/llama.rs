@@ -151,6 +151,19 @@ fn seeds_and_samplers_decide() {
     assert_eq!(say(json!({})), say(json!({"seed": 3})));
     assert_ne!(say(json!({"seed": 3})), say(json!({"seed": 4})));
     assert_eq!(say(json!({"top_k": 1})), say(json!({"temperature": 0})));
+    // Mirostat stands in the place of filters and temperature, but greedy stays greedy.
+    for mode in [1, 2] {
+        let held = |tau: f32| say(json!({"mirostat_mode": mode, "mirostat_tau": tau}));
+        assert_eq!(held(3.0), held(3.0));
+        assert_ne!(held(0.1), held(9.0));
+        let filtered =
+            json!({"mirostat_mode": mode, "mirostat_tau": 3.0, "top_k": 1, "temperature": 0.1});
+        assert_eq!(say(filtered), held(3.0));
+        assert_eq!(
+            say(json!({"mirostat_mode": mode, "temperature": 0})),
+            say(json!({"temperature": 0}))
+        );
+    }
     let end = llama.model().tokenizer().eos().unwrap();
     let never = say(json!({"temperature": 0, "logit_bias": {(end.to_string()): -100.0}}));
     assert!(!never.is_empty());
@@ -260,6 +273,7 @@ fn what_cannot_be_honoured_is_said() {
             "token id",
         ),
         (json!({"messages": chat, "stop": [1]}), "stop"),
+        (json!({"messages": chat, "mirostat_mode": 3}), "0, 1 or 2"),
     ] {
         let error = refused(request.clone());
         assert_eq!(
@@ -283,11 +297,11 @@ fn what_cannot_be_honoured_is_said() {
     );
 
     let before = lines.lock().unwrap().len();
-    let mirostat = json!({"messages": chat, "mirostat_mode": 2, "max_tokens": 1});
-    llama.create_chat_completion(&mirostat).unwrap();
+    let free = json!({"messages": chat, "tfs_z": 0.5, "max_tokens": 1});
+    llama.create_chat_completion(&free).unwrap();
     assert_eq!(lines.lock().unwrap().len(), before + 1);
     let strict = Llama::open(path(), strict(options())).unwrap();
-    let error = strict.create_chat_completion(&mirostat).unwrap_err();
+    let error = strict.create_chat_completion(&free).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     // Null is what is left out.
     let null = json!({"messages": chat, "max_tokens": 1, "grammar": null, "functions": null});

@@ -8,6 +8,7 @@
 
 mod adapters;
 mod bad_input;
+mod beams;
 mod blocks;
 mod bnb;
 mod caches;
@@ -32,5 +33,7 @@ mod paged;
 mod profile;
 mod quantize;
 mod schedule;
+mod samplers;
 mod stories;
 mod tiny;
+mod view;
