@@ -1,6 +1,6 @@
 //! Parameters of the calls.
 
-use ropewalk_core::{ChatRequest, Error, ErrorKind, Result, ToolChoice, ToolSpec};
+use ropewalk_core::{ChatRequest, Error, ErrorKind, ResponseFormat, Result, ToolChoice, ToolSpec};
 use serde_json::{Map, Value, json};
 
 use super::LlamaOptions;
@@ -103,11 +103,7 @@ impl Call {
                 "tool_choice" => this.chat.tool_choice = tool_choice(value)?,
                 "logprobs" => wanted = flag(key, value)?,
                 "top_logprobs" => top = Some(alternatives(key, value)?),
-                "response_format" => {
-                    if value.get("type").and_then(Value::as_str) != Some("text") {
-                        options.refuse(key, "the output of local models is not constrained")?;
-                    }
-                }
+                "response_format" => this.chat.response_format = response_format(value)?,
                 _ => this.common(key, value, options)?,
             }
         }
@@ -306,6 +302,29 @@ fn tool_choice(value: &Value) -> Result<ToolChoice> {
         )
     })?;
     Ok(ToolChoice::Tool(name.to_owned()))
+}
+
+/// Reads the form of the reply: `{"type": "json_object"}`, with a `schema` in llama.cpp's way or in OpenAI's.
+fn response_format(value: &Value) -> Result<ResponseFormat> {
+    let schema = match value.get("type").and_then(Value::as_str) {
+        Some("text") => return Ok(ResponseFormat::Text),
+        Some("json_object") => value.get("schema"),
+        Some("json_schema") => value.pointer("/json_schema/schema"),
+        _ => {
+            let known = "is neither of the type text nor json_object nor json_schema";
+            return Err(invalid("response_format", known));
+        }
+    };
+    let Some(schema) = schema else {
+        return Ok(ResponseFormat::Json);
+    };
+    let schema = serde_json::from_value(schema.clone());
+    let schema = schema.map_err(|_| invalid("response_format", "holds no schema"))?;
+    Ok(ResponseFormat::JsonSchema {
+        name: "response".to_owned(),
+        schema,
+        strict: true,
+    })
 }
 
 /// Reads how many alternatives of each token are asked for.

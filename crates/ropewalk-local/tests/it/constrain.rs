@@ -12,8 +12,12 @@ use ropewalk_core::{
 };
 use ropewalk_gguf::Gguf;
 use ropewalk_local::constrain::{CompiledGrammar, Grammar, Vocabulary};
+use ropewalk_local::llama::{Llama, LlamaOptions};
 use ropewalk_local::sample::SamplerOptions;
-use ropewalk_local::{Finish, GenerateOptions, Generation, LoadOptions, LocalModel, Timings};
+use ropewalk_local::{
+    Finish, GenerateOptions, Generation, LoadOptions, LocalModel, SchedulerOptions, Speculate,
+    Timings,
+};
 use ropewalk_tokens::tool_calls::{ToolCallFormat, ToolCallParser};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -472,6 +476,69 @@ fn a_reply_may_be_json_or_a_call() {
         }
     }
     assert!(!kinds.is_empty());
+}
+
+#[test]
+fn the_interface_of_llama_cpp_python_takes_response_formats() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../examples/data/ropewalk-tiny.gguf"
+    );
+    let llama = Llama::open(path, LlamaOptions::default()).unwrap();
+    let schema = bounded().swap_remove(0);
+    for format in [
+        json!({"type": "json_object", "schema": schema}),
+        json!({"type": "json_schema", "json_schema": {"name": "person", "schema": schema}}),
+    ] {
+        let request = json!({
+            "messages": [{"role": "user", "content": "Hello!"}],
+            "response_format": format, "max_tokens": 300, "temperature": 1.0, "seed": 3,
+        });
+        let reply = llama.create_chat_completion(&request).unwrap();
+        let text = reply["choices"][0]["message"]["content"].as_str().unwrap();
+        fits(&schema, &schema, &serde_json::from_str(text).unwrap()).unwrap();
+    }
+    let unknown = json!({
+        "messages": [{"role": "user", "content": "Hello!"}], "response_format": {"type": "xml"},
+    });
+    let e = llama.create_chat_completion(&unknown).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::InvalidRequest);
+}
+
+#[test]
+fn a_scheduler_and_guesses_change_no_reply_of_a_form() {
+    let scheduled = model()
+        .clone()
+        .with_scheduler(&SchedulerOptions::new())
+        .unwrap();
+    let guessing = model().clone().with_speculation(Speculate::new());
+    let requests: Vec<ChatRequest> = (0..6)
+        .map(|i| {
+            let schema = bounded().swap_remove(i as usize);
+            let request = ChatRequest::new()
+                .user("Hello!")
+                .response_format(schema_format(schema));
+            match i % 2 {
+                0 => request.max_tokens(400),
+                _ => request.max_tokens(400).temperature(1.0).seed(i),
+            }
+        })
+        .collect();
+    let ask =
+        |model: &LocalModel, request: &ChatRequest| model.respond(request, &mut go_on).unwrap();
+    let want: Vec<_> = requests.iter().map(|r| ask(model(), r)).collect();
+    std::thread::scope(|scope| {
+        for (request, want) in requests.iter().zip(&want) {
+            for model in [&scheduled, &guessing] {
+                scope.spawn(move || {
+                    let found = ask(model, request);
+                    assert_eq!(found.response.text(), want.response.text());
+                    assert_eq!(found.timings.forced_tokens, want.timings.forced_tokens);
+                });
+            }
+        }
+    });
+    assert!(want.iter().any(|reply| reply.timings.forced_tokens > 0));
 }
 
 #[test]
