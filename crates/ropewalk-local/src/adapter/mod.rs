@@ -13,6 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ropewalk_kernels::Isa;
+use ropewalk_spec::Family;
 use ropewalk_spec::adapter::LoraAdapter;
 
 use crate::{Error, Model, Result};
@@ -102,6 +103,7 @@ struct Inner {
 /// What a model must have in common with the one an adapter was loaded against.
 #[derive(Debug, PartialEq)]
 struct Base {
+    family: Family,
     sizes: [usize; 7],
     isa: Isa,
 }
@@ -110,6 +112,7 @@ impl Base {
     fn of(model: &Model) -> Self {
         let spec = model.spec();
         Self {
+            family: spec.family,
             sizes: [
                 spec.layers,
                 spec.hidden,
@@ -235,7 +238,7 @@ impl ActiveAdapter {
                 return Err(fail("cannot run beside layers on devices".to_owned()));
             }
             if adapter.inner.base != Base::of(model) {
-                return Err(fail("was loaded for a model of another shape".to_owned()));
+                return Err(fail("was loaded for a model of another family or shape".to_owned()));
             }
             for site in adapter.ready().whole_sites() {
                 if let Some((_, other)) = whole.iter().find(|(s, _)| *s == site) {

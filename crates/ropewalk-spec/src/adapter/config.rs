@@ -268,7 +268,7 @@ impl PeftConfig {
     /// (`check_target_module_exists` of PEFT).
     #[must_use]
     pub fn targets(&self, module: &str, is_linear: bool) -> bool {
-        if self.exclude.as_ref().is_some_and(|e| e.has(module)) || self.saves(module) {
+        if self.excludes(module) {
             return false;
         }
         match &self.targets {
@@ -277,6 +277,12 @@ impl PeftConfig {
             Targets::Names(names) if names.iter().any(|n| n == module) => true,
             Targets::Names(_) => self.targets.has(module) && self.in_layers(module),
         }
+    }
+
+    /// Whether a module is left alone or trained as a whole, whatever the targets say.
+    #[must_use]
+    pub fn excludes(&self, module: &str) -> bool {
+        self.exclude.as_ref().is_some_and(|e| e.has(module)) || self.saves(module)
     }
 
     /// Whether a module was trained as a whole, or lies in one that was.

@@ -159,7 +159,8 @@ impl Reader<'_> {
     fn is_target(&self, module: &Module) -> bool {
         let linear = !module.is(Role::Embed) && !module.is(Role::Head);
         let mut names = module.names.iter();
-        names.any(|name| self.config.targets(name, linear))
+        let excluded = module.names.iter().any(|name| self.config.excludes(name));
+        !excluded && names.any(|name| self.config.targets(name, linear))
     }
 
     /// Looks for what the configuration names and the file or the base lacks.
@@ -192,7 +193,12 @@ impl Reader<'_> {
         }
     }
 
-    fn pair(&self, module: &Module, found: &Found, problems: &mut Problems) -> Result<Option<Pair>> {
+    fn pair(
+        &self,
+        module: &Module,
+        found: &Found,
+        problems: &mut Problems,
+    ) -> Result<Option<Pair>> {
         let name = &module.name;
         let wants = [
             ("lora_A", &found.a, true),
