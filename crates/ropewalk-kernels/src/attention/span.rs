@@ -20,6 +20,10 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch::new()) };
 }
 
+/// Positions between two prefetches that only have addresses translated: at most a small page of
+/// memory in heads of up to 64 features.
+const STEP: usize = 16;
+
 /// A unit of work with all it needs.
 pub(super) struct Work<'a> {
     isa: Isa,
@@ -381,6 +385,12 @@ impl<'a> Work<'a> {
                 let start = scales.as_ptr().wrapping_add(at * blocks);
                 prefetch(start.cast(), SPAN * blocks * size_of::<u16>());
             }
+        }
+        // Where the next span begins elsewhere, its address is translated meanwhile.
+        let (k, v) = (after.page.k, after.page.v);
+        for step in (0..SPAN).step_by(STEP) {
+            prefetch(k.address(after.at + step, dim), 1);
+            prefetch(v.address(after.at + step, dim), 1);
         }
         let next = at.page.v.address(at.at, dim);
         with_format!(at.page.k, at.at, dim, room.factors, |keys| {
