@@ -222,7 +222,7 @@ impl ActiveAdapter {
     /// Refuses a list that a model cannot run with.
     pub(crate) fn check(list: &[Self], model: &Model) -> Result<()> {
         let mut whole: Vec<(Site, &str)> = Vec::new();
-        for ActiveAdapter { adapter, scale } in list {
+        for Self { adapter, scale } in list {
             if !scale.is_finite() {
                 return Err(Error::Option {
                     name: "adapter scale",
