@@ -294,6 +294,7 @@
 //! | `constrained` | replies held to schemas, regular expressions and grammars, by llguidance; property order in JSON then follows the source in the whole program (`serde_json/preserve_order`) |
 //! | `candle` | layers on devices that candle knows: alone its own CPU device, which shows that the code for GPUs is right |
 //! | `cuda`, `metal` | NVIDIA and Apple GPUs; `cuda` takes the CUDA toolkit, `metal` macOS |
+//! | `hub` | models of the Hugging Face Hub by `hf:owner/name[@revision][/file]`: see `hub` |
 //! | `full` | every portable feature |
 
 pub mod adapter;
