@@ -116,7 +116,8 @@ impl Sequence {
         let mut room = (rows - ids.len())
             .min(self.left.saturating_sub(1))
             .min(cache.capacity().saturating_sub(self.ids.len()));
-        if ids.len() > PENDING_BESIDE_DRAFT {
+        // Without a pending id there is no row yet that the first guessed token could be compared with.
+        if ids.is_empty() || ids.len() > PENDING_BESIDE_DRAFT {
             room = 0;
         }
         drafter.guess(&self.ids, room);

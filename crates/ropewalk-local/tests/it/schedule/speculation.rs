@@ -50,7 +50,7 @@ impl TokenConstraint for Counting {
         let allowed = |&&id: &&u32| {
             let next = ahead.next();
             ahead.0 += 1;
-            id == next
+            id == next && ahead.0 <= 120
         };
         ids.iter().take_while(allowed).count()
     }
@@ -88,7 +88,7 @@ fn guesses_change_no_token() {
             let mut cache = model.new_cache();
             let mut generation = Generation::new(&model, &mut cache, &ids, &options).unwrap();
             let tokens: Vec<_> = generation.by_ref().map(Result::unwrap).collect();
-            assert_eq!((tokens, generation.finish()), want);
+            assert!((tokens, generation.finish()) == want, "{speculate:?}");
             let timings = generation.timings();
             assert!(timings.drafted_tokens > 0, "{timings:?}");
             assert!(timings.accepted_tokens <= timings.drafted_tokens);
@@ -110,7 +110,7 @@ fn guesses_change_no_token() {
             assert!(model.forward(&mut cache, &[7]).unwrap() == fresh);
             let mut handle = scheduler.submit(&ids, &options).unwrap();
             let tokens: Vec<_> = handle.by_ref().map(Result::unwrap).collect();
-            assert_eq!((tokens, handle.finish()), want);
+            assert!((tokens, handle.finish()) == want, "{speculate:?}");
             assert_eq!(handle.timings().accepted_tokens, timings.accepted_tokens);
         }
     }
