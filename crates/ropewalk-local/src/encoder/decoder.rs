@@ -16,10 +16,9 @@ struct Bare(Arc<dyn TensorSource>);
 /// What names of weights begin with in a model with a head.
 const PREFIX: &str = "model.";
 
-impl Bare {
-    fn own<'n>(&self, name: &'n str) -> &'n str {
-        name.strip_prefix(PREFIX).unwrap_or(name)
-    }
+/// How a bare model calls a weight.
+fn bare(name: &str) -> &str {
+    name.strip_prefix(PREFIX).unwrap_or(name)
 }
 
 impl TensorSource for Bare {
@@ -33,7 +32,7 @@ impl TensorSource for Bare {
     }
 
     fn tensor(&self, name: &str) -> SpecResult<Option<TensorData<'_>>> {
-        self.0.tensor(self.own(name))
+        self.0.tensor(bare(name))
     }
 
     fn release(&self, data: &[u8]) {
@@ -41,7 +40,7 @@ impl TensorSource for Bare {
     }
 
     fn shape(&self, name: &str) -> SpecResult<Option<Vec<usize>>> {
-        self.0.shape(self.own(name))
+        self.0.shape(bare(name))
     }
 }
 
@@ -64,14 +63,14 @@ impl Reader {
         max_tokens: usize,
         last_only: bool,
     ) -> Result<Self> {
-        let bare = |name: &str| -> Result<bool> {
+        let is_bare = |name: &str| -> Result<bool> {
             let short = name.strip_prefix(PREFIX);
             let inside = short.map(|short| files.source.shape(short)).transpose()?;
             Ok(inside.flatten().is_some() && files.source.shape(name)?.is_none())
         };
         let layout = files.source.layout();
         let embedding = files.spec.weight(Role::Embed, None, layout);
-        if embedding.map_or(Ok(false), |at| bare(&at.name))? {
+        if embedding.map_or(Ok(false), |at| is_bare(&at.name))? {
             files.source = Arc::new(Bare(files.source));
         }
         let head = files.spec.weight(Role::Head, None, layout);
