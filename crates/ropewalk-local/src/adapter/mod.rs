@@ -238,7 +238,9 @@ impl ActiveAdapter {
                 return Err(fail("cannot run beside layers on devices".to_owned()));
             }
             if adapter.inner.base != Base::of(model) {
-                return Err(fail("was loaded for a model of another family or shape".to_owned()));
+                return Err(fail(
+                    "was loaded for a model of another family or shape".to_owned(),
+                ));
             }
             for site in adapter.ready().whole_sites() {
                 if let Some((_, other)) = whole.iter().find(|(s, _)| *s == site) {

@@ -195,7 +195,7 @@ fn made(spec: &ModelSpec, name: &str, seed: u64, rank: usize, targets: &[&str]) 
             let name = format!("{module}.{end}.weight");
             let scale = if end == "lora_A" { 0.1 } else { 0.2 };
             let words = ropewalk_spec::testing::prompt(
-                seed ^ name.len() as u64 * 31,
+                seed ^ (name.len() as u64 * 31),
                 shape[0] * shape[1],
                 2001,
             );
@@ -348,7 +348,10 @@ fn quantised_bases_merge_in_their_type_or_wider() {
         let base = from_gguf(bytes.clone(), &exact());
         let one = [Adapter::new(&base, &adapter).unwrap().into()];
         let beside = all(&base, &ids, &one);
-        assert!(apart(&beside, &all(&base, &ids, &[])) > 0.6, "{ty}: no effect");
+        assert!(
+            apart(&beside, &all(&base, &ids, &[])) > 0.6,
+            "{ty}: no effect"
+        );
         let options = exact().with_merged(Arc::clone(&adapter), 1.0);
         let same = from_gguf(bytes.clone(), &options);
         assert_eq!(same.weight_bytes(), base.weight_bytes(), "{ty}");

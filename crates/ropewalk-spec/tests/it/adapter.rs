@@ -63,9 +63,9 @@ fn read(config: &Value, source: &MemorySource) -> Result<LoraAdapter, String> {
 }
 
 fn low(adapter: &LoraAdapter, role: Role, layer: usize) -> &LowRank {
-    let update = adapter.updates.iter();
-    let update = update.filter(|u| u.role == role && u.layer == Some(layer));
-    match &update.last().unwrap().change {
+    let updates = adapter.updates.iter();
+    let mut updates = updates.filter(|u| u.role == role && u.layer == Some(layer));
+    match &updates.next_back().unwrap().change {
         Change::LowRank(low) => low,
         _ => panic!("not a low-rank change"),
     }
