@@ -84,7 +84,11 @@ impl Dry {
         let vocab = u32::try_from(tokenizer.vocab_size()).unwrap_or(u32::MAX);
         let mut out: Vec<Vec<u32>> = Vec::new();
         for text in texts.iter().filter(|text| !text.is_empty()) {
-            let text = &text[..text.floor_char_boundary(MOST_BYTES)];
+            let mut end = text.len().min(MOST_BYTES);
+            while !text.is_char_boundary(end) {
+                end -= 1;
+            }
+            let text = &text[..end];
             // The tokens of each rest are the same for all tokens before it.
             let mut rests: Vec<Option<Vec<u32>>> = vec![None; text.len()];
             for id in 0..vocab {
