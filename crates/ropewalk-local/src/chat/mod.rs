@@ -25,7 +25,8 @@ use ropewalk_tokens::tool_calls::ToolCallFormat;
 use crate::adapter::ActiveAdapter;
 use crate::sample::{LogitsProcessor, SamplerOptions, StageFactory};
 use crate::{
-    Cache, LoadOptions, Model, PrefixCache, Scheduler, SchedulerOptions, Speculate, Timings, load, vocab,
+    Cache, LoadOptions, Model, PrefixCache, Scheduler, SchedulerOptions, Speculate, Timings, load,
+    vocab,
 };
 
 /// Name of this provider in responses and errors.
