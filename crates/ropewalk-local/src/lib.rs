@@ -337,9 +337,7 @@ pub use encoder::{
 };
 pub use error::{Error, Result};
 pub use expected::{ExpectedNumber, NumberOptions, expected_number};
-pub use generate::{
-    Finish, GenerateOptions, Generation, Output, Speculate, Timings, generate_n,
-};
+pub use generate::{Finish, GenerateOptions, Generation, Output, Speculate, Timings, generate_n};
 pub use model::{Model, Step};
 pub use options::{LoadOptions, LoadProgress};
 pub use quantize_on_load::{HeadRule, LoadQuantize, WeightFormat};

@@ -400,7 +400,8 @@ pub fn generate_n(
         if active.is_empty() {
             break;
         }
-        let next = |(cache, s): &mut (&mut Cache, &mut Sequence)| s.next_ids(model, cache, usize::MAX);
+        let next =
+            |(cache, s): &mut (&mut Cache, &mut Sequence)| s.next_ids(model, cache, usize::MAX);
         let next: Vec<Vec<u32>> = active.iter_mut().map(next).collect();
         let mut steps: Vec<Step<'_>> = active
             .iter_mut()
