@@ -11,7 +11,7 @@
 //! The repository ships no encoder. Without `--model` the hidden states of the language model in `data/` are averaged;
 //! it was not trained for this and knows few topics, so its vectors show how the call works, not how well search can.
 //!
-//! Ends with the paragraphs that were found, best first: `0.512  Quantisation stores weights with fewer bits, ...`
+//! Ends with the paragraphs that were found, best first, each behind its cosine with the query.
 //!
 //! Smoke: --query "What is a token?"
 

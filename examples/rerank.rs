@@ -10,7 +10,7 @@
 //! language model in `data/` scores a document by how much likelier it is as the answer to the query than as the
 //! answer to a greeting, in nats per token; it was not trained for this and knows few topics.
 //!
-//! Ends with the documents, best first: `4.81  GGUF is a file format that holds a model's weights, ...`
+//! Ends with the documents, best first, each behind its score.
 //!
 //! Smoke: --query "What is GGUF?"
 

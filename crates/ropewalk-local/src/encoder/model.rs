@@ -163,7 +163,7 @@ impl Encoder {
     pub fn hidden_states(&self, texts: &[EncoderInput]) -> Result<Vec<Vec<f32>>> {
         let mut out = vec![Vec::new(); texts.len()];
         self.run(texts, &|| true, &mut |index, rows| {
-            out[index] = rows.to_vec()
+            out[index] = rows.to_vec();
         })?;
         Ok(out)
     }

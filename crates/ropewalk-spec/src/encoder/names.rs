@@ -1,5 +1,6 @@
 //! Names and shapes of the weights of encoders.
 
+use self::EncoderRole as R;
 use super::EncoderSpec;
 use crate::{NameLayout, Result, TensorSource, Weight, WeightRef};
 
@@ -71,46 +72,44 @@ pub enum EncoderRole {
     ClassifierBias,
 }
 
-use EncoderRole as R;
-
 impl EncoderRole {
     /// Roles outside of blocks.
     pub const GLOBAL: [Self; 13] = [
-        R::Embed,
-        R::PosEmbed,
-        R::TypeEmbed,
-        R::EmbedNorm,
-        R::EmbedNormBias,
-        R::FinalNorm,
-        R::FinalNormBias,
-        R::HeadDense,
-        R::HeadDenseBias,
-        R::HeadNorm,
-        R::HeadNormBias,
-        R::Classifier,
-        R::ClassifierBias,
+        Self::Embed,
+        Self::PosEmbed,
+        Self::TypeEmbed,
+        Self::EmbedNorm,
+        Self::EmbedNormBias,
+        Self::FinalNorm,
+        Self::FinalNormBias,
+        Self::HeadDense,
+        Self::HeadDenseBias,
+        Self::HeadNorm,
+        Self::HeadNormBias,
+        Self::Classifier,
+        Self::ClassifierBias,
     ];
 
     /// Roles that each block has.
     pub const BLOCK: [Self; 18] = [
-        R::Q,
-        R::QBias,
-        R::K,
-        R::KBias,
-        R::V,
-        R::VBias,
-        R::O,
-        R::OBias,
-        R::AttnNorm,
-        R::AttnNormBias,
-        R::Gate,
-        R::GateBias,
-        R::Up,
-        R::UpBias,
-        R::Down,
-        R::DownBias,
-        R::FfnNorm,
-        R::FfnNormBias,
+        Self::Q,
+        Self::QBias,
+        Self::K,
+        Self::KBias,
+        Self::V,
+        Self::VBias,
+        Self::O,
+        Self::OBias,
+        Self::AttnNorm,
+        Self::AttnNormBias,
+        Self::Gate,
+        Self::GateBias,
+        Self::Up,
+        Self::UpBias,
+        Self::Down,
+        Self::DownBias,
+        Self::FfnNorm,
+        Self::FfnNormBias,
     ];
 
     /// Whether the weight multiplies normalised features.
@@ -118,7 +117,7 @@ impl EncoderRole {
     pub const fn is_norm(self) -> bool {
         matches!(
             self,
-            R::EmbedNorm | R::AttnNorm | R::FfnNorm | R::FinalNorm | R::HeadNorm
+            Self::EmbedNorm | Self::AttnNorm | Self::FfnNorm | Self::FinalNorm | Self::HeadNorm
         )
     }
 }
