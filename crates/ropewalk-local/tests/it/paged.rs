@@ -1,12 +1,16 @@
 //! Caches in pages: what they share, what writing leaves alone, what a pool gives and takes.
 
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use proptest::prelude::{Just, Strategy, prop_oneof};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use ropewalk_gguf::TensorType;
-use ropewalk_local::{Cache, CachePool, CacheType, Error, LoadOptions, Model, PrefixCache, Step};
+use ropewalk_local::{
+    ActiveAdapter, Adapter, Cache, CachePool, CacheType, Error, LoadOptions, Model, PrefixCache,
+    Step,
+};
 use ropewalk_spec::testing::{Seeded, prompt};
 use ropewalk_spec::{ModelSpec, RopeScaling};
 
@@ -485,4 +489,33 @@ fn pages_of_prefixes_make_room_for_sequences() {
         assert!(few.pages() <= 3);
     }
     assert_eq!(few.find(&prompt(7, 2 * PAGE, 320), &[]).len(), 2 * PAGE);
+}
+
+#[test]
+fn prefixes_never_cross_adapters() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/data");
+    let model = Model::open(data.join("ropewalk-tiny.gguf"), &exact()).unwrap();
+    let adapter = Adapter::open(&model, data.join("lora-pirate")).unwrap();
+    let one: [ActiveAdapter; 1] = [adapter.clone().into()];
+    let half = [ActiveAdapter::new(adapter).with_scale(0.5)];
+    let run = |cache: &mut Cache, ids: &[u32]| {
+        let step = Step::new(cache, ids).with_adapters(&one);
+        bits(&model.forward_batch(&mut [step]).unwrap()[0])
+    };
+    let ids = prompt(2, 140, 300);
+    let pool = model.new_pool(1024).unwrap();
+    let prefixes = PrefixCache::new(&pool);
+    let mut cache = pool.new_cache();
+    run(&mut cache, &ids[..139]);
+    prefixes.keep(&cache);
+    assert_eq!(prefixes.find(&ids, &[]).len(), 0);
+    assert_eq!(prefixes.find(&ids, &half).len(), 0);
+    let mut found = prefixes.find(&ids, &one);
+    assert_eq!(found.len(), 139);
+    let want = run(&mut model.new_cache(), &ids);
+    assert_eq!(run(&mut found, &ids[139..]), want);
+    assert!(
+        model.forward(&mut found, &[1]).is_err(),
+        "other adapters than its keys"
+    );
 }
