@@ -11,6 +11,7 @@ mod anchors;
 mod export;
 mod loading;
 mod miniature;
+mod pair;
 mod stream;
 mod support;
 mod template;
