@@ -27,7 +27,7 @@ pub(crate) use weights::{
     Attention, Decoder, FeedForward, Layer, Linear, Mixture, Mlp, NormWeights, Norms, Shared,
 };
 
-pub(crate) use pass::{Pass, add_bias, resize};
+pub(crate) use pass::{Pass, resize};
 use profile::{Clock, Stage};
 
 /// A run of new tokens of one sequence.

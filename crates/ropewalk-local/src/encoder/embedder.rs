@@ -399,7 +399,7 @@ impl Inner {
         &self,
         tokens: &Tokens,
         wanted: &dyn Fn() -> bool,
-        done: &mut dyn FnMut(usize, &[f32]),
+        done: &mut (dyn FnMut(usize, &[f32]) + Send),
     ) -> Result<()> {
         let inputs: &[EncoderInput] = &tokens.inputs;
         match &self.engine {

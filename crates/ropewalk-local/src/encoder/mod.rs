@@ -1,10 +1,10 @@
 //! Encoders: texts in, vectors or scores out.
 //!
 //! Texts run without padding: those of a pass lie one after the other, sorted by length, and only
-//! attention knows where one ends. What a text gives does not depend on the others, nor on the
-//! number of threads.
+//! attention knows where one ends. Of many texts every thread takes passes of its own through the
+//! whole network; of few, all threads share each matrix. What a text gives does not depend on the
+//! others, nor on the number of threads.
 
-mod attention;
 mod decoder;
 mod embedder;
 mod head;

@@ -70,9 +70,21 @@ pub struct Encoder {
 #[derive(Debug)]
 struct Executor {
     pool: Pool,
+    /// One for each pass that runs at the same time.
+    rooms: Vec<Room>,
+}
+
+/// What a pass works in.
+#[derive(Debug, Default)]
+struct Room {
     scratch: Scratch,
     batch: Batch,
 }
+
+/// Tokens of a pass that one thread runs alone: its rows stay in the second-level cache.
+const SHARE: usize = 256;
+/// Passes of each thread between two looks at whether they are wanted still.
+const WAVE: usize = 16;
 
 impl Encoder {
     /// Loads a Hugging Face directory or a GGUF file of architecture `bert`.
@@ -121,9 +133,8 @@ impl Encoder {
             threads: pool.threads().get(),
             tokens_per_pass: options.pass_size(),
             executor: Mutex::new(Executor {
+                rooms: (0..pool.threads().get()).map(|_| Room::default()).collect(),
                 pool,
-                scratch: Scratch::default(),
-                batch: Batch::default(),
             }),
         })
     }
@@ -209,37 +220,63 @@ impl Encoder {
         &self,
         texts: &[EncoderInput],
         wanted: &dyn Fn() -> bool,
-        done: &mut dyn FnMut(usize, &[f32]),
+        done: &mut (dyn FnMut(usize, &[f32]) + Send),
     ) -> Result<()> {
         texts.iter().try_for_each(|text| self.check(text))?;
         let mut order: Vec<usize> = (0..texts.len()).collect();
         order.sort_by_key(|&i| std::cmp::Reverse(texts[i].ids.len()));
-        let hidden = self.spec().hidden;
-        let mut rest = &order[..];
-        while let Some(&longest) = rest.first() {
+        let mut passes = cut(texts, &order, self.tokens_per_pass.min(SHARE));
+        let threads = self.threads;
+        // Few passes would leave threads idle: then all threads work on each, and it may be long.
+        let alone = threads == 1 || passes.len() >= 2 * threads;
+        if !alone {
+            passes = cut(texts, &order, self.tokens_per_pass);
+        }
+        let done = Mutex::new(done);
+        let wave = if alone { WAVE * threads } else { 1 };
+        for wave in passes.chunks(wave) {
             if !wanted() {
                 return Err(Error::Cancelled);
             }
-            let mut tokens = texts[longest].ids.len();
-            let more = rest.iter().skip(1).take_while(|&&i| {
-                tokens += texts[i].ids.len();
-                tokens <= self.tokens_per_pass
-            });
-            let (now, later) = rest.split_at(1 + more.count());
-            rest = later;
             let mut executor = self.executor();
-            let Executor {
-                pool,
-                scratch,
-                batch,
-            } = &mut *executor;
-            batch.fill(now.iter().map(|&i| &texts[i]));
-            let mut rows = self.weights.pass(pool, self.isa, scratch, batch)?;
-            for &i in now {
-                let (own, others) = rows.split_at(texts[i].ids.len() * hidden);
-                rows = others;
-                done(i, own);
-            }
+            let Executor { pool, rooms } = &mut *executor;
+            let pool: &Pool = pool;
+            let rooms: Vec<_> = rooms.iter_mut().map(Mutex::new).collect();
+            let failure = Mutex::new(None);
+            pool.run(wave.len(), &|i| {
+                // As many rooms as threads, so one is free.
+                let mut held = rooms.iter().find_map(|room| room.try_lock().ok());
+                let mut spare = Room::default();
+                let room = held.as_deref_mut().map_or(&mut spare, |room| &mut **room);
+                let threads = if alone { 1 } else { threads };
+                if let Err(e) = self.pass((pool, threads), room, texts, wave[i], &done) {
+                    lock(&failure).get_or_insert(e);
+                }
+            });
+            let failure = lock(&failure).take();
+            failure.map_or(Ok(()), Err)?;
+        }
+        Ok(())
+    }
+
+    /// Runs the texts of one pass, given by their places in the list.
+    fn pass(
+        &self,
+        (pool, threads): (&Pool, usize),
+        Room { scratch, batch }: &mut Room,
+        texts: &[EncoderInput],
+        pass: &[usize],
+        done: &Mutex<&mut (dyn FnMut(usize, &[f32]) + Send)>,
+    ) -> Result<()> {
+        batch.fill(pass.iter().map(|&i| &texts[i]));
+        let mut rows = self
+            .weights
+            .pass((pool, threads), self.isa, scratch, batch)?;
+        let mut done = lock(done);
+        for &i in pass {
+            let (own, others) = rows.split_at(texts[i].ids.len() * self.spec().hidden);
+            rows = others;
+            done(i, own);
         }
         Ok(())
     }
@@ -254,9 +291,30 @@ impl Encoder {
     }
 
     fn executor(&self) -> MutexGuard<'_, Executor> {
-        // A panic in a pass leaves only scratch space behind, which the next pass overwrites.
-        self.executor.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.executor)
     }
+}
+
+/// Locks; a panic in a pass leaves only scratch space behind, which the next pass overwrites.
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Cuts texts, in this order, into passes of at most `limit` tokens, one longer text excepted.
+fn cut<'o>(texts: &[EncoderInput], order: &'o [usize], limit: usize) -> Vec<&'o [usize]> {
+    let mut passes = Vec::new();
+    let mut rest = order;
+    while !rest.is_empty() {
+        let mut tokens = 0;
+        let fit = rest.iter().take_while(|&&i| {
+            tokens += texts[i].ids.len();
+            tokens <= limit
+        });
+        let (now, later) = rest.split_at(fit.count().max(1));
+        passes.push(now);
+        rest = later;
+    }
+    passes
 }
 
 impl Batch {
@@ -264,7 +322,7 @@ impl Batch {
     fn fill<'t>(&mut self, texts: impl Iterator<Item = &'t EncoderInput>) {
         self.ids.clear();
         self.types.clear();
-        self.ends.clear();
+        self.lens.clear();
         for text in texts {
             self.ids.extend_from_slice(&text.ids);
             if text.types.is_empty() {
@@ -273,7 +331,7 @@ impl Batch {
                 self.types.extend_from_slice(&text.types);
                 self.types.resize(self.ids.len(), 0);
             }
-            self.ends.push(self.ids.len());
+            self.lens.push(text.ids.len());
         }
     }
 }

@@ -21,7 +21,8 @@ pub struct EncoderOptions {
     /// Tokens of the longest text; longer ones lose their end. `None` means what the model's files
     /// say; never more than it has positions.
     pub max_tokens: Option<usize>,
-    /// Tokens that one pass takes at most, one longer text excepted. `None` means 2,048.
+    /// Tokens that one pass takes at most, one longer text excepted. `None` means 2,048. Of many
+    /// texts every thread takes passes of its own, of at most 256 tokens.
     pub tokens_per_pass: Option<NonZeroUsize>,
 }
 

@@ -1,11 +1,11 @@
 //! The forward pass: tokens of several texts in, hidden states out.
 
+use ropewalk_kernels::bidirectional::{BidirectionalShape, Rows, bidirectional};
 use ropewalk_kernels::ops::RopeStyle;
 use ropewalk_kernels::{Acts, Isa, Job, Pool, matmul, ops};
 
-use super::attention::{Shape, attention};
 use super::weights::{Layer, Linear, Weights};
-use crate::decoder::{NormWeights, add_bias, resize};
+use crate::decoder::{NormWeights, resize};
 use crate::rope::RopeTables;
 use crate::rows::for_each;
 use crate::{Error, Result};
@@ -17,8 +17,8 @@ pub(super) struct Batch {
     pub(super) ids: Vec<u32>,
     /// The type of each token; where the model has types.
     pub(super) types: Vec<u32>,
-    /// Tokens up to the end of each text.
-    pub(super) ends: Vec<usize>,
+    /// Tokens of each text.
+    pub(super) lens: Vec<usize>,
 }
 
 /// Buffers that every pass uses again.
@@ -37,7 +37,8 @@ pub(super) struct Scratch {
     up: Vec<f32>,
     /// What a part adds to the stream, `[rows, hidden]`.
     out: Vec<f32>,
-    heads: Vec<f32>,
+    /// The position of each token in its text.
+    positions: Vec<usize>,
 }
 
 /// What the rows of a pass have in common.
@@ -45,30 +46,40 @@ struct Pass<'a> {
     pool: &'a Pool,
     isa: Isa,
     rows: usize,
+    /// Rows that a thread takes at once.
+    block: usize,
     eps: f32,
 }
 
-/// Values below which sharing rows among threads costs more than working through them.
-const ALONE: usize = 1 << 14;
+/// Rows below which sharing them among threads costs more than working through them.
+const ALONE: usize = 16;
 
 impl Pass<'_> {
-    /// Runs `f` on every item, on all threads when there are some thousand values.
+    /// Runs `f` on blocks of rows, on all threads when there are many.
     fn each<T: Send, E: Send + Into<Error>>(
         &self,
-        values_per_row: usize,
-        mut items: impl Iterator<Item = T>,
+        mut blocks: impl Iterator<Item = T>,
         f: impl Fn(T) -> Result<(), E> + Sync,
     ) -> Result<()> {
-        if self.rows * values_per_row <= ALONE {
-            items.try_for_each(f)
+        if self.block >= self.rows {
+            blocks.try_for_each(f)
         } else {
-            for_each(self.pool, items.collect(), f)
+            for_each(self.pool, blocks.collect(), f)
         }
         .map_err(Into::into)
     }
 
+    /// Returns rows of `width` values, block by block.
+    fn blocks<'x>(&self, x: &'x mut [f32], width: usize) -> std::slice::ChunksMut<'x, f32> {
+        x.chunks_mut(self.block * width)
+    }
+
     fn norm(&self, x: &mut [f32], norm: &NormWeights) -> Result<(), ropewalk_kernels::Error> {
         ops::layer_norm_in_place(self.isa, x, &norm.weight, norm.bias.as_deref(), self.eps)
+    }
+
+    fn add_bias(&self, x: &mut [f32], bias: Option<&[f32]>) -> Result<(), ropewalk_kernels::Error> {
+        bias.map_or(Ok(()), |bias| ops::add_bias(self.isa, x, bias))
     }
 
     /// Multiplies the rows in `acts` by several matrices, in one phase. Biases are left to whoever
@@ -89,10 +100,9 @@ impl Pass<'_> {
     /// Writes rows, normalised if there is a norm, to where projections take them from.
     fn input(&self, x: &[f32], norm: Option<&NormWeights>, acts: &mut Acts) -> Result<()> {
         let width = x.len() / self.rows;
-        let out = acts.input(self.rows, width).chunks_exact_mut(width);
+        let out = self.blocks(acts.input(self.rows, width), width);
         self.each(
-            width,
-            out.zip(x.chunks_exact(width)),
+            out.zip(x.chunks(self.block * width)),
             |(out, x)| match norm {
                 Some(NormWeights { weight, bias }) => {
                     ops::layer_norm(self.isa, x, weight, bias.as_deref(), self.eps, out)
@@ -110,42 +120,55 @@ impl Pass<'_> {
     fn add(
         &self,
         x: &mut [f32],
-        part: &mut [f32],
+        part: &[f32],
         bias: Option<&[f32]>,
         norm: Option<&NormWeights>,
     ) -> Result<()> {
         let width = x.len() / self.rows;
-        let rows = x.chunks_exact_mut(width).zip(part.chunks_exact_mut(width));
-        self.each(width, rows, |(x, part)| {
-            add_bias(self.isa, part, bias)?;
-            ops::add(self.isa, x, part)?;
-            norm.map_or(Ok(()), |norm| self.norm(x, norm))
+        let blocks = self.blocks(x, width).zip(part.chunks(self.block * width));
+        self.each(blocks, |(x, part)| match norm {
+            Some(norm) => {
+                let both = (&*norm.weight, norm.bias.as_deref());
+                ops::add_layer_norm(self.isa, x, part, bias, both, self.eps)
+            }
+            None => {
+                ops::add(self.isa, x, part)?;
+                self.add_bias(x, bias)
+            }
         })
     }
 }
 
 impl Weights {
-    /// Runs texts through the network; returns the hidden states of their tokens,
-    /// `[rows, hidden]`. Ids, types and lengths are those of the model.
+    /// Runs texts through the network on some threads of the pool, one or all; returns the hidden
+    /// states of their tokens, `[rows, hidden]`. Ids, types and lengths are those of the model.
     pub(super) fn pass<'s>(
         &self,
-        pool: &Pool,
+        (pool, threads): (&Pool, usize),
         isa: Isa,
         s: &'s mut Scratch,
         batch: &Batch,
     ) -> Result<&'s [f32]> {
-        let spec = &self.spec;
+        let (spec, rows) = (&self.spec, batch.ids.len());
         let p = Pass {
             pool,
             isa,
-            rows: batch.ids.len(),
+            rows,
+            block: if threads == 1 || rows <= ALONE {
+                rows
+            } else {
+                rows.div_ceil(4 * threads)
+            },
             eps: spec.norm_eps,
         };
         if p.rows == 0 {
             return Ok(&[]);
         }
+        s.positions.clear();
+        s.positions
+            .extend(batch.lens.iter().flat_map(|&len| 0..len));
         self.embed(&p, s, batch)?;
-        let longest = positions(batch).map(|at| at + 1).max().unwrap_or(0);
+        let longest = batch.lens.iter().copied().max().unwrap_or(0);
         let ropes = [&spec.rope, &spec.rope_local];
         for (tables, rope) in s.rope.iter_mut().zip(ropes) {
             if let Some(rope) = rope {
@@ -160,7 +183,7 @@ impl Weights {
             };
             p.input(&s.x, before, &mut s.acts)?;
             self.attention(&p, layer, i, s, batch)?;
-            p.add(&mut s.x, &mut s.out, layer.o.bias.as_deref(), after)?;
+            p.add(&mut s.x, &s.out, layer.o.bias.as_deref(), after)?;
             let (before, after) = if spec.norm_first {
                 (Some(&layer.ffn_norm), None)
             } else {
@@ -168,11 +191,10 @@ impl Weights {
             };
             p.input(&s.x, before, &mut s.acts)?;
             self.feed_forward(&p, layer, s)?;
-            p.add(&mut s.x, &mut s.out, layer.down.bias.as_deref(), after)?;
+            p.add(&mut s.x, &s.out, layer.down.bias.as_deref(), after)?;
         }
         if let Some(norm) = &self.final_norm {
-            let rows = s.x.chunks_exact_mut(spec.hidden);
-            p.each(spec.hidden, rows, |x| p.norm(x, norm))?;
+            p.each(p.blocks(&mut s.x, spec.hidden), |x| p.norm(x, norm))?;
         }
         Ok(&s.x)
     }
@@ -183,18 +205,19 @@ impl Weights {
         resize(&mut s.x, p.rows * spec.hidden);
         // Room for what is added.
         let room = s.acts.input(p.rows, spec.hidden);
-        let types = batch.types.iter().copied().chain(std::iter::repeat(0));
-        let tokens = batch.ids.iter().zip(types).zip(positions(batch));
-        let rows = s.x.chunks_exact_mut(spec.hidden);
-        let rows = rows.zip(room.chunks_exact_mut(spec.hidden)).zip(tokens);
-        p.each(
-            spec.hidden,
-            rows,
-            |((row, room), ((&id, kind), position))| {
+        let blocks = p.blocks(&mut s.x, spec.hidden);
+        let blocks = blocks.zip(p.blocks(room, spec.hidden)).enumerate();
+        let positions = &s.positions;
+        p.each(blocks, |(block, (rows, room))| {
+            let rows = rows.chunks_exact_mut(spec.hidden);
+            let rows = rows.zip(room.chunks_exact_mut(spec.hidden));
+            for ((row, room), token) in rows.zip(block * p.block..) {
+                let (id, position) = (batch.ids[token], positions[token]);
                 let vocab = spec.vocab_size;
                 let outside = || Error::TokenId { id, vocab };
                 self.embedding.row(id as usize, row).ok_or_else(outside)?;
                 if let Some(types) = &self.types {
+                    let kind = batch.types.get(token).copied().unwrap_or(0);
                     types.row(kind as usize, room).ok_or_else(outside)?;
                     ops::add(p.isa, row, room)?;
                 }
@@ -208,9 +231,10 @@ impl Weights {
                         .ok_or(limit)?;
                     ops::add(p.isa, row, room)?;
                 }
-                Ok::<_, Error>(p.norm(row, &self.embedding_norm)?)
-            },
-        )
+                p.norm(row, &self.embedding_norm)?;
+            }
+            Ok::<_, Error>(())
+        })
     }
 
     /// Computes attention for the rows in `acts`; the output, without its bias, is in `out`.
@@ -229,31 +253,36 @@ impl Weights {
         let local = window.is_some() && spec.rope_local.is_some();
         let tables = spec.rope_of(index).map(|_| &s.rope[usize::from(local)]);
         let width = spec.hidden;
-        let rows = s.q.chunks_exact_mut(width).zip(s.k.chunks_exact_mut(width));
-        let rows = rows.zip(s.v.chunks_exact_mut(width)).zip(positions(batch));
-        p.each(3 * width, rows, |(((query, key), value), position)| {
-            add_bias(p.isa, query, q.bias.as_deref())?;
-            add_bias(p.isa, key, k.bias.as_deref())?;
-            add_bias(p.isa, value, v.bias.as_deref())?;
+        let blocks = p.blocks(&mut s.q, width).zip(p.blocks(&mut s.k, width));
+        let blocks = blocks.zip(p.blocks(&mut s.v, width)).enumerate();
+        let positions = &s.positions;
+        p.each(blocks, |(block, ((queries, keys), values))| {
+            p.add_bias(queries, q.bias.as_deref())?;
+            p.add_bias(keys, k.bias.as_deref())?;
+            p.add_bias(values, v.bias.as_deref())?;
             let Some(tables) = tables else {
                 return Ok(());
             };
-            let (cos, sin) = tables.at(position, 0);
-            ops::rope(p.isa, RopeStyle::SplitHalf, query, spec.head_dim, cos, sin)?;
-            ops::rope(p.isa, RopeStyle::SplitHalf, key, spec.head_dim, cos, sin)
+            let rows = queries.chunks_exact_mut(width);
+            let rows = rows.zip(keys.chunks_exact_mut(width));
+            for ((query, key), &position) in rows.zip(&positions[block * p.block..]) {
+                let (cos, sin) = tables.at(position, 0);
+                for x in [query, key] {
+                    ops::rope(p.isa, RopeStyle::SplitHalf, x, spec.head_dim, cos, sin)?;
+                }
+            }
+            Ok::<_, ropewalk_kernels::Error>(())
         })?;
-        let shape = Shape {
-            heads: spec.heads,
-            head_dim: spec.head_dim,
-            scale: (spec.head_dim as f32).sqrt().recip(),
-            window,
-        };
-        attention(
-            (p.pool, p.isa),
+        let shape = BidirectionalShape::new(spec.heads, spec.head_dim).with_window(window);
+        let rows = |x| Rows::new(x, width);
+        bidirectional(
+            p.pool,
+            p.isa,
             &shape,
-            &batch.ends,
-            (&s.q, &s.k, &s.v),
-            &mut s.heads,
+            &batch.lens,
+            rows(&s.q),
+            rows(&s.k),
+            rows(&s.v),
             s.inner.input(p.rows, width),
         )?;
         p.project(&mut s.inner, [(o, &mut s.out)])
@@ -267,30 +296,25 @@ impl Weights {
         let up_bias = up.bias.as_deref();
         if let Some(gate) = gate {
             p.project(&mut s.acts, [(gate, &mut s.gate), (up, &mut s.up)])?;
-            let out = s.inner.input(p.rows, ffn).chunks_exact_mut(ffn);
-            let parts = s.gate.chunks_exact_mut(ffn).zip(s.up.chunks_exact_mut(ffn));
-            p.each(ffn, out.zip(parts), |(out, (gate_row, up_row))| {
-                add_bias(p.isa, gate_row, gate.bias.as_deref())?;
-                add_bias(p.isa, up_row, up_bias)?;
-                ops::gate(p.isa, activation, gate_row, up_row, out)
+            let out = p.blocks(s.inner.input(p.rows, ffn), ffn);
+            let parts = p.blocks(&mut s.gate, ffn).zip(p.blocks(&mut s.up, ffn));
+            p.each(out.zip(parts), |(out, (gates, ups))| {
+                p.add_bias(gates, gate.bias.as_deref())?;
+                p.add_bias(ups, up_bias)?;
+                ops::gate(p.isa, activation, gates, ups, out)
             })?;
         } else {
             s.acts.prepare_input(p.pool, p.isa, [&up.weights])?;
             let out = s.inner.input(p.rows, ffn);
             matmul(p.pool, &s.acts, &mut [Job::new(&up.weights, out)])?;
-            p.each(ffn, out.chunks_exact_mut(ffn), |row| {
-                add_bias(p.isa, row, up_bias)?;
-                ops::activate(p.isa, activation, row);
-                Ok::<_, ropewalk_kernels::Error>(())
+            p.each(p.blocks(out, ffn), |rows| match up_bias {
+                Some(bias) => ops::bias_activate(p.isa, activation, rows, bias),
+                None => {
+                    ops::activate(p.isa, activation, rows);
+                    Ok(())
+                }
             })?;
         }
         p.project(&mut s.inner, [(down, &mut s.out)])
     }
-}
-
-/// The position of each token in its text.
-fn positions(batch: &Batch) -> impl Iterator<Item = usize> + '_ {
-    let firsts = std::iter::once(0).chain(batch.ends.iter().copied());
-    let spans = firsts.zip(&batch.ends);
-    spans.flat_map(|(first, &end)| 0..end - first)
 }
