@@ -8,8 +8,8 @@
 //! Asks every line of a file, or some questions about the airline desk and the project that the
 //! shipped model knows, with 1, 4 and 16 sequences at once. The weights are read once per step for
 //! all of them, prompts that begin alike are read once, and the replies are the same each time.
-//! Needs no key and no download. Ends with a table such as
-//! `16 at once: 2941 tokens/s, 2.9x one at a time`.
+//! Needs no key and no download. Ends with a line for each number of sequences, the last
+//! `16 at once: ... tokens/s, ...x one at a time; ...`.
 //!
 //! Smoke: --max-tokens 8
 
