@@ -332,7 +332,7 @@ pub fn attention_batch(
 /// library collects in place what has the same size and alignment.
 fn recycle<'a>(mut seqs: Vec<Sequence<'_>>) -> Vec<Sequence<'a>> {
     seqs.clear();
-    seqs.into_iter().filter_map(|_| None).collect()
+    seqs.into_iter().map_while(|_| None).collect()
 }
 
 /// Returns the width of a query row.
