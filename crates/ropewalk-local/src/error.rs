@@ -298,7 +298,9 @@ pub enum Error {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The build cannot use a device.
-    #[error("built without feature `{feature}`: cannot run on {device}; build with `--features {feature}`")]
+    #[error(
+        "built without feature `{feature}`: cannot run on {device}; build with `--features {feature}`"
+    )]
     DeviceFeature {
         /// The device.
         device: crate::device::Device,

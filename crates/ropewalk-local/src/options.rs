@@ -9,9 +9,9 @@ use ropewalk_gguf::TensorType;
 use ropewalk_kernels::Isa;
 use ropewalk_tokens::tool_calls::ToolCallFormat;
 
-use crate::device::{Device, DeviceBudget, DeviceDtype, DevicePlan, Placement};
 #[cfg(not(feature = "hub"))]
 use crate::Error;
+use crate::device::{Device, DeviceBudget, DeviceDtype, DevicePlan, Placement};
 use crate::{AdapterSource, CacheType, LoadQuantize, Result};
 
 /// Reports how many of how many parts are loaded: the layers, and the output head as the last.

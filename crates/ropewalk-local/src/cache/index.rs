@@ -98,13 +98,13 @@ impl Index {
     /// [`PAGE`]. Returns pages that others took the place of.
     pub(super) fn keep<'a>(
         &mut self,
-        root: Root,
+        root: &Root,
         pages: impl Iterator<Item = (&'a [u32], &'a Arc<Page>)>,
     ) -> Vec<Arc<Page>> {
         self.clock += 1;
         let (mut replaced, mut parent) = (Vec::new(), None);
         for (tokens, page) in pages {
-            let children = self.children(&root, parent);
+            let children = self.children(root, parent);
             let same = children.and_then(|children| match children.whole.get(tokens) {
                 Some(&id) => Some(id),
                 None if tokens.len() == PAGE => None,
@@ -122,7 +122,7 @@ impl Index {
                         c.partial.iter().copied().filter(shorter).collect()
                     });
                     replaced.extend(shorter.into_iter().filter_map(|id| self.remove(id)));
-                    self.insert(&root, parent, tokens, page)
+                    self.insert(root, parent, tokens, page)
                 }
             };
             if let Some(node) = self.nodes.get_mut(&id) {

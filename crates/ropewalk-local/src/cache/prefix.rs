@@ -122,7 +122,7 @@ impl PrefixCache {
         };
         let mut index = self.index();
         let pages = cache.tokens[..len].chunks(PAGE).zip(&cache.pages);
-        let replaced = index.keep(root, pages);
+        let replaced = index.keep(&root, pages);
         let given_up = match index.len().checked_sub(self.max_pages) {
             Some(more) => index.give_up(more),
             None => Vec::new(),

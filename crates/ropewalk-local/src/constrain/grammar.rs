@@ -41,7 +41,7 @@ pub struct Grammar {
 #[derive(Debug, Clone)]
 enum Form {
     Text { kind: &'static str, lark: String },
-    Reply(Reply),
+    Reply(Box<Reply>),
 }
 
 /// The parts that a reply of a chat model may have.
@@ -202,7 +202,7 @@ impl Grammar {
 
     pub(crate) fn reply(reply: Reply) -> Self {
         Self {
-            form: Form::Reply(reply),
+            form: Form::Reply(Box::new(reply)),
             forcing: true,
         }
     }

@@ -231,5 +231,6 @@ pub trait Constrain: fmt::Debug + Send + Sync {
     fn start(&self) -> Result<Box<dyn TokenConstraint>>;
 }
 
-#[cfg(all(test, feature = "constrained"))]
+#[cfg(feature = "constrained")]
+#[cfg(test)]
 mod tests;

@@ -9,7 +9,10 @@ use std::sync::Arc;
 
 use ropewalk_gguf::Gguf;
 use ropewalk_kernels::{Isa, Pool, ops};
-use ropewalk_spec::{Activation, EncoderFamily, EncoderSpec, GgufSource, ModelSpec, Role, SafetensorsDir, TensorSource};
+use ropewalk_spec::{
+    Activation, EncoderFamily, EncoderSpec, GgufSource, ModelSpec, Role, SafetensorsDir,
+    TensorSource,
+};
 
 use crate::adapter::Merge;
 use crate::decoder::Decoder;
@@ -28,7 +31,9 @@ pub(crate) struct Files {
     pub(crate) gguf: Option<Arc<Gguf>>,
 }
 
-pub(crate) fn failed<E: std::error::Error + Send + Sync + 'static>(path: &Path) -> impl Fn(E) -> Error + '_ {
+pub(crate) fn failed<E: std::error::Error + Send + Sync + 'static>(
+    path: &Path,
+) -> impl Fn(E) -> Error + '_ {
     move |e| Error::Load {
         path: path.to_owned(),
         source: Box::new(e),

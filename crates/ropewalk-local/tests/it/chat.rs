@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures_executor::block_on;
 use ropewalk_core::testing::{ChatSuite, chat};
 use ropewalk_core::{
-    ChatModel, ChatRequest, Effort, ErrorKind, FinishReason, Message, OnUnsupported,
-    StreamEvent, ToolSpec,
+    ChatModel, ChatRequest, Effort, ErrorKind, FinishReason, Message, OnUnsupported, StreamEvent,
+    ToolSpec,
 };
 use ropewalk_gguf::{Gguf, StringArray, TensorType, Writer};
 use ropewalk_local::sample::SamplerOptions;

@@ -16,11 +16,11 @@ mod chat;
 #[cfg(feature = "constrained")]
 mod constrain;
 mod convert;
+#[cfg(feature = "candle")]
+mod device;
 mod encoder;
 mod encoder_folders;
 mod encoder_real;
-#[cfg(feature = "candle")]
-mod device;
 mod eval;
 mod families;
 mod golden;
@@ -32,8 +32,8 @@ mod packed;
 mod paged;
 mod profile;
 mod quantize;
-mod schedule;
 mod samplers;
+mod schedule;
 mod stories;
 mod tiny;
 mod view;

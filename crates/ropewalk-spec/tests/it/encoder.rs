@@ -88,7 +88,7 @@ fn version_5_says_the_same_in_other_words() {
         map.remove(key);
     }
     let kind = |i: usize| {
-        if i % 3 == 0 {
+        if i.is_multiple_of(3) {
             "full_attention"
         } else {
             "sliding_attention"

@@ -18,9 +18,9 @@ pub(super) enum Item {
     /// The class as a regular expression.
     Class(String),
     Rule(String),
-    All(Vec<Item>),
-    Any(Vec<Item>),
-    Repeat(Box<Item>, u32, Option<u32>),
+    All(Vec<Self>),
+    Any(Vec<Self>),
+    Repeat(Box<Self>, u32, Option<u32>),
 }
 
 impl Item {

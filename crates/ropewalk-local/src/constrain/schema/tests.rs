@@ -3,8 +3,8 @@ use serde_json::{Value, json};
 use super::{Prepared, SchemaOptions};
 use crate::Error;
 
-fn ready(schema: Value) -> Value {
-    let prepared = Prepared::new(&schema, &SchemaOptions::new()).unwrap();
+fn ready(schema: &Value) -> Value {
+    let prepared = Prepared::new(schema, &SchemaOptions::new()).unwrap();
     let mut root = prepared.root();
     root.as_object_mut().unwrap().remove("x-guidance");
     root
@@ -13,17 +13,17 @@ fn ready(schema: Value) -> Value {
 #[test]
 fn objects_are_closed_where_nothing_else_speaks_of_them() {
     let closed = |at: &Value| at.get("additionalProperties") == Some(&json!(false));
-    let plain = ready(json!({"properties": {"a": {"properties": {"b": true}}}}));
+    let plain = ready(&json!({"properties": {"a": {"properties": {"b": true}}}}));
     assert!(closed(&plain) && closed(&plain["properties"]["a"]));
-    let map = ready(json!({"type": "object"}));
+    let map = ready(&json!({"type": "object"}));
     assert!(!closed(&map));
-    let flat = ready(json!({
+    let flat = ready(&json!({
         "properties": {"a": true},
         "anyOf": [{"properties": {"b": true}}, {"$ref": "#/$defs/c"}],
         "$defs": {"c": {"properties": {"c": true}}}
     }));
     assert!(!closed(&flat) && !closed(&flat["anyOf"][0]) && !closed(&flat["$defs"]["r0"]));
-    let variants = ready(json!({
+    let variants = ready(&json!({
         "title": "E",
         "oneOf": [{"properties": {"b": true}}, {"$ref": "#/$defs/c"}],
         "$defs": {"c": {"properties": {"c": true}}}
@@ -75,11 +75,11 @@ fn numbers_get_bounds_of_their_type() {
         ),
         (json!({"type": "string"}), Value::Null, Value::Null),
     ] {
-        let found = ready(schema.clone());
+        let found = ready(&schema);
         assert_eq!(found["minimum"], low, "{schema}");
         assert_eq!(found["maximum"], high, "{schema}");
     }
-    assert!(ready(byte).get("format").is_none());
+    assert!(ready(&byte).get("format").is_none());
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn what_cannot_be_enforced_is_named_with_its_place() {
 
 #[test]
 fn annotations_and_foreign_options_are_left_out() {
-    let found = ready(json!({
+    let found = ready(&json!({
         "$id": "x", "x-guidance": {"lenient": true}, "x-order": 1, "title": "t", "default": {"not": {}},
         "deprecated": true, "uniqueItems": false, "$defs": {"unused": {"not": {}}}
     }));
@@ -143,7 +143,7 @@ fn annotations_and_foreign_options_are_left_out() {
 
 #[test]
 fn references_of_every_form_lead_to_definitions() {
-    let found = ready(json!({
+    let found = ready(&json!({
         "prefixItems": [{"$ref": "#/definitions/a~1b"}, {"$ref": "#/definitions/a%7E1b"}, {"$ref": "#"}],
         "definitions": {"a/b": {"const": 1}}
     }));

@@ -145,7 +145,7 @@ fn sixteen(model: &Model) -> Vec<(Vec<u32>, GenerateOptions)> {
                 .with_temperature(0.7)
                 .with_top_k(9),
         };
-        if i % 5 == 0 {
+        if i.is_multiple_of(5) {
             sampler.penalties.repetition = 1.2;
         }
         let mut options = GenerateOptions::greedy(20 + 9 * i).with_sampler(sampler);
@@ -160,7 +160,7 @@ fn sixteen(model: &Model) -> Vec<(Vec<u32>, GenerateOptions)> {
         if i % 7 == 3 {
             options = options.with_constraint(Arc::new(Even));
         }
-        if i % 2 == 0 {
+        if i.is_multiple_of(2) {
             options = options.with_speculation(Speculate::new());
         }
         if i % 6 == 5 {
