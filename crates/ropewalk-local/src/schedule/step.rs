@@ -52,6 +52,7 @@ impl Engine {
             let start = Instant::now();
             match self.forward(&parts) {
                 Ok(rows) => {
+                    self.stats.steps += 1;
                     let rows = parts.into_iter().zip(rows.into_iter().map(Ok));
                     return (rows.collect(), start.elapsed());
                 }
@@ -68,6 +69,7 @@ impl Engine {
                 Err(Error::CacheFull { .. }) => self.running[0].job.sequence.end(Finish::Context),
                 // Alone, whatever failed takes no other along.
                 Err(_) => {
+                    self.stats.steps += parts.len() as u64;
                     let alone = |part| {
                         let rows = self.forward(std::slice::from_ref(&part));
                         let row = rows.map(|mut rows| rows.pop().unwrap_or_default());
