@@ -330,7 +330,9 @@ impl<'a> Rewriter<'a> {
         if told.is_empty() {
             return;
         }
-        let text: Vec<String> = told.iter().map(|(k, v)| format!("{k}: {v}")).collect();
+        let mut text: Vec<String> = told.iter().map(|(k, v)| format!("{k}: {v}")).collect();
+        // The order of a map depends on how serde_json is built.
+        text.sort();
         let text = format!("{{{}}}", text.join(", "));
         let description = match result.get("description").and_then(Value::as_str) {
             Some(description) => format!("{description}\n\n{text}"),

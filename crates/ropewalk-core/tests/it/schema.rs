@@ -112,7 +112,10 @@ fn a_tagged_enum_keeps_its_fields_in_strict_mode() {
     let (strict, warnings) = SchemaDialect::OpenAiStrict
         .apply(&schemars::schema_for!(Reply))
         .unwrap();
-    let variants = &strict["$defs"]["Answer"]["anyOf"];
+    let mut variants = strict["$defs"]["Answer"]["anyOf"].clone();
+    // As the properties come, sorted or as written: that depends on how serde_json is built.
+    let required = variants[0]["required"].as_array_mut().unwrap();
+    required.sort_by_key(Value::to_string);
     assert_eq!(
         variants[0],
         json!({
@@ -397,10 +400,9 @@ fn a_recursive_reference_loses_what_stands_beside_it() {
     let next = &strict["properties"]["next"];
     assert_eq!(next["description"], "First.");
     assert_eq!(next["properties"]["next"], json!({"$ref": "#/$defs/Node"}));
-    assert_eq!(
-        warnings[0].option,
-        "schema #/$defs/Node/properties/next/properties/next/description"
-    );
+    // Which of the two is met first depends on how serde_json is built.
+    let path = "/properties/next/properties/next/description";
+    assert!(warnings[0].option.ends_with(path), "{:?}", warnings[0]);
 }
 
 #[test]

@@ -402,7 +402,7 @@ fn what_is_wrong_is_told() {
     );
     wrong(
         &edit("config.json", "Qwen2ForCausalLM", "BertForMaskedLM"),
-        &["BertForMaskedLM"],
+        &["Bert", "encoder"],
     );
     wrong(
         &edit(

@@ -39,10 +39,16 @@ fn logits(model: &Model, run: &Run) -> Vec<Vec<f32>> {
 
 pub(crate) fn check(case: &GoldenCase, model: &Model, from: &str) {
     let label = format!("{} from {from}", case.name);
+    check_logits(case, model, &label);
+    check_greedy(case, model, &label);
+}
+
+/// Compares the logits of all runs, one after another and the ragged ones in one batch.
+pub(crate) fn check_logits(case: &GoldenCase, model: &Model, label: &str) {
     for run in &case.runs {
         let found = logits(model, run);
         for row in &run.rows {
-            run.check(row, &found[row.position], run.tolerance(), &label);
+            run.check(row, &found[row.position], run.tolerance(), label);
         }
     }
     // The ragged ones once more, in one batch.
@@ -62,9 +68,12 @@ pub(crate) fn check(case: &GoldenCase, model: &Model, from: &str) {
     for (run, found) in ragged.iter().zip(together) {
         let found: Vec<&[f32]> = found.chunks_exact(model.spec().vocab_size).collect();
         for row in &run.rows {
-            run.check(row, found[row.position], run.tolerance(), &label);
+            run.check(row, found[row.position], run.tolerance(), label);
         }
     }
+}
+
+fn check_greedy(case: &GoldenCase, model: &Model, label: &str) {
     let greedy = &case.greedy;
     assert!(
         greedy.min_margin > 1e-4,
