@@ -137,6 +137,15 @@ impl Sequence {
         ids
     }
 
+    /// As [`next_ids`](Self::next_ids), without a guess.
+    pub(crate) fn next_pending(&mut self, cache: &Cache, rows: usize) -> Vec<u32> {
+        if let Some(drafter) = &mut self.drafter {
+            drafter.draft.clear();
+        }
+        let pending = self.pending(cache);
+        pending[..pending.len().min(rows)].to_vec()
+    }
+
     /// Returns the step that runs [`next_ids`](Self::next_ids).
     pub(crate) fn step<'a>(&'a self, cache: &'a mut Cache, ids: &'a [u32]) -> Step<'a> {
         let step = Step::new(cache, ids).with_adapters(&self.adapters);

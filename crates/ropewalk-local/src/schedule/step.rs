@@ -104,9 +104,13 @@ impl Engine {
         for (index, running) in self.running.iter_mut().enumerate() {
             if rows[index] > 0 {
                 let Running { job, cache } = running;
+                let room = rows[index];
+                let sequence = &mut job.sequence;
+                let ids = caught(|| Ok(sequence.next_ids(&self.model, cache, room)));
                 parts.push(Part {
                     index,
-                    ids: job.sequence.next_ids(&self.model, cache, rows[index]),
+                    // A constraint that fails at a guess fails alone, at the choice.
+                    ids: ids.unwrap_or_else(|_| sequence.next_pending(cache, room)),
                     prompt: asks[index].pending > 1,
                 });
             }
