@@ -235,7 +235,8 @@ impl<'a> Search<'a> {
     /// Returns the best continuations of all hypotheses, best first; the lower hypothesis and id win
     /// a tie. There are so many that enough of them do not end.
     fn continuations(&mut self, running: &[Running]) -> Result<Vec<Next>> {
-        let keep = self.beams.beams * (1 + self.stop_ids.len()).max(2);
+        let each = (1 + self.stop_ids.len()).max(2);
+        let keep = self.beams.beams.saturating_mul(each);
         let mut all: Vec<Next> = Vec::new();
         let mut best = Candidates::default();
         for (beam, hypothesis) in running.iter().enumerate() {
@@ -269,7 +270,7 @@ impl<'a> Search<'a> {
         let n = self.beams.beams;
         let all = self.continuations(running)?;
         let divisor = self.divisor(length);
-        let mut go_on = Vec::with_capacity(n);
+        let mut go_on = Vec::new();
         for (rank, next) in all.into_iter().enumerate() {
             let stop = self.stop_ids.contains(&next.id);
             if !stop && length < self.most {

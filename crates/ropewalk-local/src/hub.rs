@@ -82,7 +82,7 @@ fn failed(name: &HubName, e: impl std::error::Error + Send + Sync + 'static) -> 
 async fn wanted(hub: &Hub, name: &HubName) -> Result<PathBuf> {
     let get = async |file: &str| hub.file(name, file).await.map_err(|e| failed(name, e));
     if let Some(file) = name.file() {
-        for part in parts(file).skip(1) {
+        for part in parts(file).filter(|part| part.as_str() != file) {
             get(&part).await?;
         }
         return get(file).await;
