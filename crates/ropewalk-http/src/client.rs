@@ -373,7 +373,7 @@ async fn within<T>(
     }
 }
 
-fn idle_limited(
+pub(crate) fn idle_limited(
     body: BoxStream<'static, Result<Bytes>>,
     limit: Duration,
 ) -> BoxStream<'static, Result<Bytes>> {

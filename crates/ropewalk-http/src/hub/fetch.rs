@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::name::HubName;
 use super::{Hub, PROVIDER};
+use crate::client::idle_limited;
 use crate::request::Request;
 use crate::transport::Reply;
 
@@ -81,7 +82,10 @@ impl Hub {
     }
 
     async fn refusal(&self, request: &Request, reply: Reply) -> Error {
-        let body = head_of(reply.body, 1 << 16).await;
+        let idle = self.client.options().idle_timeout;
+        let body = head_of(idle_limited(reply.body, idle), 1 << 16).await;
+        // Without its body a refusal still has its status.
+        let body = body.unwrap_or_default();
         let now = SystemTime::now();
         crate::failure::of_reply(&request.provider, reply.status, reply.headers, body, now)
     }
@@ -146,7 +150,9 @@ impl Hub {
             if let Some(next) = redirect(&url, &reply)? {
                 url = next;
             } else if reply.status.is_success() {
-                let body = head_of(reply.body, MAX_LISTING).await;
+                let idle = self.client.options().idle_timeout;
+                let body = head_of(idle_limited(reply.body, idle), MAX_LISTING).await;
+                let body = body.map_err(|e| e.with_provider(PROVIDER))?;
                 return serde_json::from_slice(&body).map_err(|e| {
                     let message = format!("{name}: the list of files cannot be read: {e}");
                     Error::new(ErrorKind::Decode, message).with_provider(PROVIDER)
@@ -284,13 +290,14 @@ fn too_many(url: &str) -> Error {
     Error::new(ErrorKind::Connection, message).with_provider(PROVIDER)
 }
 
-async fn head_of(mut body: BoxStream<'static, Result<Bytes>>, limit: usize) -> Bytes {
+async fn head_of(mut body: BoxStream<'static, Result<Bytes>>, limit: usize) -> Result<Bytes> {
     let mut whole = Vec::new();
-    while let Some(Ok(piece)) = body.next().await {
+    while let Some(piece) = body.next().await {
+        let piece = piece?;
         whole.extend_from_slice(&piece[..piece.len().min(limit - whole.len())]);
         if whole.len() == limit {
             break;
         }
     }
-    whole.into()
+    Ok(whole.into())
 }
