@@ -6,7 +6,7 @@
 //! cargo run --release --example embed -- --model all-MiniLM-L6-v2 --int8 --query "Who builds ropes?" A.md B.md
 //! ```
 //!
-//! `--model` takes a folder of sentence-transformers (`pip download` or the Hugging Face hub has them:
+//! `--model` takes a folder of sentence-transformers (from the Hugging Face hub:
 //! sentence-transformers/all-MiniLM-L6-v2, BAAI/bge-small-en-v1.5, intfloat/multilingual-e5-small) or a GGUF file.
 //! The repository ships no encoder. Without `--model` the hidden states of the language model in `data/` are averaged;
 //! it was not trained for this and knows few topics, so its vectors show how the call works, not how well search can.
