@@ -351,7 +351,8 @@ async fn counts_the_whole_request() {
     let request = calls_and_results().system("s");
     assert_eq!(model.count_tokens(&request).await.unwrap(), Some(42));
     let sent = &double.bodies()[0]["generateContentRequest"];
-    let names: Vec<&String> = sent.as_object().unwrap().keys().collect();
+    let mut names: Vec<&String> = sent.as_object().unwrap().keys().collect();
+    names.sort();
     assert_eq!(names, ["contents", "model", "systemInstruction", "tools"]);
     assert!(
         double.requests()[0]

@@ -34,14 +34,14 @@ async fn call(tools: &ToolSet, name: &str, arguments: &Value) -> (String, bool) 
     (result.text(), result.is_error)
 }
 
+/// Returns the arguments of a tool, the required ones sorted.
 fn schema(tools: &ToolSet, name: &str) -> Value {
-    tools
-        .get(name)
-        .unwrap()
-        .spec()
-        .parameters
-        .as_value()
-        .clone()
+    let spec = tools.get(name).unwrap().spec();
+    let mut schema = spec.parameters.as_value().clone();
+    if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
+        required.sort_by_key(Value::to_string);
+    }
+    schema
 }
 
 #[test]

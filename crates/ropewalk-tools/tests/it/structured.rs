@@ -355,11 +355,24 @@ fn the_schema_of_a_list_is_that_of_its_items() {
 #[test]
 fn parsers_read_what_they_ask_for() {
     let json = JsonParser::<Person>::new();
-    let expected = "Answer with JSON that matches this schema, and nothing else:\n\
-        {\"properties\":{\"age\":{\"format\":\"uint8\",\"maximum\":255,\"minimum\":0,\"type\":\
-        [\"integer\",\"null\"]},\"name\":{\"type\":\"string\"}},\"required\":[\"name\"],\"title\":\
-        \"Person\",\"type\":\"object\"}";
-    assert_eq!(json.format_instructions(), expected);
+    let told = json.format_instructions();
+    let (ask, schema) = told.split_once('\n').unwrap();
+    assert_eq!(
+        ask,
+        "Answer with JSON that matches this schema, and nothing else:"
+    );
+    assert_eq!(
+        serde_json::from_str::<Value>(schema).unwrap(),
+        json!({
+            "title": "Person",
+            "type": "object",
+            "properties": {
+                "name": {"type": "string"},
+                "age": {"type": ["integer", "null"], "format": "uint8", "minimum": 0, "maximum": 255},
+            },
+            "required": ["name"],
+        })
+    );
     let ada = Person {
         name: "Ada".into(),
         age: None,
