@@ -186,7 +186,9 @@ impl Reading {
         let text = self.text.trim_end_matches('.');
         match self.place {
             Place::Before | Place::Sign => None,
-            Place::Whole | Place::Point | Place::Fraction => text.parse().ok(),
+            Place::Whole | Place::Point | Place::Fraction => {
+                text.parse().ok().filter(|value: &f64| value.is_finite())
+            }
         }
     }
 

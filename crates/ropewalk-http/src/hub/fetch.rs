@@ -120,7 +120,7 @@ impl Hub {
         name: &HubName,
         file: &str,
         location: &str,
-        from: u64,
+        mut from: u64,
     ) -> Result<(BoxStream<'static, Result<Bytes>>, bool)> {
         let mut url = location.to_owned();
         for _ in 0..MAX_REDIRECTS {
@@ -132,8 +132,17 @@ impl Hub {
             if let Some(next) = redirect(&url, &reply)? {
                 url = next;
             } else if reply.status.is_success() {
-                let continued = reply.status == http::StatusCode::PARTIAL_CONTENT;
-                return Ok((reply.body, continued));
+                let range = text(&reply.headers, "content-range").unwrap_or_default();
+                let partial = reply.status == http::StatusCode::PARTIAL_CONTENT;
+                if !partial || range.starts_with(&format!("bytes {from}-")) {
+                    return Ok((reply.body, partial));
+                }
+                let message =
+                    format!("{name}: {file} was asked for from byte {from}, but {range:?} came");
+                return Err(Error::new(ErrorKind::Decode, message).with_provider(PROVIDER));
+            } else if reply.status == http::StatusCode::RANGE_NOT_SATISFIABLE && from > 0 {
+                // What was kept is of other contents.
+                from = 0;
             } else {
                 return Err(self.explain(name, Some(file), reply).await);
             }

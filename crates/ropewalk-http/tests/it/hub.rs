@@ -126,8 +126,13 @@ impl Double {
                     .unwrap_or(0);
                 let status = if from > 0 { "206 Partial" } else { "200 OK" };
                 let rest = &contents[from.min(contents.len())..];
+                let range = if from > 0 {
+                    format!("content-range: bytes {from}-/*\r\n")
+                } else {
+                    String::new()
+                };
                 let reply = format!(
-                    "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                    "HTTP/1.1 {status}\r\n{range}content-length: {}\r\nconnection: close\r\n\r\n",
                     rest.len()
                 );
                 let end = if cut > 0 {

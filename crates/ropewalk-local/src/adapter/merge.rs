@@ -88,7 +88,10 @@ impl Merge {
             }
             let adapter = match source {
                 AdapterSource::Path(path) => Arc::new(LoraAdapter::open(path, spec)?),
-                AdapterSource::Adapter(adapter) => Arc::clone(adapter),
+                AdapterSource::Adapter(adapter) => {
+                    adapter.check(spec)?;
+                    Arc::clone(adapter)
+                }
             };
             if *scale == 0.0 {
                 continue;

@@ -145,6 +145,7 @@ impl Adapter {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn new(model: &Model, adapter: &LoraAdapter) -> Result<Self> {
+        adapter.check(model.spec())?;
         Ok(Self {
             inner: Arc::new(Inner {
                 id: AdapterId::new(),

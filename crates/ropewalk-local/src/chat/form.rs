@@ -70,7 +70,19 @@ impl Inner {
                 &relaxed,
             )
         });
-        let calls = calls.and_then(crate::Result::ok);
+        let calls = match calls {
+            Some(Ok(calls)) => Some(calls),
+            Some(Err(e)) => {
+                if must {
+                    refuse(
+                        "tools",
+                        &format!("calls are not held to their schemas: {e}"),
+                    )?;
+                }
+                None
+            }
+            None => None,
+        };
         if must && calls.is_some() {
             // The reply is calls.
             json = None;
@@ -84,7 +96,8 @@ impl Inner {
             return Ok(None);
         }
         let tags = self.reasoning();
-        let (whole, calling) = (json.is_some(), calls.is_some());
+        let calling = calls.is_some();
+        let whole = json.is_some() || (must && calling);
         let grammar = Grammar::reply(ReplyForm {
             thinking: tags.map(|tags| Thinking {
                 tags,

@@ -44,7 +44,9 @@ impl Job {
 impl From<crate::Error> for Error {
     fn from(e: crate::Error) -> Self {
         let kind = match &e {
-            crate::Error::Context { .. } => ErrorKind::ContextLengthExceeded,
+            crate::Error::Context { .. } | crate::Error::CacheFull { .. } => {
+                ErrorKind::ContextLengthExceeded
+            }
             crate::Error::Option { .. }
             | crate::Error::EmptyPrompt
             | crate::Error::Grammar { .. }

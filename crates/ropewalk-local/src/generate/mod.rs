@@ -381,7 +381,7 @@ pub fn generate_n(
     let mut first = model.new_cache();
     let mut step = [Step::new(&mut first, prompt).with_adapters(&options.adapters)];
     let logits = model.forward_batch(&mut step)?.pop().unwrap_or_default();
-    let mut running = Vec::with_capacity(n);
+    let mut running = Vec::new();
     for i in 0..n as u64 {
         let mut options = options.clone();
         options.sampler.seed = options.sampler.seed.wrapping_add(i);

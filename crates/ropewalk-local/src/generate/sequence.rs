@@ -31,6 +31,8 @@ pub(crate) struct Sequence {
     logprobs: Option<usize>,
     /// Tokens that may still come.
     left: usize,
+    /// Tokens that any sequence may hold.
+    context: usize,
     /// How many tokens the constraint forced.
     forced: usize,
     /// The constraint was asked what it forces at the beginning.
@@ -60,6 +62,7 @@ impl Sequence {
             stop_ids: stop_ids.to_vec(),
             logprobs: options.logprobs,
             left: options.max_tokens.unwrap_or(usize::MAX),
+            context: model.context(),
             forced: 0,
             begun: false,
             ready: VecDeque::new(),
@@ -266,14 +269,18 @@ impl Sequence {
             if constraint.is_complete() {
                 self.finish = Some(Finish::Complete);
             }
-            if self.finish.is_some() || self.logprobs.is_some() || self.left == 0 {
+            // One id more than fits is chosen, as without force; then the sequence ends.
+            let room = self
+                .left
+                .min((self.context + 1).saturating_sub(self.ids.len()));
+            if self.finish.is_some() || self.logprobs.is_some() || room == 0 {
                 break;
             }
             let ids = constraint.forced()?;
             if ids.is_empty() {
                 break;
             }
-            for id in ids.into_iter().take(self.left) {
+            for id in ids.into_iter().take(room) {
                 constraint.accept(id)?;
                 self.ids.push(id);
                 self.ready.push_back(Sampled::new(id, &[], None));

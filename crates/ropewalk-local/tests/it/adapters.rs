@@ -460,6 +460,47 @@ fn other_bases_and_bad_scales_are_refused() {
     );
 }
 
+/// What was read for one base and handed to another, in memory.
+#[test]
+fn adapters_that_were_read_for_another_base_are_refused() {
+    let read = Expected::read("llama2");
+    let spec = &read.case.model.spec;
+    let adapter = made(
+        spec,
+        "mine",
+        3,
+        2,
+        &["q_proj", "k_proj", "v_proj", "embed_tokens"],
+    );
+    adapter.check(spec).unwrap();
+    let mut narrow = spec.clone();
+    narrow.kv_heads = 1;
+    let mut short = spec.clone();
+    short.layers = 1;
+    short.window.truncate(1);
+    for (other, parts) in [
+        (narrow, ["another shape", "K of block 0"]),
+        (short, ["has no", "block 1"]),
+    ] {
+        let source = || Arc::new(Seeded::new(other.clone(), 1).source());
+        let model = Model::from_parts(other.clone(), source(), &exact()).unwrap();
+        let merged = exact().with_merged(adapter.clone(), 1.0);
+        let errors = [
+            Adapter::new(&model, &adapter).unwrap_err().to_string(),
+            Model::from_parts(other.clone(), source(), &merged)
+                .unwrap_err()
+                .to_string(),
+            adapter
+                .to_gguf(&other, TensorType::F32)
+                .unwrap_err()
+                .to_string(),
+        ];
+        for e in errors {
+            assert!(parts.iter().all(|part| e.contains(part)), "{e}");
+        }
+    }
+}
+
 #[test]
 fn adapters_come_and_go_while_the_model_runs() {
     let expected = Expected::read("llama2");

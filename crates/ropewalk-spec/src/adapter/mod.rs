@@ -39,6 +39,22 @@ pub struct LowRank {
 }
 
 impl LowRank {
+    /// Returns whether the change is one of a matrix `[out, in]`; embeddings are used transposed.
+    fn fits(&self, role: Role, shape: &[usize]) -> bool {
+        let (out, columns) = match (role, shape) {
+            (Role::Embed, &[vocab, hidden]) => (hidden, vocab),
+            (_, &[out, columns]) => (out, columns),
+            _ => return false,
+        };
+        let rank = self.rank();
+        let long = |v: &Option<Vec<f32>>| v.as_ref().is_none_or(|v| v.len() == out);
+        rank > 0
+            && self.a.shape == [rank, columns]
+            && self.b.shape == [out, rank]
+            && long(&self.bias)
+            && long(&self.magnitude)
+    }
+
     /// The rank.
     #[must_use]
     pub fn rank(&self) -> usize {
@@ -108,6 +124,42 @@ impl LoraAdapter {
             base,
             updates,
         }
+    }
+
+    /// Checks that every change has its place in a model and fits it. [`open`](Self::open) has done
+    /// so for the model it was given; whoever takes an adapter that was read or made elsewhere does
+    /// it again.
+    ///
+    /// # Errors
+    /// [`Error::Adapter`] with all changes that do not fit.
+    pub fn check(&self, spec: &ModelSpec) -> Result<()> {
+        let mut problems = Problems::default();
+        for Update {
+            role,
+            layer,
+            change,
+        } in &self.updates
+        {
+            let block = layer.map_or_else(String::new, |layer| format!(" of block {layer}"));
+            let name = format!("{role:?}{block}");
+            let shape = spec.shape(*role);
+            let Some(shape) = shape.filter(|_| layer.is_none_or(|layer| layer < spec.layers))
+            else {
+                problems.add("the model has no", name);
+                continue;
+            };
+            let fits = match change {
+                Change::Replace(weight) => weight.shape == shape,
+                Change::LowRank(change) => change.fits(*role, &shape),
+            };
+            if !fits {
+                problems.add(
+                    "another shape than the base has:",
+                    format!("{name} ({shape:?})"),
+                );
+            }
+        }
+        problems.into_result(&self.name)
     }
 
     /// The largest rank.

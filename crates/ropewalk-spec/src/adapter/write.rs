@@ -60,6 +60,7 @@ impl LoraAdapter {
         if !matches!(ty, TensorType::F32 | TensorType::F16) {
             return self.fail(format!("cannot be written as {ty}; use F32 or F16"));
         }
+        self.check(spec)?;
         let mut changes = Vec::new();
         for update in &self.updates {
             match &update.change {
