@@ -121,9 +121,14 @@ fn a_full_queue_is_an_overload() {
     let (gate, open) = Gate::new();
     let gated = GenerateOptions::greedy(1).with_constraint(gate);
     let mut handles = vec![scheduler.submit(&[1], &gated).unwrap()];
-    while let Ok(handle) = scheduler.submit(&[2], &GenerateOptions::greedy(1)) {
-        handles.push(handle);
-    }
+    // Another one may wait as soon as the first has left the queue for the gate.
+    let waiting = loop {
+        match scheduler.submit(&[2], &GenerateOptions::greedy(1)) {
+            Ok(handle) => break handle,
+            Err(_) => std::thread::yield_now(),
+        }
+    };
+    handles.push(waiting);
     let e = model.respond(&requests()[0], &mut go_on).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::Overloaded);
     assert!(e.is_retryable());
