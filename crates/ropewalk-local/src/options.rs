@@ -124,7 +124,8 @@ impl LoadOptions {
         self
     }
 
-    /// Keeps weights that an adapter was merged into as F32, F16 or BF16, whatever they are stored as.
+    /// Keeps weights that an adapter was merged into as F32, F16 or BF16, whatever they are stored as; without
+    /// [`with_merged`](Self::with_merged) there are none.
     #[must_use]
     pub fn with_merged_type(mut self, ty: TensorType) -> Self {
         self.merged_type = Some(ty);
@@ -163,7 +164,7 @@ impl LoadOptions {
         self
     }
 
-    /// Sets the type of weight matrices on devices.
+    /// Sets the type of weight matrices on devices; on the CPU they stay as they are.
     #[must_use]
     pub fn with_device_dtype(mut self, dtype: DeviceDtype) -> Self {
         self.device_dtype = dtype;

@@ -51,7 +51,7 @@ pub(super) fn regex(pattern: &str) -> String {
 }
 
 /// Takes `^` off the beginning and `$` off the end: the whole text is matched anyway.
-fn strip_anchors(pattern: &str) -> &str {
+pub(super) fn strip_anchors(pattern: &str) -> &str {
     let pattern = pattern.strip_prefix('^').unwrap_or(pattern);
     let Some(body) = pattern.strip_suffix('$') else {
         return pattern;

@@ -5,7 +5,7 @@ use ropewalk_tokens::tool_calls::ToolCallFormat;
 use serde_json::{Value, json};
 
 use super::Vocabulary;
-use super::lark::{literal, with_marks};
+use super::lark::{literal, strip_anchors, with_marks};
 use super::schema::{Prepared, SchemaOptions};
 use crate::{Error, Result};
 
@@ -484,17 +484,10 @@ fn raw(schema: &Value) -> Option<Raw> {
     let pattern = match schema.get("pattern").and_then(Value::as_str) {
         // A pattern may match anywhere.
         Some(pattern) => {
-            let start = if pattern.starts_with('^') {
-                ""
-            } else {
-                "(?s:.*)"
-            };
-            let end = if pattern.ends_with('$') {
-                ""
-            } else {
-                "(?s:.*)"
-            };
-            let body = pattern.trim_start_matches('^').trim_end_matches('$');
+            let body = strip_anchors(pattern);
+            let any = |free: bool| if free { "(?s:.*)" } else { "" };
+            let start = any(!pattern.starts_with('^'));
+            let end = any(pattern.ends_with(body));
             format!("{start}(?:{}){end}", llguidance::regex_to_lark(body, "dw"))
         }
         None if least == 0 && most.is_empty() => "(?s:.*)".to_owned(),

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use ropewalk_core::{EmbedKind, EmbedRequest, EmbedResponse, EmbeddingModel, OnUnsupported, Usage};
 use ropewalk_gguf::Gguf;
 use ropewalk_kernels::Pool;
-use ropewalk_spec::{EncoderSpec, PoolingMode, SentenceSpec};
+use ropewalk_spec::{EncoderSpec, PoolingMode, SentenceModule, SentenceSpec};
 use ropewalk_tokens::Tokenizer;
 
 use super::decoder::Reader;
@@ -240,9 +240,14 @@ impl LocalEmbedder {
         options: &EmbedderOptions,
     ) -> Result<Self> {
         if let Some(mode) = options.pooling {
-            let rest = sentence.modules.split_off(1.min(sentence.modules.len()));
-            sentence.modules = SentenceSpec::new(mode).modules;
-            sentence.modules.extend(rest);
+            // What else the folder says of pooling, such as whether prompts count, stays.
+            match sentence.modules.first_mut() {
+                Some(SentenceModule::Pooling(pooling)) => pooling.modes = vec![mode],
+                _ => {
+                    let pooling = SentenceSpec::new(mode).modules;
+                    sentence.modules.splice(..0, pooling);
+                }
+            }
         }
         let (most, hidden, rows) = match &files {
             Files::Encoder(f) => (f.spec.max_tokens, f.spec.hidden, f.spec.vocab_size),
