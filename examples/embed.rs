@@ -7,7 +7,8 @@
 //! ```
 //!
 //! `--model` takes a folder of sentence-transformers (from the Hugging Face hub:
-//! sentence-transformers/all-MiniLM-L6-v2, BAAI/bge-small-en-v1.5, intfloat/multilingual-e5-small) or a GGUF file.
+//! sentence-transformers/all-MiniLM-L6-v2, BAAI/bge-small-en-v1.5, intfloat/multilingual-e5-small; download it first,
+//! `hf:` is not read here) or a GGUF file. At most eight texts or files can be named.
 //! The repository ships no encoder. Without `--model` the hidden states of the language model in `data/` are averaged;
 //! it was not trained for this and knows few topics, so its vectors show how the call works, not how well search can.
 //!
