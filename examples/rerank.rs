@@ -7,8 +7,9 @@
 //!
 //! `--model` takes the folder of a cross-encoder with one label (cross-encoder/ms-marco-MiniLM-L6-v2,
 //! BAAI/bge-reranker-base, Alibaba-NLP/gte-reranker-modernbert-base), downloaded before: `hf:` is not read here. At
-//! most eight documents can be named. The repository ships no cross-encoder. Without `--model` the language model in `data/` scores a document by how much likelier it is as the answer to the query than as the
-//! answer to a greeting, in nats per token; it was not trained for this and knows few topics.
+//! most eight documents can be named. The repository ships no cross-encoder. Without `--model` the language model in
+//! `data/` scores a document by how much likelier it is as the answer to the query than as the answer to a greeting, in
+//! nats per token; it was not trained for this and knows few topics.
 //!
 //! Ends with the documents, best first, each behind its score.
 //!
