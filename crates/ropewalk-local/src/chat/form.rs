@@ -75,7 +75,7 @@ impl Inner {
             Some(Err(e)) => {
                 if must {
                     refuse(
-                        "tools",
+                        "tool_choice",
                         &format!("calls are not held to their schemas: {e}"),
                     )?;
                 }
