@@ -107,6 +107,9 @@ mod documents {
     #[doc = include_str!("../../../docs/guide/04-model-families.md")]
     struct FamilyGuide;
 
+    #[doc = include_str!("../../../docs/guide/05-more-from-a-model.md")]
+    struct MoreGuide;
+
     #[doc = include_str!("../../../docs/reference/gpu.md")]
     struct GpuReference;
 }
