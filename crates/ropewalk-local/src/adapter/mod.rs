@@ -1,6 +1,6 @@
 //! Low-rank adapters (LoRA) beside a base model that stays as it is.
 //!
-//! An [`Adapter`] is loaded once against a [`Model`](crate::Model) and handed along with requests:
+//! An [`Adapter`] is loaded once against a [`Model`] and handed along with requests:
 //! `y = W x + scale * B (A x)` for the rows of those who ask for it, one forward pass for all.
 
 mod batch;

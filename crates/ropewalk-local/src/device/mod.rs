@@ -1,6 +1,6 @@
 //! Layers on other devices than the CPU: NVIDIA and Apple GPUs, by candle.
 //!
-//! The same [`ModelSpec`](ropewalk_spec::ModelSpec) and the same tensors make the same decoder there;
+//! The same [`ModelSpec`] and the same tensors make the same decoder there;
 //! everything else (sampling, chat, batches) does not notice. Three features:
 //!
 //! | feature | devices | takes |
