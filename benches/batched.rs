@@ -132,7 +132,7 @@ fn row(path: &Path, o: &Options) {
     (options.threads, options.profile) = (o.threads, o.profile);
     let model = Model::open(path, &options).expect("a model");
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
-    run(&model, 1, 4);
+    run(&model, 1, o.decode.min(4));
     for &sequences in &o.sequences {
         let rates: Vec<(f64, f64)> = (0..o.runs)
             .map(|_| run(&model, sequences, o.decode))
