@@ -23,7 +23,7 @@ use ropewalk::core::EmbedKind;
 use ropewalk::gguf::Gguf;
 use ropewalk::local::{EmbedderOptions, EncoderOptions, LocalEmbedder};
 use ropewalk::spec::PoolingMode;
-use ropewalk_examples::{Args, TINY, out};
+use ropewalk_examples::{Args, PASSAGES, TINY, out};
 
 const USAGE: &str = "\
 usage: embed [TEXT TEXT TEXT TEXT TEXT TEXT TEXT TEXT] [options]
@@ -39,15 +39,6 @@ const SENTENCES: [&str; 4] = [
     "A token is a piece of text with a number; models read and write tokens.",
     "How much is a ticket to London?",
     "A ticket to London costs $799.",
-];
-
-const PARAGRAPHS: [&str; 6] = [
-    "A token is a piece of text with a number; models read and write tokens.",
-    "GGUF is a file format that holds a model's weights, its tokenizer and its settings in one file.",
-    "Quantisation stores weights with fewer bits, so that a model is smaller and faster.",
-    "A ticket to London costs $799.",
-    "ropewalk-train trains language models from scratch; it trained me.",
-    "ropewalk-kernels holds the CPU kernels: packed matrix products, attention, norms and the thread pool.",
 ];
 
 fn main() -> std::process::ExitCode {
@@ -145,7 +136,7 @@ fn search(args: &Args, model: &LocalEmbedder, query: &str, files: &[&str]) -> Re
         paragraphs.extend(parts.map(str::to_owned));
     }
     if files.is_empty() {
-        paragraphs = PARAGRAPHS.map(str::to_owned).to_vec();
+        paragraphs = PASSAGES.map(str::to_owned).to_vec();
     }
     let vectors = embed(args, model, &paragraphs, EmbedKind::Document)?;
     let query_vector = embed(args, model, &[query], EmbedKind::Query)?.concat();

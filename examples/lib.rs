@@ -14,6 +14,16 @@ use ropewalk::gguf::Gguf;
 use ropewalk::local::sample::SamplerOptions;
 use ropewalk::local::{LoadOptions, LocalModel, Model};
 
+/// Sentences that the shipped model knows, for the examples that search.
+pub const PASSAGES: [&str; 6] = [
+    "A token is a piece of text with a number; models read and write tokens.",
+    "GGUF is a file format that holds a model's weights, its tokenizer and its settings in one file.",
+    "Quantisation stores weights with fewer bits, so that a model is smaller and faster.",
+    "A ticket to London costs $799.",
+    "ropewalk-train trains language models from scratch; it trained me.",
+    "ropewalk-kernels holds the CPU kernels: packed matrix products, attention, norms and the thread pool.",
+];
+
 /// The model in `data/`: a small instruct model trained by `train_tiny`, in GGUF, Q8_0.
 pub static TINY: &[u8] = include_bytes!("data/ropewalk-tiny.gguf");
 

@@ -20,7 +20,7 @@ use ropewalk::core::{ChatRequest, Ranked, RerankModel, RerankRequest, RerankResp
 use ropewalk::local::{
     EncoderOptions, LoadOptions, LocalModel, LocalReranker, RerankerOptions, ScoreActivation,
 };
-use ropewalk_examples::{Args, load_chat, out};
+use ropewalk_examples::{Args, PASSAGES, load_chat, out};
 
 const USAGE: &str = "\
 usage: rerank [TEXT TEXT TEXT TEXT TEXT TEXT TEXT TEXT] [options]
@@ -31,15 +31,6 @@ usage: rerank [TEXT TEXT TEXT TEXT TEXT TEXT TEXT TEXT] [options]
   --int8           hold matrices in 8 bits
   --threads N      threads that compute";
 
-const DOCUMENTS: [&str; 6] = [
-    "A token is a piece of text with a number; models read and write tokens.",
-    "GGUF is a file format that holds a model's weights, its tokenizer and its settings in one file.",
-    "Quantisation stores weights with fewer bits, so that a model is smaller and faster.",
-    "A ticket to London costs $799.",
-    "ropewalk-train trains language models from scratch; it trained me.",
-    "ropewalk-kernels holds the CPU kernels: packed matrix products, attention, norms and the thread pool.",
-];
-
 fn main() -> std::process::ExitCode {
     ropewalk_examples::run(example)
 }
@@ -48,7 +39,7 @@ fn example() -> Result<()> {
     let args = Args::parse(USAGE)?;
     let given: Vec<&str> = (0..).map_while(|at| args.free(at)).collect();
     let documents = if given.is_empty() {
-        DOCUMENTS.to_vec()
+        PASSAGES.to_vec()
     } else {
         given
     };

@@ -81,11 +81,14 @@ fn failed(name: &HubName, e: impl std::error::Error + Send + Sync + 'static) -> 
 
 async fn wanted(hub: &Hub, name: &HubName) -> Result<PathBuf> {
     let get = async |file: &str| hub.file(name, file).await.map_err(|e| failed(name, e));
-    if let Some(file) = name.file() {
+    let model = async |file: &str| {
         for part in parts(file).filter(|part| part.as_str() != file) {
             get(&part).await?;
         }
-        return get(file).await;
+        get(file).await
+    };
+    if let Some(file) = name.file() {
+        return model(file).await;
     }
     let files = hub.files(name).await.map_err(|e| failed(name, e))?;
     let has = |end: &str| files.iter().any(|f| f.path.ends_with(end));
@@ -100,12 +103,7 @@ async fn wanted(hub: &Hub, name: &HubName) -> Result<PathBuf> {
         .filter(|f| first_part(f))
         .collect();
     let reason = match models[..] {
-        [file] => {
-            for part in parts(file).skip(1) {
-                get(&part).await?;
-            }
-            return get(file).await;
-        }
+        [file] => return model(file).await,
         [] => "no safetensors with a config.json and no GGUF file is in it".to_owned(),
         _ => {
             let more = if models.len() > LISTED { ", ..." } else { "" };

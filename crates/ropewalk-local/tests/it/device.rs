@@ -5,7 +5,6 @@
 
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 
 use futures_executor::block_on;
@@ -16,11 +15,11 @@ use ropewalk_local::{
     CacheType, Error, GenerateOptions, Generation, HeadRule, LoadOptions, LoadQuantize, LocalModel,
     Model, Step, WeightFormat, generate_n,
 };
-use ropewalk_spec::testing::{TempDir, prompt};
+use ropewalk_spec::testing::prompt;
 
 use crate::families::{check, check_logits, exact, from_gguf};
 use crate::golden::{GoldenCase, cases, packed_cases};
-use crate::memory::{status, write};
+use crate::memory::{alone, status};
 
 /// The devices that this run tests.
 fn devices() -> Vec<Device> {
@@ -391,22 +390,7 @@ fn dropping_a_model_gives_its_memory_back() {
     if !cfg!(target_os = "linux") {
         return;
     }
-    let Ok(path) = std::env::var(FILE) else {
-        let dir = TempDir::new().unwrap();
-        let path = dir.join("zeros.gguf");
-        write(&path);
-        let name = "device::dropping_a_model_gives_its_memory_back";
-        let run = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", name, "--nocapture"])
-            .env(FILE, &path)
-            .output()
-            .unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let (out, log) = (text(&run.stdout), text(&run.stderr));
-        assert!(
-            run.status.success() && out.contains("1 passed"),
-            "{out}{log}"
-        );
+    let Some(path) = alone(FILE, "device::dropping_a_model_gives_its_memory_back") else {
         return;
     };
     let two = NonZeroUsize::new(2).unwrap();

@@ -51,27 +51,35 @@ pub(crate) fn status(name: &str) -> usize {
     1024 * kilobytes.parse::<usize>().unwrap()
 }
 
+/// Runs a test in a process of its own, where nothing else takes memory: returns there the file of
+/// zeros that `variable` names, and `None` here once the process has passed.
+pub(crate) fn alone(variable: &str, test: &str) -> Option<String> {
+    if let Ok(path) = std::env::var(variable) {
+        return Some(path);
+    }
+    let dir = TempDir::new().unwrap();
+    let path = dir.join("zeros.gguf");
+    write(&path);
+    let run = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(variable, &path)
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (out, log) = (text(&run.stdout), text(&run.stderr));
+    assert!(
+        run.status.success() && out.contains("1 passed"),
+        "{out}{log}"
+    );
+    None
+}
+
 #[test]
 fn memory_is_file_and_cache_and_is_given_back() {
     if !cfg!(target_os = "linux") {
         return;
     }
-    let Ok(path) = std::env::var(FILE) else {
-        let dir = TempDir::new().unwrap();
-        let path = dir.join("zeros.gguf");
-        write(&path);
-        let name = "memory::memory_is_file_and_cache_and_is_given_back";
-        let run = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", name, "--nocapture"])
-            .env(FILE, &path)
-            .output()
-            .unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let (out, log) = (text(&run.stdout), text(&run.stderr));
-        assert!(
-            run.status.success() && out.contains("1 passed"),
-            "{out}{log}"
-        );
+    let Some(path) = alone(FILE, "memory::memory_is_file_and_cache_and_is_given_back") else {
         return;
     };
     let file = std::fs::metadata(&path).unwrap().len() as usize;

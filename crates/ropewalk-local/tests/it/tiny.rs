@@ -165,6 +165,13 @@ fn a_call_can_be_required() {
         let streamed = block_on(async { model.stream(&request).await?.collect().await }).unwrap();
         assert_eq!(streamed.message, reply.message);
     }
+    // Half a call is worth nothing.
+    #[cfg(feature = "constrained")]
+    {
+        let cut = greeting().tool_choice(ToolChoice::Required).max_tokens(6);
+        let e = model.respond(&cut, &mut go_on).unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::Truncated, "{e}");
+    }
     // A format whose models differ in how a call begins.
     let options = LoadOptions::default().with_tool_calls(ToolCallFormat::Gemma);
     let gguf = Gguf::open(data("ropewalk-tiny.gguf")).unwrap();
